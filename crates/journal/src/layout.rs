@@ -1,0 +1,27 @@
+//! Where an instance's files lie inside its folder.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of segments and marks.
+#[must_use]
+pub fn journal_folder(instance: &Path) -> PathBuf {
+    instance.join("journal")
+}
+
+/// The marks of the journal: committed, durable, trimmed.
+#[must_use]
+pub fn marks_path(instance: &Path) -> PathBuf {
+    instance.join("journal").join("marks")
+}
+
+/// The file whose kernel lock makes a process the only writer.
+#[must_use]
+pub fn lock_path(instance: &Path) -> PathBuf {
+    instance.join("lock")
+}
+
+/// The table of the instance's cursors on other journals.
+#[must_use]
+pub fn cursors_path(instance: &Path) -> PathBuf {
+    instance.join("cursors")
+}

@@ -1,0 +1,131 @@
+//! Mapped memory: the only `unsafe` of the workspace.
+//!
+//! Trust boundary: the one writer of a file (kernel lock) never changes bytes below a commit word
+//! that it has stored, and nobody truncates a file that is mapped. Readers are not trusted with
+//! anything: their mappings are read-only. So below a commit word that was loaded with acquire
+//! ordering the bytes are immutable, and a shared slice of them is sound.
+#![expect(unsafe_code, reason = "memory mapping; each block states its invariant")]
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use memmap2::{Mmap, MmapOptions, MmapRaw};
+use rustix::mm::{Advice, madvise};
+
+use crate::error::{At, Result};
+
+/// A file mapped for writing by its only writer.
+#[derive(Debug)]
+pub(crate) struct WriteMap {
+    map: Arc<MmapRaw>,
+}
+
+impl WriteMap {
+    /// Maps the first `bytes` of `file`, which must be that long and reserved on disk.
+    pub(crate) fn new(file: &File, bytes: usize, path: &Path) -> Result<Self> {
+        let map = MmapOptions::new().len(bytes).map_raw(file).at("map", path)?;
+        Ok(Self { map: Arc::new(map) })
+    }
+
+    /// Maps `bytes` of `file` from byte `from`, under the same conditions.
+    pub(crate) fn chunk(file: &File, from: u64, bytes: usize, path: &Path) -> Result<Self> {
+        let map = MmapOptions::new().offset(from).len(bytes).map_raw(file).at("map", path)?;
+        Ok(Self { map: Arc::new(map) })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Copies `bytes` to position `at`.
+    ///
+    /// # Panics
+    /// Outside of the mapping.
+    #[inline]
+    pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) {
+        assert!(at <= self.map.len() && bytes.len() <= self.map.len() - at, "write outside of the mapping");
+        // SAFETY: the range lies inside the mapping (asserted), which is private to this process
+        // for writing; `bytes` is ordinary memory and cannot overlap it, because no `&[u8]` into a
+        // `WriteMap` outlives the `&mut self` taken here. Readers in other processes look at
+        // these bytes only after the commit word that is stored later.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(at), bytes.len()) }
+    }
+
+    /// The aligned word at position `at`.
+    ///
+    /// # Panics
+    /// Outside of the mapping, or not aligned to 8 bytes.
+    #[inline]
+    pub(crate) fn word(&self, at: usize) -> &AtomicU64 {
+        word(self.map.as_ptr(), self.map.len(), at)
+    }
+
+    /// What another thread needs to fault pages in ahead of the writer.
+    pub(crate) fn pages(&self) -> Pages {
+        Pages { map: Arc::clone(&self.map) }
+    }
+}
+
+/// The pages of a [`WriteMap`], without access to their bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Pages {
+    map: Arc<MmapRaw>,
+}
+
+impl Pages {
+    /// Faults in the pages of a range for writing. Best effort: what is left out faults later.
+    pub(crate) fn populate(&self, range: Range<usize>) {
+        const PAGE: usize = 4096;
+        let start = range.start / PAGE * PAGE;
+        let end = range.end.min(self.map.len());
+        if start >= end {
+            return;
+        }
+        // SAFETY: the range lies inside the mapping, which `self` keeps. MADV_POPULATE_WRITE changes no
+        // byte, so it may run beside the writer. A kernel that does not know the advice refuses it.
+        let _ = unsafe { madvise(self.map.as_mut_ptr().add(start).cast(), end - start, Advice::LinuxPopulateWrite) };
+    }
+}
+
+/// A file mapped for reading, while its writer may go on.
+#[derive(Debug)]
+pub(crate) struct ReadMap {
+    map: Mmap,
+}
+
+impl ReadMap {
+    /// Maps the first `bytes` of `file`, which must be at least that long.
+    pub(crate) fn new(file: &File, bytes: usize, path: &Path) -> Result<Self> {
+        // SAFETY: see the module's trust boundary; all content is checked before it is believed.
+        let map = unsafe { MmapOptions::new().len(bytes).map(file) }.at("map", path)?;
+        Ok(Self { map })
+    }
+
+    /// The mapped bytes. Only those below a commit word that was loaded with acquire ordering may
+    /// be looked at.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// The aligned word at position `at`.
+    ///
+    /// # Panics
+    /// Outside of the mapping, or not aligned to 8 bytes.
+    #[inline]
+    pub(crate) fn word(&self, at: usize) -> &AtomicU64 {
+        word(self.map.as_ptr(), self.map.len(), at)
+    }
+}
+
+#[inline]
+fn word<'a>(start: *const u8, bytes: usize, at: usize) -> &'a AtomicU64 {
+    assert!(at.is_multiple_of(8) && at < bytes && bytes - at >= 8, "word outside of the mapping");
+    // SAFETY: inside the mapping and aligned (asserted; mappings start at a page). Every access to
+    // commit words and marks while others may read them goes through atomics. Read-only mappings are only
+    // ever loaded from. The lifetime is tied to the map by both callers' signatures.
+    unsafe { &*start.add(at).cast::<AtomicU64>() }
+}

@@ -1,0 +1,254 @@
+//! Marks: how far a journal is committed, durable and trimmed, and who writes it.
+//!
+//! One page, mapped by the writer and read by everybody. Each mark is one aligned word that
+//! carries its own check byte, so a reader sees the old mark or the new one, and a flipped bit shows.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use rustix::fs::fdatasync;
+
+use crate::error::{At, Error, Result};
+use crate::map::{ReadMap, WriteMap};
+use crate::segment::{FILE_MODE, FORMAT_VERSION, extend};
+use crate::types::{Epoch, JournalId, Offset};
+
+const BYTES: usize = 4096;
+const MAGIC: u64 = u64::from_le_bytes(*b"PROCMARK");
+
+// Words of the page. What the writer stores often has a cache line of its own.
+const AT_MAGIC: usize = 0;
+const AT_VERSION: usize = 8;
+const AT_ID: [usize; 2] = [16, 24];
+const AT_BOOT: [usize; 2] = [32, 40];
+const AT_PID: usize = 48;
+const AT_EPOCH: usize = 64;
+const AT_COMMITTED: usize = 1024;
+const AT_DURABLE: usize = 2048;
+const AT_TRIMMED: usize = 3072;
+
+/// A number below 2^56 with a check byte in one word.
+#[inline]
+const fn seal(value: u64) -> u64 {
+    value << 8 | check(value)
+}
+
+#[inline]
+const fn unseal(word: u64) -> Option<u64> {
+    let value = word >> 8;
+    if check(value) == word & 0xff { Some(value) } else { None }
+}
+
+/// The bytes of `value` folded into one: changes with every single bit. Not 0 for 0, so that a zeroed
+/// page is no mark.
+#[inline]
+const fn check(value: u64) -> u64 {
+    let folded = value ^ value >> 32;
+    let folded = folded ^ folded >> 16;
+    (folded ^ folded >> 8) & 0xff ^ 0xa5
+}
+
+/// A snapshot of the marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// The journal's identity.
+    pub journal: JournalId,
+    /// The newest epoch.
+    pub epoch: Epoch,
+    /// Process id of the newest writer, which may be gone.
+    pub pid: u32,
+    /// End of what readers can see: safe from the death of processes.
+    pub committed: Offset,
+    /// End of what is safe from power loss.
+    pub durable: Offset,
+    /// Start of what is kept.
+    pub trimmed: Offset,
+    /// Whether the machine has been up since the newest epoch began. If not, records past
+    /// `durable` may be torn until the owner has recovered them.
+    pub same_boot: bool,
+}
+
+impl Marks {
+    /// The end of what must be there: anything unreadable below it is damage, not a torn tail.
+    #[must_use]
+    pub fn trusted(&self) -> Offset {
+        if self.same_boot { self.committed.max(self.durable) } else { self.durable }
+    }
+}
+
+/// The writer's side.
+#[derive(Debug)]
+pub(crate) struct MarksWriter {
+    map: WriteMap,
+    file: File,
+    path: PathBuf,
+}
+
+impl MarksWriter {
+    /// Opens or creates the marks of the journal that this process has locked.
+    ///
+    /// Also returns what an earlier writer left, if it is intact.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Option<Marks>)> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(path)
+            .at("open", path)?;
+        extend(&file, BYTES as u64, path)?;
+        let map = WriteMap::new(&file, BYTES, path)?;
+        let left = read(|at| map.word(at).load(Ordering::Acquire), path)?;
+        Ok((Self { map, file, path: path.to_owned() }, left))
+    }
+
+    /// Begins an epoch: all marks at once, durable on return, so that no epoch is ever used twice.
+    pub(crate) fn begin(&self, marks: &Marks) -> Result<()> {
+        let store = |at, value| self.map.word(at).store(value, Ordering::Release);
+        let halves = |value: u128| {
+            #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+            let halves = [value as u64, (value >> 64) as u64];
+            halves
+        };
+        store(AT_MAGIC, MAGIC);
+        store(AT_VERSION, u64::from(FORMAT_VERSION));
+        for (at, half) in AT_ID.into_iter().zip(halves(marks.journal.0)) {
+            store(at, half);
+        }
+        for (at, half) in AT_BOOT.into_iter().zip(halves(boot_id())) {
+            store(at, half);
+        }
+        store(AT_PID, u64::from(marks.pid));
+        self.commit(marks.committed);
+        self.set_durable(marks.durable);
+        self.set_trimmed(marks.trimmed);
+        store(AT_EPOCH, seal(u64::from(marks.epoch.0)));
+        self.sync()
+    }
+
+    /// Sequentially consistent: pairs with the latch and the dirty flag, which a waiter sets before it
+    /// looks at this mark (Dekker's pattern), so neither side can miss the other.
+    #[inline]
+    pub(crate) fn commit(&self, end: Offset) {
+        self.map.word(AT_COMMITTED).store(seal(end.0), Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_durable(&self, end: Offset) {
+        self.map.word(AT_DURABLE).store(seal(end.0), Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_trimmed(&self, start: Offset) {
+        self.map.word(AT_TRIMMED).store(seal(start.0), Ordering::Release);
+    }
+
+    pub(crate) fn committed(&self) -> Offset {
+        Offset(self.map.word(AT_COMMITTED).load(Ordering::SeqCst) >> 8)
+    }
+
+    pub(crate) fn durable(&self) -> Offset {
+        Offset(self.map.word(AT_DURABLE).load(Ordering::SeqCst) >> 8)
+    }
+
+    pub(crate) fn trimmed(&self) -> Offset {
+        Offset(self.map.word(AT_TRIMMED).load(Ordering::Acquire) >> 8)
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        fdatasync(&self.file).at("sync", &self.path)
+    }
+}
+
+/// The readers' side.
+#[derive(Debug)]
+pub(crate) struct MarksReader {
+    map: ReadMap,
+    path: PathBuf,
+}
+
+impl MarksReader {
+    /// Maps the marks; `None` while no writer has begun an epoch.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).at("open", path),
+        };
+        if file.metadata().at("inspect", path)?.len() < BYTES as u64 {
+            return Ok(None);
+        }
+        let map = ReadMap::new(&file, BYTES, path)?;
+        let reader = Self { map, path: path.to_owned() };
+        Ok(reader.load()?.map(|_| reader))
+    }
+
+    /// All marks; `None` if they are damaged or were never written.
+    pub(crate) fn load(&self) -> Result<Option<Marks>> {
+        read(|at| self.map.word(at).load(Ordering::Acquire), &self.path)
+    }
+
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        unseal(self.map.word(AT_EPOCH).load(Ordering::Acquire)).and_then(to_epoch)
+    }
+
+    #[inline]
+    pub(crate) fn committed(&self) -> Option<Offset> {
+        unseal(self.map.word(AT_COMMITTED).load(Ordering::Acquire)).map(Offset)
+    }
+}
+
+fn to_epoch(value: u64) -> Option<Epoch> {
+    u32::try_from(value).ok().map(Epoch)
+}
+
+fn read(word: impl Fn(usize) -> u64, path: &Path) -> Result<Option<Marks>> {
+    if word(AT_MAGIC) != MAGIC {
+        return Ok(None);
+    }
+    let version = word(AT_VERSION);
+    if version != u64::from(FORMAT_VERSION) {
+        let found = u32::try_from(version).unwrap_or(u32::MAX);
+        return Err(Error::ForeignVersion { path: path.to_owned(), found, supported: FORMAT_VERSION });
+    }
+    let double = |at: [usize; 2]| u128::from(word(at[0])) | u128::from(word(at[1])) << 64;
+    let marks = || {
+        Some(Marks {
+            journal: JournalId(double(AT_ID)),
+            epoch: unseal(word(AT_EPOCH)).and_then(to_epoch)?,
+            pid: u32::try_from(word(AT_PID)).ok()?,
+            committed: Offset(unseal(word(AT_COMMITTED))?),
+            durable: Offset(unseal(word(AT_DURABLE))?),
+            trimmed: Offset(unseal(word(AT_TRIMMED))?),
+            same_boot: boot_id() != 0 && double(AT_BOOT) == boot_id(),
+        })
+    };
+    Ok(marks())
+}
+
+/// The kernel's identity of this boot; 0 where there is none, which equals no boot.
+fn boot_id() -> u128 {
+    static BOOT: std::sync::OnceLock<u128> = std::sync::OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_in_a_mark_shows() {
+        for value in [0, 1, 77, 1 << 40, (1 << 56) - 1] {
+            assert_eq!(unseal(seal(value)), Some(value));
+            for bit in 0..64 {
+                assert_eq!(unseal(seal(value) ^ 1 << bit), None);
+            }
+        }
+        assert_eq!(unseal(0), None);
+    }
+}

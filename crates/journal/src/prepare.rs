@@ -1,0 +1,181 @@
+//! The next segment, made ready ahead of the writer; pages of the current one, faulted in ahead of it.
+//!
+//! First touch of a page costs a fraction of a microsecond, now and then milliseconds. Here it
+//! happens on a thread of its own, which sleeps while the writer does.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use crate::error::{At, Result};
+use crate::map::{Pages, WriteMap};
+use crate::retention::Trimmer;
+use crate::segment;
+use crate::shared::lock;
+
+/// Pages are faulted in this far ahead of the writer.
+const AHEAD_BYTES: usize = 8 << 20;
+/// The writer tells where it is each time it has passed this much.
+pub(crate) const STEP_BYTES: usize = 1 << 20;
+
+/// A reserved, zeroed, mapped file that is not yet a segment.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) file: Arc<File>,
+    pub(crate) map: WriteMap,
+    /// Its temporary name.
+    pub(crate) path: PathBuf,
+}
+
+/// Prepares segments for one writer.
+#[derive(Debug)]
+pub(crate) struct Preparer {
+    inner: Arc<Inner>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    trimmer: Trimmer,
+    segment_bytes: usize,
+    /// Held while the next segment is made, so that a writer that needs it waits for just that.
+    next: Mutex<Option<Prepared>>,
+    work: Mutex<Work>,
+    working: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    current: Option<Pages>,
+    /// Where the writer is in the current segment.
+    position: usize,
+    /// How far its pages are faulted in.
+    populated: usize,
+    length: usize,
+    want_next: bool,
+    stop: bool,
+}
+
+enum Task {
+    Populate(Pages, std::ops::Range<usize>),
+    MakeNext,
+    Stop,
+}
+
+impl Preparer {
+    pub(crate) fn start(trimmer: Trimmer, segment_bytes: usize) -> Result<Self> {
+        let folder = trimmer.shared.folder.clone();
+        let (next, work, working) = (Mutex::default(), Mutex::default(), Condvar::new());
+        let inner = Arc::new(Inner { trimmer, segment_bytes, next, work, working });
+        let preparing = Arc::clone(&inner);
+        let thread = thread::Builder::new()
+            .name("journal-prepare".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || preparing.run())
+            .at("start a thread for", &folder)?;
+        Ok(Self { inner, thread: Some(thread) })
+    }
+
+    /// The writer goes on in another segment.
+    pub(crate) fn begin(&self, map: &WriteMap, position: usize) {
+        self.tell(|work| {
+            *work = Work {
+                current: Some(map.pages()),
+                position,
+                populated: position,
+                length: map.len(),
+                want_next: false,
+                stop: work.stop,
+            };
+        });
+    }
+
+    /// The writer has come to `position`.
+    pub(crate) fn passed(&self, position: usize) {
+        self.tell(|work| {
+            work.position = position;
+            work.want_next = position > work.length / 2;
+        });
+    }
+
+    /// The next segment, made now if it is not ready.
+    ///
+    /// # Errors
+    /// [`crate::Error::Full`] by disk or retention.
+    pub(crate) fn take(&self) -> Result<Prepared> {
+        match lock(&self.inner.next).take() {
+            Some(prepared) => Ok(prepared),
+            None => self.inner.make(),
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Work)) {
+        change(&mut lock(&self.inner.work));
+        self.inner.working.notify_one();
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.tell(|work| work.stop = true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        if let Some(unused) = lock(&self.inner.next).take() {
+            let _ = std::fs::remove_file(unused.path);
+        }
+    }
+}
+
+impl Inner {
+    fn run(&self) {
+        loop {
+            match self.next_task() {
+                Task::Populate(pages, range) => pages.populate(range),
+                Task::MakeNext => self.make_ahead(),
+                Task::Stop => return,
+            }
+        }
+    }
+
+    fn next_task(&self) -> Task {
+        let mut work = lock(&self.work);
+        loop {
+            if work.stop {
+                return Task::Stop;
+            }
+            let from = work.populated.max(work.position);
+            let wanted = (work.position + AHEAD_BYTES).min(work.length);
+            if let Some(pages) = work.current.clone()
+                && from < wanted
+            {
+                let to = wanted.min(from + STEP_BYTES);
+                work.populated = to;
+                return Task::Populate(pages, from..to);
+            }
+            if std::mem::take(&mut work.want_next) {
+                return Task::MakeNext;
+            }
+            work = self.working.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn make_ahead(&self) {
+        let mut next = lock(&self.next);
+        if next.is_none() {
+            // If it can't be made now the writer tries again when it needs it, and reports why not.
+            *next = self.make().inspect_err(|error| tracing::warn!(%error, "cannot prepare the next segment")).ok();
+        }
+    }
+
+    fn make(&self) -> Result<Prepared> {
+        let bytes = self.segment_bytes as u64;
+        self.trimmer.make_room(bytes)?;
+        let path = self.trimmer.shared.folder.join("next.tmp");
+        let file = segment::reserve(&path, bytes)?;
+        let map = WriteMap::new(&file, self.segment_bytes, &path)?;
+        map.pages().populate(0..STEP_BYTES.min(self.segment_bytes));
+        Ok(Prepared { file: Arc::new(file), map, path })
+    }
+}

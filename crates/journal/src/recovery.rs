@@ -1,0 +1,326 @@
+//! What a writer finds when it takes a journal over.
+//!
+//! Records below the trusted mark must be there: what is unreadable among them is damage, which is kept for
+//! inspection and reported to readers as a gap. Above the mark an unreadable record is a torn tail.
+//! Write-back is unordered, so it ends the journal even if a whole record lies behind it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::marks::Marks;
+use crate::record::{Decoded, Kind};
+use crate::segment::{self, Found};
+use crate::types::{Epoch, JournalId, Offset, Position, Time};
+use crate::walk::{Segment, Step, Tables, sealed_at};
+
+/// Acknowledgements and checkpoints, by name: the newest of each.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) acks: BTreeMap<(String, String), Position>,
+    pub(crate) checkpoints: BTreeMap<String, Vec<u8>>,
+}
+
+/// Where the writer goes on within an existing segment.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) path: PathBuf,
+    pub(crate) at: usize,
+    pub(crate) tables: Tables,
+}
+
+/// What recovery found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) journal: JournalId,
+    /// The offset of the next record.
+    pub(crate) next: Offset,
+    pub(crate) epoch: Epoch,
+    pub(crate) time: Time,
+    /// `None`: begin a new segment.
+    pub(crate) tail: Option<Tail>,
+    pub(crate) state: State,
+    /// Segments that lie behind a torn place.
+    pub(crate) torn: Vec<PathBuf>,
+    /// Whether a record was torn at the tail.
+    pub(crate) cut: bool,
+    /// Offsets that cannot be read although they must be there.
+    pub(crate) damaged: Vec<(Offset, Offset)>,
+}
+
+/// Reads the journal in `folder` from the newest place that is known to be whole.
+///
+/// # Errors
+/// [`Error::ForeignVersion`]; [`Error::Corrupt`] for segments of two journals, or that overlap; I/O errors.
+/// Damaged records are no error.
+pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Recovered>> {
+    let segments = segment::list(folder)?;
+    let Some(last) = segments.last() else {
+        // Everything was trimmed by hand, or this is a new journal.
+        return Ok(marks.map(|marks| Recovery::new(marks.journal, marks.trusted(), marks.trusted()).finish(None)));
+    };
+    // Without marks the newest segment is the only place where a tail can be torn.
+    let trusted = marks.map_or(last.base, Marks::trusted);
+    let journal = marks.map(|marks| marks.journal).or_else(|| identity(&segments)).unwrap_or_default();
+    let holds_mark = segments.iter().rposition(|found| found.base <= trusted).unwrap_or(0);
+    for start in (0..=holds_mark).rev() {
+        let mut recovery = Recovery::new(journal, segments[start].base, trusted);
+        let tail = recovery.run(&segments[start..])?;
+        // A segment begins with all of the state; one whose beginning was torn says nothing of it.
+        if recovery.began || start == 0 {
+            recovery.epoch = recovery.epoch.max(marks.map_or(Epoch(0), |marks| marks.epoch));
+            return Ok(Some(recovery.finish(tail)));
+        }
+    }
+    unreachable!("the loop ends at the first segment");
+}
+
+fn identity(segments: &[Found]) -> Option<JournalId> {
+    segments.iter().rev().find_map(|found| Segment::open(&found.path).ok()).map(|segment| segment.header.journal)
+}
+
+struct Recovery {
+    journal: JournalId,
+    trusted: Offset,
+    next: Offset,
+    epoch: Epoch,
+    time: Time,
+    state: State,
+    /// The first segment's opening batch was whole.
+    began: bool,
+    torn: Vec<PathBuf>,
+    cut: bool,
+    damaged: Vec<(Offset, Offset)>,
+}
+
+/// How a segment ended.
+enum End {
+    /// Its seal names the next one.
+    Sealed,
+    /// Nothing follows at this place.
+    Open(Tail),
+    /// Damaged, and kept for inspection: never written to again.
+    Spoilt,
+    /// Torn from its very beginning.
+    Torn,
+}
+
+impl Recovery {
+    fn new(journal: JournalId, next: Offset, trusted: Offset) -> Self {
+        Self {
+            journal,
+            trusted,
+            next,
+            epoch: Epoch(0),
+            time: Time(0),
+            state: State::default(),
+            began: false,
+            torn: Vec::new(),
+            cut: false,
+            damaged: Vec::new(),
+        }
+    }
+
+    fn finish(self, tail: Option<Tail>) -> Recovered {
+        let Self { journal, next, epoch, time, state, torn, cut, damaged, .. } = self;
+        Recovered { journal, next, epoch, time, tail, state, torn, cut, damaged }
+    }
+
+    fn run(&mut self, segments: &[Found]) -> Result<Option<Tail>> {
+        let mut tail = None;
+        for (index, found) in segments.iter().enumerate() {
+            if found.base > self.next {
+                if found.base > self.trusted {
+                    self.torn.extend(segments[index..].iter().map(|found| found.path.clone()));
+                    break;
+                }
+                self.damage(found.base);
+            }
+            if found.base < self.next {
+                let reason = format!("it begins at {}, but the segment before it ends at {}", found.base, self.next);
+                return Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason });
+            }
+            tail = match self.segment(found)? {
+                End::Open(open) => Some(open),
+                End::Sealed | End::Spoilt => None,
+                End::Torn => {
+                    // Neither it nor anything behind it is part of the journal.
+                    self.torn.extend(segments[index..].iter().map(|found| found.path.clone()));
+                    break;
+                }
+            };
+        }
+        if self.next < self.trusted {
+            self.damage(self.trusted);
+            tail = None;
+        }
+        Ok(tail)
+    }
+
+    fn damage(&mut self, to: Offset) {
+        self.damaged.push((self.next, to));
+        self.next = to;
+    }
+
+    fn segment(&mut self, found: &Found) -> Result<End> {
+        let segment = match Segment::open(&found.path) {
+            Ok(segment) => segment,
+            Err(Error::Corrupt { .. }) if self.next >= self.trusted => return Ok(End::Torn),
+            Err(Error::Corrupt { .. }) => return Ok(End::Spoilt),
+            Err(error) => return Err(error),
+        };
+        if segment.header.journal != self.journal {
+            let reason = format!("it belongs to journal {}, not to {}", segment.header.journal, self.journal);
+            return Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason });
+        }
+        Ok(self.records(&segment, &found.path))
+    }
+
+    fn records(&mut self, segment: &Segment, path: &Path) -> End {
+        let mut batch = Batch::at(segment::HEADER_BYTES, self.next, Tables::default());
+        // The end of the last whole batch: a torn one is cut off from its beginning.
+        let mut whole = (batch.at, batch.tables.clone());
+        let mut spoilt = false;
+        loop {
+            let reason = match segment.at(batch.at) {
+                Step::Record(decoded) => match batch.take(&decoded) {
+                    Ok(()) => {
+                        if !decoded.head.more {
+                            self.apply(&mut batch);
+                            whole = (batch.at, batch.tables.clone());
+                        }
+                        if batch.sealed {
+                            return End::Sealed;
+                        }
+                        continue;
+                    }
+                    Err(reason) => reason,
+                },
+                Step::Empty if self.next >= self.trusted => break,
+                Step::Empty => "no record where there must be one",
+                Step::Bad(reason) => reason,
+            };
+            if self.next >= self.trusted {
+                self.cut = true;
+                break;
+            }
+            tracing::error!(path = %path.display(), offset = self.next.0, reason, "damaged record");
+            spoilt = true;
+            match segment.find_record(batch.at) {
+                Some((at, offset)) if offset >= self.next => {
+                    if offset > self.next {
+                        self.damage(offset);
+                    }
+                    batch = Batch::at(at, self.next, batch.tables);
+                }
+                _ => return End::Spoilt,
+            }
+        }
+        self.cut |= batch.at != whole.0;
+        if spoilt {
+            return End::Spoilt;
+        }
+        let (at, tables) = whole;
+        End::Open(Tail { path: path.to_owned(), at, tables })
+    }
+
+    fn apply(&mut self, batch: &mut Batch) {
+        self.began = true;
+        self.next = batch.next;
+        self.epoch = self.epoch.max(batch.epoch);
+        self.time = self.time.max(batch.time);
+        self.state.acks.append(&mut batch.state.acks);
+        self.state.checkpoints.append(&mut batch.state.checkpoints);
+    }
+}
+
+/// The records since the last whole batch.
+struct Batch {
+    at: usize,
+    next: Offset,
+    epoch: Epoch,
+    time: Time,
+    tables: Tables,
+    state: State,
+    sealed: bool,
+}
+
+impl Batch {
+    fn at(at: usize, next: Offset, tables: Tables) -> Self {
+        Self { at, next, epoch: Epoch(0), time: Time(0), tables, state: State::default(), sealed: false }
+    }
+
+    fn take(&mut self, decoded: &Decoded<'_>) -> Result<(), &'static str> {
+        if decoded.head.offset != self.next {
+            return Err("offset out of turn");
+        }
+        match decoded.head.kind {
+            Kind::Event if self.tables.topics.get(decoded.head.topic).is_none() => return Err("topic never declared"),
+            Kind::Event => self.next = self.next.plus(1),
+            Kind::Ack => {
+                let (names, position) = decode_ack(decoded.payload).ok_or("acknowledgement that makes no sense")?;
+                self.state.acks.insert(names, position);
+            }
+            Kind::Checkpoint => {
+                let (name, value) = decode_checkpoint(decoded.payload).ok_or("checkpoint that makes no sense")?;
+                self.state.checkpoints.insert(name.to_owned(), value.to_vec());
+            }
+            Kind::Sealed => {
+                sealed_at(decoded)?;
+                self.sealed = true;
+            }
+            Kind::Topic | Kind::Journal | Kind::EpochBegun => self.tables.note(decoded)?,
+        }
+        self.epoch = self.epoch.max(decoded.head.epoch);
+        self.time = self.time.max(decoded.head.time);
+        self.at += decoded.stride;
+        Ok(())
+    }
+}
+
+/// An acknowledgement: next offset, epoch, checksum, journal identity, then the two names.
+pub(crate) fn encode_ack(subscription: &str, journal: &str, position: &Position) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(25 + subscription.len() + journal.len());
+    bytes.extend(position.next.0.to_le_bytes());
+    bytes.extend(position.epoch.0.to_le_bytes());
+    bytes.extend(position.checksum.to_le_bytes());
+    bytes.extend(position.journal.to_le_bytes());
+    bytes.push(u8::try_from(subscription.len()).expect("names were checked"));
+    bytes.extend(subscription.as_bytes());
+    bytes.extend(journal.as_bytes());
+    bytes
+}
+
+fn decode_ack(bytes: &[u8]) -> Option<((String, String), Position)> {
+    let (next, rest) = bytes.split_first_chunk::<8>()?;
+    let (epoch, rest) = rest.split_first_chunk::<4>()?;
+    let (checksum, rest) = rest.split_first_chunk::<4>()?;
+    let (journal, rest) = rest.split_first_chunk::<8>()?;
+    let position = Position {
+        next: Offset(u64::from_le_bytes(*next)),
+        epoch: Epoch(u32::from_le_bytes(*epoch)),
+        checksum: u32::from_le_bytes(*checksum),
+        journal: u64::from_le_bytes(*journal),
+    };
+    let (subscription, journal) = split_name(rest)?;
+    Some(((subscription.to_owned(), std::str::from_utf8(journal).ok()?.to_owned()), position))
+}
+
+/// A checkpoint: its name, then its value.
+pub(crate) fn encode_checkpoint(name: &str, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + name.len() + value.len());
+    bytes.push(u8::try_from(name.len()).expect("names were checked"));
+    bytes.extend(name.as_bytes());
+    bytes.extend(value);
+    bytes
+}
+
+fn decode_checkpoint(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    split_name(bytes)
+}
+
+fn split_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    Some((std::str::from_utf8(name).ok()?, rest))
+}

@@ -1,0 +1,202 @@
+//! Segment files: names, headers, making one ready ahead of time.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate, fsync};
+
+use crate::error::{At, Error, Result};
+use crate::types::{Epoch, JournalId, Offset};
+
+/// Version of the format that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"PROCSEG\0";
+/// Bytes of the segment header; the first record starts here.
+pub(crate) const HEADER_BYTES: usize = 128;
+const EXTENSION: &str = "seg";
+/// Files are readable by the group: subscribers run as other users of the same group.
+pub(crate) const FILE_MODE: u32 = 0o640;
+
+/// The first 128 bytes of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) journal: JournalId,
+    pub(crate) base: Offset,
+    pub(crate) epoch: Epoch,
+    pub(crate) segment_bytes: u64,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.epoch.0.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.journal.0.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.base.0.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.segment_bytes.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
+        bytes[HEADER_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// # Errors
+    /// [`Error::ForeignVersion`] for another version of the format, [`Error::Corrupt`] for anything
+    /// that is no header.
+    pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+        let corrupt = |reason: &str| Error::Corrupt {
+            path: path.to_owned(),
+            offset: base_in_name(path).unwrap_or_default(),
+            reason: reason.to_owned(),
+        };
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Err(corrupt("shorter than a segment header"));
+        };
+        let field = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+        let small = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+        if header[..8] != MAGIC {
+            return Err(corrupt("not a journal segment"));
+        }
+        // The version comes first: only it and the magic have the same place in every version.
+        if small(8) != FORMAT_VERSION {
+            let (found, supported) = (small(8), FORMAT_VERSION);
+            return Err(Error::ForeignVersion { path: path.to_owned(), found, supported });
+        }
+        if small(HEADER_BYTES - 4) != crc32c::crc32c(&header[..HEADER_BYTES - 4]) {
+            return Err(corrupt("segment header does not match its checksum"));
+        }
+        Ok(Self {
+            journal: JournalId(u128::from(field(16)) | u128::from(field(24)) << 64),
+            base: Offset(field(32)),
+            epoch: Epoch(small(12)),
+            segment_bytes: field(40),
+        })
+    }
+
+    /// Where the checksums of this segment's records start, so that no record of another
+    /// segment or journal holds in this one.
+    pub(crate) fn seed(&self) -> u32 {
+        let seed = crc32c::crc32c(&self.journal.0.to_le_bytes());
+        crc32c::crc32c_append(seed, &self.base.0.to_le_bytes())
+    }
+}
+
+/// A segment file as found in its folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) base: Offset,
+    pub(crate) path: PathBuf,
+}
+
+/// The path of the segment that begins at `base`.
+pub(crate) fn path(folder: &Path, base: Offset) -> PathBuf {
+    folder.join(format!("{:020}.{EXTENSION}", base.0))
+}
+
+/// The first offset that a segment's file name states.
+pub(crate) fn base_in_name(path: &Path) -> Option<Offset> {
+    if path.extension()? != EXTENSION {
+        return None;
+    }
+    let stem = path.file_stem()?.to_str()?;
+    (stem.len() == 20).then(|| stem.parse().ok().map(Offset)).flatten()
+}
+
+/// The segments of a folder by first offset. A missing folder holds none.
+pub(crate) fn list(folder: &Path) -> Result<Vec<Found>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).at("list", folder),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.at("list", folder)?.path();
+        if let Some(base) = base_in_name(&path) {
+            found.push(Found { base, path });
+        }
+    }
+    found.sort_by_key(|segment| segment.base);
+    Ok(found)
+}
+
+/// Reserves a new file of `bytes` zeroed bytes under a temporary name.
+///
+/// # Errors
+/// [`Error::Full`] if the disk has no room.
+pub(crate) fn reserve(path: &Path, bytes: u64) -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE)
+        .open(path)
+        .at("create", path)?;
+    if let Err(error) = extend(&file, bytes, path) {
+        // A half-reserved file would hold the room that others need.
+        let _ = fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// Reserves the first `bytes` of a file on disk, so that storing to its mapping cannot fail.
+pub(crate) fn extend(file: &File, bytes: u64, path: &Path) -> Result<()> {
+    let full = |reason: io::Error| Error::Full {
+        path: path.parent().unwrap_or(path).to_owned(),
+        reason: format!("cannot reserve {bytes} bytes: {reason}; free some disk space"),
+    };
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Err(full(rustix::io::Errno::NOSPC.into())),
+        // A file system without fallocate: write the zeros.
+        Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(file, bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(error),
+            _ => Error::Io { action: "reserve", path: path.to_owned(), source: error },
+        }),
+        Err(error) => Err(error).at("reserve", path),
+    }
+}
+
+fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
+    const CHUNK: [u8; 1 << 16] = [0; 1 << 16];
+    let mut at = file.metadata()?.len();
+    while at < bytes {
+        let take = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(CHUNK.len());
+        file.write_all_at(&CHUNK[..take], at)?;
+        at += take as u64;
+    }
+    Ok(())
+}
+
+/// Makes creations, renames and deletions in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    let handle = File::open(folder).at("open", folder)?;
+    fsync(&handle).at("sync", folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_survive_and_every_flipped_bit_shows() {
+        let header =
+            Header { journal: JournalId(u128::MAX / 3), base: Offset(42), epoch: Epoch(7), segment_bytes: 4096 };
+        let bytes = header.encode();
+        let path = Path::new("x.seg");
+        assert_eq!(Header::decode(&bytes, path).unwrap(), header);
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut bad = bytes;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                matches!(Header::decode(&bad, path), Err(Error::Corrupt { .. } | Error::ForeignVersion { .. })),
+                "bit {bit}"
+            );
+        }
+    }
+}

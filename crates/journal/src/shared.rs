@@ -1,0 +1,245 @@
+//! What the writer shares with its helpers: marks, latches, and the threads that sync and prepare.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::fdatasync;
+
+use crate::cursors::Cursors;
+use crate::error::{At, Error, Result};
+use crate::latch::{Latch, Ticket};
+use crate::lock::Lock;
+use crate::marks::MarksWriter;
+use crate::options::SyncPolicy;
+use crate::segment;
+use crate::types::Offset;
+
+/// With `always`, the marks themselves are written back this often: until then a damaged record
+/// would be taken for a torn one, which loses nothing that is whole.
+const MARKS_EVERY: Duration = Duration::from_secs(1);
+
+/// What waiters for durability are woken with when there will be none.
+const POISONED: Offset = Offset(u64::MAX);
+
+/// A segment with records that may not be durable yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Unsynced {
+    pub(crate) file: Arc<File>,
+    pub(crate) path: PathBuf,
+    /// Whether its name is not yet durable in its folder.
+    pub(crate) new: bool,
+}
+
+/// State of the writer that others may look at and wait for.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) folder: PathBuf,
+    pub(crate) marks: MarksWriter,
+    pub(crate) committed: Latch,
+    pub(crate) durable: Latch,
+    policy: SyncPolicy,
+    /// Something was appended or acknowledged since the last sync began. Pairs with the marks like a latch.
+    dirty: AtomicBool,
+    poisoned: OnceLock<(PathBuf, String)>,
+    /// Segments to sync, oldest first; the last one is being written. Locked on rolling and syncing.
+    unsynced: Mutex<VecDeque<Unsynced>>,
+    cursors: OnceLock<Weak<Cursors>>,
+    /// What the syncing thread is asked to do; it sleeps on the condition.
+    asked: Mutex<Asked>,
+    asking: Condvar,
+    /// One sync at a time; when the marks were last written back.
+    syncing: Mutex<Instant>,
+    /// Held until the last handle that could still write is gone.
+    _lock: Lock,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    dirty: bool,
+    now: bool,
+    stop: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(folder: PathBuf, lock: Lock, marks: MarksWriter, policy: SyncPolicy) -> Self {
+        Self {
+            folder,
+            marks,
+            committed: Latch::default(),
+            durable: Latch::default(),
+            policy,
+            dirty: AtomicBool::new(false),
+            poisoned: OnceLock::new(),
+            unsynced: Mutex::default(),
+            cursors: OnceLock::new(),
+            asked: Mutex::default(),
+            asking: Condvar::new(),
+            syncing: Mutex::new(Instant::now()),
+            _lock: lock,
+        }
+    }
+
+    /// Notes that there is something to sync. One load when that is known already.
+    #[inline]
+    pub(crate) fn mark_dirty(&self) {
+        if !self.dirty.load(Ordering::SeqCst) {
+            self.became_dirty();
+        }
+    }
+
+    #[cold]
+    fn became_dirty(&self) {
+        self.dirty.store(true, Ordering::SeqCst);
+        if self.policy != SyncPolicy::Never {
+            self.ask(|asked| asked.dirty = true);
+        }
+    }
+
+    /// Fails once a sync has failed.
+    #[inline]
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        match self.poisoned.get() {
+            None => Ok(()),
+            Some((path, reason)) => Err(Error::Poisoned { path: path.clone(), reason: reason.clone() }),
+        }
+    }
+
+    pub(crate) fn begin_segment(&self, unsynced: Unsynced) {
+        lock(&self.unsynced).push_back(unsynced);
+    }
+
+    pub(crate) fn sync_with(&self, cursors: Weak<Cursors>) {
+        let _ = self.cursors.set(cursors);
+    }
+
+    /// Makes everything that is committed by now durable.
+    ///
+    /// Order: records, then the names of their files, then cursors, then the mark. So whatever the
+    /// mark on disk says is on disk, and the cursors on disk know every acknowledgement below it.
+    pub(crate) fn sync(&self) -> Result<Offset> {
+        let mut marks_synced = lock(&self.syncing);
+        self.check_poison()?;
+        self.dirty.store(false, Ordering::SeqCst);
+        let end = self.marks.committed();
+        let due = self.policy != SyncPolicy::Always || marks_synced.elapsed() >= MARKS_EVERY;
+        let synced = self.sync_files().and_then(|()| {
+            self.marks.set_durable(end);
+            if due {
+                *marks_synced = Instant::now();
+                self.marks.sync()?;
+            }
+            Ok(())
+        });
+        drop(marks_synced);
+        if let Err(error) = synced {
+            // Sticky: the kernel may have marked the pages clean, so another sync would lie.
+            let _ = self.poisoned.set((self.folder.clone(), error.to_string()));
+            self.durable.moved(POISONED);
+            tracing::error!(%error, "a sync failed: appending stops until the process is restarted");
+            self.check_poison()?;
+        }
+        self.durable.moved(end);
+        Ok(end)
+    }
+
+    fn sync_files(&self) -> Result<()> {
+        let files: Vec<Unsynced> = lock(&self.unsynced).iter().cloned().collect();
+        for unsynced in &files {
+            fdatasync(&unsynced.file).at("sync", &unsynced.path)?;
+        }
+        if files.iter().any(|unsynced| unsynced.new) {
+            segment::sync_folder(&self.folder)?;
+        }
+        if let Some(cursors) = self.cursors.get().and_then(Weak::upgrade) {
+            cursors.sync()?;
+        }
+        let mut unsynced = lock(&self.unsynced);
+        // Rolled segments are complete and synced; the last of those seen may still grow.
+        unsynced.drain(..files.len().saturating_sub(1));
+        if let Some(current) = unsynced.front_mut() {
+            current.new = false;
+        }
+        Ok(())
+    }
+
+    /// Calls `wake` when everything before `end` is durable or never will be, which
+    /// [`Self::check_poison`] tells, and asks for a sync.
+    pub(crate) fn when_durable(&self, end: Offset, wake: Box<dyn FnOnce(Offset) + Send>) -> Ticket {
+        let after = Offset(end.0.saturating_sub(1));
+        let mark = || if self.poisoned.get().is_some() { POISONED } else { self.marks.durable() };
+        let ticket = self.durable.when_past(after, mark, wake);
+        if self.marks.durable() < end {
+            self.ask(|asked| asked.now = true);
+        }
+        ticket
+    }
+
+    fn ask(&self, ask: impl FnOnce(&mut Asked)) {
+        ask(&mut lock(&self.asked));
+        self.asking.notify_one();
+    }
+
+    /// The syncing thread: sleeps while nothing is to be done.
+    fn keep_synced(&self) {
+        loop {
+            let mut asked = lock(&self.asked);
+            while !(asked.dirty || asked.now || asked.stop) {
+                asked = self.asking.wait(asked).unwrap_or_else(PoisonError::into_inner);
+            }
+            if let SyncPolicy::Every(period) = self.policy {
+                let due = Instant::now() + period;
+                while let Some(left) = due.checked_duration_since(Instant::now())
+                    && !(asked.now || asked.stop || left.is_zero())
+                {
+                    asked = self.asking.wait_timeout(asked, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+            if asked.stop {
+                return;
+            }
+            *asked = Asked::default();
+            drop(asked);
+            if self.sync().is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The thread that syncs; stops and joins when dropped.
+#[derive(Debug)]
+pub(crate) struct SyncThread {
+    shared: Arc<Shared>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl SyncThread {
+    pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self> {
+        let keeper = Arc::clone(shared);
+        let thread = thread::Builder::new()
+            .name("journal-sync".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || keeper.keep_synced())
+            .at("start a thread for", &shared.folder)?;
+        Ok(Self { shared: Arc::clone(shared), thread: Some(thread) })
+    }
+}
+
+impl Drop for SyncThread {
+    fn drop(&mut self) {
+        self.shared.ask(|asked| asked.stop = true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Every lock in this module guards data that is whole between statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

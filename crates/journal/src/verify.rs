@@ -1,0 +1,159 @@
+//! Checking a journal from its first byte to its last.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{At, Error, Result};
+use crate::layout;
+use crate::marks::{Marks, MarksReader};
+use crate::record::Kind;
+use crate::segment::{self, Found, HEADER_BYTES};
+use crate::types::Offset;
+use crate::walk::{Segment, Step, Tables, sealed_at};
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Records that are whole.
+    pub records: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes of all segment files.
+    pub bytes: u64,
+    /// `None` if they are missing or damaged.
+    pub marks: Option<Marks>,
+    /// Every damaged place.
+    pub damage: Vec<Damage>,
+    /// An unfinished record behind the last whole one: normal after a crash, cut off on reopening.
+    pub torn_tail: bool,
+}
+
+/// A damaged place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// First offset that cannot be read.
+    pub from: Offset,
+    /// First offset after it that can; equal to `from` if only a control record was hit.
+    pub to: Offset,
+    /// In words.
+    pub reason: String,
+}
+
+/// Checks every record of the journal in an instance's folder, whether or not its writer lives.
+///
+/// # Errors
+/// I/O errors and [`Error::ForeignVersion`]. Damage is what it reports, not an error.
+pub fn verify(instance: &Path) -> Result<Report> {
+    let marks = match MarksReader::open(&layout::marks_path(instance))? {
+        Some(marks) => marks.load()?,
+        None => None,
+    };
+    let segments = segment::list(&layout::journal_folder(instance))?;
+    let start = segments.first().map_or(Offset::ZERO, |first| first.base);
+    let last = segments.last().map_or(Offset::ZERO, |last| last.base);
+    let mut check = Check {
+        next: start,
+        trusted: marks.as_ref().map_or(last, Marks::trusted),
+        report: Report { records: 0, segments: 0, bytes: 0, marks, damage: Vec::new(), torn_tail: false },
+    };
+    for found in &segments {
+        check.segment(found)?;
+    }
+    if check.next < check.trusted && !segments.is_empty() {
+        let path = segments[segments.len() - 1].path.clone();
+        check.damage(&path, check.trusted, "records are missing at the end");
+    }
+    if marks.is_none() && !segments.is_empty() {
+        check.damage(&layout::marks_path(instance), check.next, "the marks are missing or damaged");
+    }
+    Ok(check.report)
+}
+
+struct Check {
+    next: Offset,
+    trusted: Offset,
+    report: Report,
+}
+
+impl Check {
+    fn segment(&mut self, found: &Found) -> Result<()> {
+        self.report.segments += 1;
+        self.report.bytes += fs::metadata(&found.path).at("inspect", &found.path)?.len();
+        if found.base > self.next {
+            self.damage(&found.path, found.base, "records are missing before it");
+        } else if found.base < self.next {
+            self.damage(&found.path, self.next, "overlaps the segment before it");
+        }
+        match Segment::open(&found.path) {
+            Ok(segment) => self.records(&segment, &found.path),
+            Err(Error::Corrupt { reason, .. }) => self.damage(&found.path, self.next, &reason),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn records(&mut self, segment: &Segment, path: &Path) {
+        let mut at = HEADER_BYTES;
+        let mut tables = Tables::default();
+        loop {
+            let reason = match segment.at(at) {
+                Step::Record(decoded) => {
+                    if decoded.head.offset > self.next {
+                        self.damage(path, decoded.head.offset, "records are missing");
+                    }
+                    match decoded.head.kind {
+                        Kind::Event if tables.topics.get(decoded.head.topic).is_none() => {
+                            self.damage(path, self.next.plus(1), "the topic's declaration is damaged");
+                        }
+                        Kind::Event => {
+                            self.report.records += 1;
+                            self.next = self.next.plus(1);
+                        }
+                        Kind::Sealed if sealed_at(&decoded).is_ok() => return,
+                        _ => {
+                            if let Err(reason) = tables.note(&decoded) {
+                                self.damage(path, self.next, reason);
+                            }
+                        }
+                    }
+                    at += decoded.stride;
+                    continue;
+                }
+                Step::Empty if self.next >= self.trusted => return,
+                Step::Empty => "no record where there must be one",
+                Step::Bad(reason) => reason,
+            };
+            if self.next >= self.trusted {
+                self.report.torn_tail = true;
+                return;
+            }
+            match segment.find_record(at) {
+                Some((next_at, offset)) => {
+                    self.damage(path, offset.max(self.next), reason);
+                    at = next_at;
+                }
+                None => {
+                    // An unsealed segment whose successor begins right here was left by a killed writer.
+                    let sealed_late = segment::path(path.parent().unwrap_or(path), self.next).exists();
+                    if !(sealed_late && reason == "no record where there must be one") {
+                        self.report.damage.push(Damage {
+                            path: path.to_owned(),
+                            from: self.next,
+                            to: self.next,
+                            reason: reason.to_owned(),
+                        });
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn damage(&mut self, path: &Path, to: Offset, reason: &str) {
+        let (path, from) = (path.to_owned(), self.next);
+        self.report.damage.push(Damage { path, from, to, reason: reason.to_owned() });
+        self.next = to;
+    }
+}

@@ -1,0 +1,154 @@
+//! Going from record to record through one mapped segment.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{At, Error, Result};
+use crate::map::ReadMap;
+use crate::record::{self, ALIGN, Decoded, Kind, Place};
+use crate::segment::{HEADER_BYTES, Header};
+use crate::types::Offset;
+
+/// Bytes whose checksums are tried at most in the search for the record after a damaged place.
+const SEARCH_BYTES_MAX: usize = 1 << 30;
+
+/// A segment mapped for reading.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    map: ReadMap,
+    pub(crate) header: Header,
+    seed: u32,
+}
+
+/// What lies at a place of a segment.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// A record whose checksum holds.
+    Record(Decoded<'a>),
+    /// Nothing was committed here, or the segment's end.
+    Empty,
+    /// Something that no writer wrote here.
+    Bad(&'static str),
+}
+
+impl Segment {
+    /// Maps a segment and checks its header.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::ForeignVersion`], I/O errors.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).at("open", path)?;
+        let length = file.metadata().at("inspect", path)?.len();
+        if length < HEADER_BYTES as u64 {
+            Header::decode(&[], path)?;
+        }
+        // Longer than any segment: not ours, and mapping it would be a waste.
+        let length = usize::try_from(length.min(2 << 30)).unwrap_or(usize::MAX);
+        let map = ReadMap::new(&file, length, path)?;
+        let header = Header::decode(map.bytes(), path)?;
+        if crate::segment::base_in_name(path).is_some_and(|base| base != header.base) {
+            let reason = format!("the header begins at {}, which the file's name does not say", header.base);
+            return Err(Error::Corrupt { path: path.to_owned(), offset: header.base, reason });
+        }
+        Ok(Self { map, header, seed: header.seed() })
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, at: usize) -> Step<'_> {
+        if at + 8 > self.end() {
+            return Step::Empty;
+        }
+        // Pairs with the writer's store of the word: whoever sees it sees the whole record, and the
+        // whole batch that it opens.
+        let word = self.map.word(at).load(Ordering::Acquire);
+        if word == 0 {
+            return Step::Empty;
+        }
+        match record::decode(self.map.bytes(), word, Place { seed: self.seed, at }) {
+            Ok(decoded) => Step::Record(decoded),
+            Err(reason) => Step::Bad(reason),
+        }
+    }
+
+    /// The next place after `at` where a whole record lies, and that record's offset.
+    ///
+    /// A record's checksum depends on its place and journal, so no payload can pose as one. The work is
+    /// bounded, whatever the bytes say: at most [`SEARCH_BYTES_MAX`] are summed.
+    pub(crate) fn find_record(&self, at: usize) -> Option<(usize, Offset)> {
+        let mut budget = SEARCH_BYTES_MAX;
+        for at in (at + ALIGN..self.end().saturating_sub(record::HEADER_BYTES)).step_by(ALIGN) {
+            let length = usize::try_from(self.map.word(at).load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(0);
+            if length < record::HEADER_BYTES || length > self.end() - at {
+                continue;
+            }
+            budget = budget.checked_sub(length)?;
+            if let Step::Record(decoded) = self.at(at) {
+                return Some((at, decoded.head.offset));
+            }
+        }
+        None
+    }
+
+    /// Bytes of a record that [`Self::at`] has found whole.
+    #[inline]
+    pub(crate) fn bytes(&self, range: std::ops::Range<usize>) -> &[u8] {
+        &self.map.bytes()[range]
+    }
+
+    fn end(&self) -> usize {
+        let stated = usize::try_from(self.header.segment_bytes).unwrap_or(usize::MAX);
+        self.map.bytes().len().min(stated)
+    }
+}
+
+/// The names that numbers in a segment's records stand for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    list: Vec<Arc<str>>,
+}
+
+impl Names {
+    #[inline]
+    pub(crate) fn get(&self, number: u16) -> Option<&Arc<str>> {
+        self.list.get(usize::from(number).checked_sub(1)?)
+    }
+
+    pub(crate) fn list(&self) -> &[Arc<str>] {
+        &self.list
+    }
+
+    fn declare(&mut self, payload: &[u8]) -> Result<(), &'static str> {
+        let (number, name) = payload.split_first_chunk::<2>().ok_or("name declaration too short")?;
+        if usize::from(u16::from_le_bytes(*number)) != self.list.len() + 1 {
+            return Err("name declared out of turn");
+        }
+        self.list.push(std::str::from_utf8(name).map_err(|_| "name is not UTF-8")?.into());
+        Ok(())
+    }
+}
+
+/// What control records have said so far in a segment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tables {
+    pub(crate) topics: Names,
+    pub(crate) journals: Names,
+}
+
+impl Tables {
+    /// Takes note of a control record; others are left alone.
+    pub(crate) fn note(&mut self, decoded: &Decoded<'_>) -> Result<(), &'static str> {
+        match decoded.head.kind {
+            Kind::Topic => self.topics.declare(decoded.payload),
+            Kind::Journal => self.journals.declare(decoded.payload),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The first offset of the next segment, as a seal states it.
+pub(crate) fn sealed_at(decoded: &Decoded<'_>) -> Result<Offset, &'static str> {
+    let bytes = decoded.payload.try_into().map_err(|_| "seal of a wrong size")?;
+    Ok(Offset(u64::from_le_bytes(bytes)))
+}
