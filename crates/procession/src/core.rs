@@ -1,0 +1,168 @@
+//! What a process's handle, its subscriptions and its socket share.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use journal::Cursors;
+use tokio_util::sync::CancellationToken;
+
+use crate::acks::Acks;
+use crate::error::{Error, Result};
+use crate::folders::Folders;
+use crate::names::Instance;
+use crate::outlet::Outlet;
+use crate::services::Pulse;
+use crate::settings::SubscriptionSettings;
+
+/// The inside of a process.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) instance: Instance,
+    pub(crate) folders: Folders,
+    pub(crate) outlet: Outlet,
+    pub(crate) cursors: Arc<Cursors>,
+    pub(crate) retries: Retries,
+    pub(crate) shutdown: CancellationToken,
+    /// Asks the application's runtime whether it still turns.
+    pub(crate) pulse: Pulse,
+    pub(crate) began: Instant,
+    pub(crate) started: SystemTime,
+    state: AtomicU8,
+    /// Subscriptions that are being read. Locked when one begins, ends or is asked about.
+    readings: Mutex<Vec<Weak<ReadingState>>>,
+}
+
+/// How far a process is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Starting,
+    Ready,
+    Stopping,
+}
+
+/// When a refused delivery comes again, and when it is given up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retries {
+    pub(crate) attempts_max: u16,
+    backoff: Duration,
+    backoff_max: Duration,
+}
+
+impl Retries {
+    pub(crate) fn new(settings: &SubscriptionSettings) -> Self {
+        let attempts_max = u16::try_from(settings.max_attempts.get()).unwrap_or(u16::MAX - 1).min(u16::MAX - 1);
+        Self { attempts_max, backoff: settings.backoff, backoff_max: settings.backoff_max }
+    }
+
+    /// The pause after a failed attempt; none after the last.
+    pub(crate) fn pause(&self, attempt: u16) -> Duration {
+        if attempt >= self.attempts_max {
+            return Duration::ZERO;
+        }
+        let doubled = u32::from(attempt.saturating_sub(1)).min(20);
+        self.backoff.saturating_mul(1 << doubled).min(self.backoff_max)
+    }
+}
+
+impl Core {
+    #[expect(clippy::too_many_arguments, reason = "called once; a struct would repeat the fields")]
+    pub(crate) fn new(
+        name: &'static str,
+        version: &'static str,
+        instance: Instance,
+        folders: Folders,
+        outlet: Outlet,
+        cursors: Arc<Cursors>,
+        retries: Retries,
+        shutdown: CancellationToken,
+        pulse: Pulse,
+        began: Instant,
+    ) -> Self {
+        Self {
+            name,
+            version,
+            instance,
+            folders,
+            outlet,
+            cursors,
+            retries,
+            shutdown,
+            pulse,
+            began,
+            started: SystemTime::now(),
+            state: AtomicU8::new(State::Starting as u8),
+            readings: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        if self.is_stopping() {
+            return State::Stopping;
+        }
+        if self.state.load(Ordering::Acquire) == State::Ready as u8 { State::Ready } else { State::Starting }
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.state.store(State::Ready as u8, Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shutdown.is_cancelled()
+    }
+
+    /// Whether a subscription has a cursor on any journal.
+    pub(crate) fn known_journals(&self, subscription: &str) -> Result<bool> {
+        let cursors = journal::read_cursors(&self.folders.instance(&self.instance))?;
+        Ok(cursors.iter().any(|cursor| cursor.subscription == subscription))
+    }
+
+    /// Makes the caller the only reader of a subscription in this process; the process is the only
+    /// one that holds the instance.
+    pub(crate) fn begin_reading(&self, name: &str) -> Result<Reading> {
+        let mut readings = self.readings();
+        readings.retain(|reading| reading.strong_count() > 0);
+        if readings.iter().filter_map(Weak::upgrade).any(|reading| reading.name == name) {
+            let reason = "is being read in this process already: give one of the two another name".to_owned();
+            return Err(Error::Subscription { name: name.to_owned(), reason });
+        }
+        let state = Arc::new(ReadingState { name: name.to_owned(), acks: Mutex::default() });
+        readings.push(Arc::downgrade(&state));
+        Ok(Reading(state))
+    }
+
+    /// Every journal of every subscription that is being read.
+    pub(crate) fn acks(&self) -> Vec<Arc<Acks>> {
+        let readings: Vec<_> = self.readings().iter().filter_map(Weak::upgrade).collect();
+        readings.iter().flat_map(|reading| reading.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>()).collect()
+    }
+
+    fn readings(&self) -> MutexGuard<'_, Vec<Weak<ReadingState>>> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held by a subscription while it lives.
+#[derive(Debug)]
+pub(crate) struct Reading(Arc<ReadingState>);
+
+#[derive(Debug)]
+struct ReadingState {
+    name: String,
+    acks: Mutex<Vec<Weak<Acks>>>,
+}
+
+impl Reading {
+    pub(crate) fn add(&self, acks: &Arc<Acks>) {
+        self.0.lock().push(Arc::downgrade(acks));
+    }
+}
+
+impl ReadingState {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Acks>>> {
+        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,300 @@
+//! The process's own journal: everything it says goes through here.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use journal::{Ack, Batch as JournalBatch, Cause, Checkpoint, Codec, Entry, Offset, SyncPolicy, Time, Watch, Writer};
+use serde::Serialize;
+
+use crate::acks::{Acks, Due};
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::event::{Event, Message};
+use crate::names;
+use crate::subscribe::Delivery;
+
+/// The one way to the writer, shared by all of a process's tasks and threads.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    /// Locked for the time of one append: tasks on several threads may publish.
+    inner: Mutex<Inner>,
+    pub(crate) watch: Watch,
+    /// The latest time that was heard: what is said next is later.
+    heard: AtomicU64,
+    /// Publishing waits until it is durable.
+    always: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    writer: Writer,
+    /// Payloads are encoded here: kept, so that publishing allocates nothing.
+    scratch: Vec<u8>,
+    /// The topic that was checked last.
+    checked: Option<&'static str>,
+}
+
+/// One record to be said.
+struct Said<'a> {
+    topic: &'a str,
+    key: Option<&'a [u8]>,
+    cause: Option<Cause<'a>>,
+    codec: Codec,
+}
+
+impl Outlet {
+    pub(crate) fn new(writer: Writer, sync: SyncPolicy) -> Self {
+        let watch = writer.watch();
+        let inner = Mutex::new(Inner { writer, scratch: Vec::new(), checked: None });
+        Self { inner, watch, heard: AtomicU64::new(0), always: sync == SyncPolicy::Always }
+    }
+
+    /// Takes note of a time in a delivery.
+    #[inline]
+    pub(crate) fn hear(&self, time: Time) {
+        if self.heard.load(Ordering::Relaxed) < time.0 {
+            self.heard.fetch_max(time.0, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn publish<E: Event>(&self, event: &E) -> Result<Offset> {
+        let offset = self.say(event, None, &[])?;
+        self.settle(offset.plus(1))?;
+        Ok(offset)
+    }
+
+    pub(crate) fn publish_acking<E: Event>(&self, event: &E, due: &Due<'_>, cause: Cause<'_>) -> Result<Offset> {
+        let ack = due.ack();
+        let offset = self.say(event, Some(cause), &[ack])?;
+        due.acks.acknowledge(due.offset);
+        self.settle(offset.plus(1))?;
+        Ok(offset)
+    }
+
+    pub(crate) fn publish_caused<E: Event>(&self, event: &E, cause: Cause<'_>) -> Result<Offset> {
+        let offset = self.say(event, Some(cause), &[])?;
+        self.settle(offset.plus(1))?;
+        Ok(offset)
+    }
+
+    #[inline]
+    fn say<E: Event>(&self, event: &E, cause: Option<Cause<'_>>, acks: &[Ack<'_>]) -> Result<Offset> {
+        let key = event.key();
+        let mut inner = self.lock();
+        let Inner { writer, scratch, checked } = &mut *inner;
+        if !checked.is_some_and(|checked| std::ptr::eq(checked, E::TOPIC)) {
+            names::check_topic(E::TOPIC)?;
+            *checked = Some(E::TOPIC);
+        }
+        scratch.clear();
+        codec::encode(E::CODEC, event, scratch)
+            .map_err(|reason| Error::Encode { topic: E::TOPIC.to_owned(), reason })?;
+        let said = Said { topic: E::TOPIC, key: key.as_deref(), cause, codec: E::CODEC };
+        let entry = said.entry(scratch);
+        self.observe(writer);
+        let batch = JournalBatch { entries: std::slice::from_ref(&entry), acks, checkpoints: &[] };
+        Ok(writer.commit(&batch)?.start)
+    }
+
+    #[inline]
+    fn observe(&self, writer: &mut Writer) {
+        let heard = self.heard.load(Ordering::Relaxed);
+        if heard > 0 && !writer.observe(Time(heard)) {
+            tracing::warn!(time_ns = heard, "a received time is too far ahead of this machine's clock: ignored");
+            self.heard.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn commit(&self, batch: &Batch<'_>) -> Result<Range<Offset>> {
+        let due = batch.due()?;
+        let acks: Vec<Ack<'_>> = due.iter().map(Due::ack).collect();
+        let entries: Vec<Entry<'_>> = batch.messages.iter().map(entry_of).collect();
+        let checkpoints: Vec<Checkpoint<'_>> =
+            batch.checkpoints.iter().map(|(name, value)| Checkpoint { name, value }).collect();
+        let mut inner = self.lock();
+        self.observe(&mut inner.writer);
+        let offsets =
+            inner.writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints })?;
+        drop(inner);
+        for delivery in &batch.deliveries {
+            delivery.0.acknowledge(delivery.1);
+        }
+        self.settle(offsets.end)?;
+        Ok(offsets)
+    }
+
+    pub(crate) fn message(&self, message: &Message<'_>) -> Result<Offset> {
+        names::check_topic(&message.topic)?;
+        let mut inner = self.lock();
+        self.observe(&mut inner.writer);
+        let offset = inner.writer.append(&entry_of(message))?;
+        drop(inner);
+        self.settle(offset.plus(1))?;
+        Ok(offset)
+    }
+
+    /// With `sync = "always"`, publishing returns when it is durable; waiting happens outside of the lock, so
+    /// one sync serves every thread that publishes.
+    fn settle(&self, end: Offset) -> Result<()> {
+        if !self.always {
+            return Ok(());
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.watch.when_durable(end, move || {
+            let _ = sender.send(());
+        });
+        let _ = receiver.recv();
+        Ok(self.watch.check()?)
+    }
+
+    pub(crate) async fn durable(&self, end: Offset) -> Result<()> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.watch.when_durable(end, move || {
+            let _ = sender.send(());
+        });
+        let _ = receiver.await;
+        Ok(self.watch.check()?)
+    }
+
+    /// Appends without waiting, whatever the sync policy: for [`Self::durable`] to follow.
+    pub(crate) fn publish_only<E: Event>(&self, event: &E) -> Result<Offset> {
+        self.say(event, None, &[])
+    }
+
+    pub(crate) fn checkpoint(&self, name: &str) -> Option<Vec<u8>> {
+        self.lock().writer.checkpoint(name).map(<[u8]>::to_vec)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while encoding leaves the writer as it was: appending is all or nothing.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> Said<'a> {
+    fn entry(&self, payload: &'a [u8]) -> Entry<'a> {
+        Entry { topic: self.topic, key: self.key, cause: self.cause, codec: self.codec, payload }
+    }
+}
+
+fn entry_of<'a>(message: &'a Message<'_>) -> Entry<'a> {
+    Entry {
+        topic: &message.topic,
+        key: message.key.as_deref(),
+        cause: message.cause.as_ref().map(|(journal, offset)| Cause { journal, offset: *offset }),
+        codec: message.codec,
+        payload: &message.payload,
+    }
+}
+
+/// Records, acknowledgements and checkpoints that are said together or not at all.
+///
+/// ```no_run
+/// # fn f(process: &procession::Process<procession::NoSettings>) -> procession::Result<()> {
+/// use procession::Message;
+///
+/// let mut batch = process.batch();
+/// batch.add_message(Message::json("vote", &serde_json::json!({"voter": "alice"}))?)?;
+/// batch.checkpoint("chain", &4711_u64)?;
+/// let offsets = batch.commit()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is said before `commit`"]
+pub struct Batch<'a> {
+    outlet: &'a Outlet,
+    messages: Vec<Message<'a>>,
+    deliveries: Vec<(Arc<Acks>, Offset)>,
+    checkpoints: Vec<(String, Vec<u8>)>,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(outlet: &'a Outlet) -> Self {
+        Self { outlet, messages: Vec::new(), deliveries: Vec::new(), checkpoints: Vec::new() }
+    }
+
+    /// Adds an event.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Name`].
+    pub fn add<E: Event>(&mut self, event: &E) -> Result<&mut Self> {
+        let mut payload = Vec::new();
+        codec::encode(E::CODEC, event, &mut payload)
+            .map_err(|reason| Error::Encode { topic: E::TOPIC.to_owned(), reason })?;
+        let key = event.key().map(|key| Cow::Owned(key.into_owned()));
+        let message = Message::encoded(E::TOPIC, E::CODEC, payload);
+        self.add_message(Message { key, ..message })
+    }
+
+    /// Adds an event with the delivery that led to it, which this does not acknowledge.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Name`].
+    pub fn add_caused<E: Event, P>(&mut self, event: &E, cause: &Delivery<P>) -> Result<&mut Self> {
+        self.add(event)?;
+        if let Some(message) = self.messages.last_mut() {
+            message.cause = Some((Cow::Owned(cause.journal.to_string()), cause.offset));
+        }
+        Ok(self)
+    }
+
+    /// Adds a message.
+    ///
+    /// # Errors
+    /// [`Error::Name`] for a topic that is none.
+    pub fn add_message(&mut self, message: Message<'a>) -> Result<&mut Self> {
+        names::check_topic(&message.topic)?;
+        self.messages.push(message);
+        Ok(self)
+    }
+
+    /// Acknowledges a delivery together with what the batch says.
+    pub fn ack<P>(&mut self, delivery: &Delivery<P>) -> &mut Self {
+        self.deliveries.push((Arc::clone(delivery.acks()), delivery.offset));
+        self
+    }
+
+    /// Stores application state together with what the batch says. The newest value of each name is kept for good,
+    /// and read with [`Process::checkpoint`](crate::Process::checkpoint).
+    ///
+    /// # Errors
+    /// [`Error::Encode`].
+    pub fn checkpoint<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<&mut Self> {
+        let value = serde_json::to_vec(value)
+            .map_err(|error| Error::Encode { topic: format!("checkpoint {name}"), reason: error.to_string() })?;
+        self.checkpoints.push((name.to_owned(), value));
+        Ok(self)
+    }
+
+    /// Whether it says nothing, acknowledges nothing and stores nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.deliveries.is_empty() && self.checkpoints.is_empty()
+    }
+
+    /// Says all of it, and returns the offsets of its records in the order they were added.
+    ///
+    /// # Errors
+    /// [`Error::OutOfOrder`] for a delivery that cannot be acknowledged yet; [`Error::Journal`]. Nothing was
+    /// said then.
+    pub fn commit(self) -> Result<Range<Offset>> {
+        self.outlet.commit(&self)
+    }
+
+    /// What the acknowledgements come to, one for each subscription and journal.
+    fn due(&self) -> Result<Vec<Due<'_>>> {
+        let mut due: Vec<Due<'_>> = Vec::new();
+        for (acks, _) in &self.deliveries {
+            if due.iter().any(|known| Arc::ptr_eq(known.acks, acks)) {
+                continue;
+            }
+            let same = self.deliveries.iter().filter(|(other, _)| Arc::ptr_eq(other, acks));
+            due.push(acks.due(&same.map(|(_, offset)| *offset).collect::<Vec<_>>())?);
+        }
+        Ok(due)
+    }
+}

@@ -1,0 +1,271 @@
+//! A running process, as its application sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use journal::{Cursors, Level, Offset, Reader, Retention, Start, Writer};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::codec;
+use crate::core::{Core, Retries};
+use crate::error::{Error, Result};
+use crate::event::{Any, Event, Message};
+use crate::folders::Folders;
+use crate::names::Instance;
+use crate::notify;
+use crate::outlet::{Batch, Outlet};
+use crate::services::{self, Pulse};
+use crate::settings::{self, ProcessSettings, Settings};
+use crate::signals::Signals;
+use crate::subscribe::{Delivery, Sources, Subscribe};
+use crate::varlink::{self, Server, Service};
+
+/// Everything that is known before the process touches its state.
+#[derive(Debug)]
+pub(crate) struct Setup<S> {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) instance: Instance,
+    pub(crate) folders: Folders,
+    pub(crate) settings: S,
+    pub(crate) framework: ProcessSettings,
+    /// Cancelled when the process is to stop.
+    pub(crate) shutdown: CancellationToken,
+    /// When the program began.
+    pub(crate) began: Instant,
+}
+
+/// A running process: says things in its own journal, hears other processes, serves its socket.
+///
+/// Cheap to clone, and to be used from any task or thread.
+pub struct Process<S> {
+    core: Arc<Core>,
+    settings: Arc<S>,
+    server: Arc<Server>,
+}
+
+impl<S> Clone for Process<S> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), settings: Arc::clone(&self.settings), server: Arc::clone(&self.server) }
+    }
+}
+
+impl<S> fmt::Debug for Process<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("instance", &self.core.instance).finish_non_exhaustive()
+    }
+}
+
+impl<S: Settings> Process<S> {
+    /// Takes the instance over: lock and journal, then the socket. Not ready yet.
+    pub(crate) fn start(setup: Setup<S>) -> Result<Self> {
+        let Setup { name, version, instance, folders, settings, framework, shutdown, began } = setup;
+        let socket = folders.socket(&instance)?;
+        folders.create(&instance)?;
+        let folder = folders.instance(&instance);
+        let options = journal_options(&framework);
+        let writer = Writer::open(&folder, &options)?;
+        let cursors = Cursors::open(&folder, &writer)?;
+        let outlet = Outlet::new(writer, options.sync);
+        let retries = Retries::new(&framework.subscription);
+        let (pulse, beat) = Pulse::new();
+        tokio::spawn(beat);
+        let shutting_down = shutdown.clone();
+        let core = Arc::new(Core::new(
+            name, version, instance, folders, outlet, cursors, retries, shutting_down, pulse, began,
+        ));
+        let server = Server::start(socket, services::all(&core), socket_options(&framework, name, version)?)?;
+        let signals = {
+            let _on = server.runtime().enter();
+            Signals::catch().map_err(|source| Error::Io {
+                action: "catch signals for",
+                path: core.folders.instance(&core.instance),
+                source,
+            })?
+        };
+        server.runtime().spawn(signals.watch(shutdown, framework.shutdown_timeout));
+        server.runtime().spawn(services::keep_leases(Arc::downgrade(&core), options.retention.lease));
+        Ok(Self { core, settings: Arc::new(settings), server: Arc::new(server) })
+    }
+
+    /// Says that the process does its work now. Happens by itself when the application first waits; an application
+    /// with a long start calls it when it is done.
+    pub(crate) fn set_ready(&self) {
+        self.core.set_ready();
+        notify::ready("ready");
+        let epoch = self.core.outlet.watch.marks().epoch.0;
+        tracing::info!(epoch, next = self.core.outlet.watch.marks().committed.0, after = ?self.core.began.elapsed(), "ready");
+    }
+
+    /// The application has ended: what was said becomes durable, and the socket goes.
+    pub(crate) fn stop(self) -> Result<()> {
+        self.core.shutdown.cancel();
+        self.core.outlet.watch.sync()?;
+        match Arc::try_unwrap(self.server) {
+            Ok(server) => server.stop(),
+            // A task that was left behind holds a handle: the kernel cleans up after it.
+            Err(server) => drop(std::fs::remove_file(server.path())),
+        }
+        Ok(())
+    }
+
+    /// The application's settings.
+    #[must_use]
+    pub fn settings(&self) -> &S {
+        &self.settings
+    }
+
+    /// The program's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.core.name
+    }
+
+    /// The name of this running copy, which is also its journal's.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        self.core.instance.as_str()
+    }
+
+    /// The folders of the application.
+    #[must_use]
+    pub fn folders(&self) -> &Folders {
+        &self.core.folders
+    }
+
+    /// Cancelled when the process is to stop.
+    #[must_use]
+    pub fn shutdown(&self) -> CancellationToken {
+        self.core.shutdown.clone()
+    }
+
+    /// Says an event. When it returns, every reader can read it, and it survives the death of any process; with
+    /// `sync = "always"` also power loss.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Name`] for a topic that is none, [`Error::Journal`]: a full disk, mostly.
+    #[inline]
+    pub fn publish<E: Event>(&self, event: &E) -> Result<Offset> {
+        self.core.outlet.publish(event)
+    }
+
+    /// Says what came of a delivery, and acknowledges it: both or neither, whenever the process is killed. The
+    /// delivery is the event's cause.
+    ///
+    /// # Errors
+    /// Those of [`Self::publish`]; [`Error::OutOfOrder`] while an earlier delivery is open.
+    pub fn publish_acking<E: Event, P>(&self, event: &E, delivery: &Delivery<P>) -> Result<Offset> {
+        let due = delivery.acks().due(&[delivery.offset])?;
+        self.core.outlet.publish_acking(event, &due, delivery.as_cause())
+    }
+
+    /// Says an event, and waits until it is safe from power loss. One sync serves everybody who waits.
+    ///
+    /// # Errors
+    /// Those of [`Self::publish`]; [`journal::Error::Poisoned`] if the disk refuses.
+    pub async fn publish_durable<E: Event>(&self, event: &E) -> Result<Offset> {
+        let offset = self.core.outlet.publish_only(event)?;
+        self.core.outlet.durable(offset.plus(1)).await?;
+        Ok(offset)
+    }
+
+    /// Says something under a topic that is known only at run time.
+    ///
+    /// # Errors
+    /// Those of [`Self::publish`].
+    pub fn publish_message(&self, message: &Message<'_>) -> Result<Offset> {
+        self.core.outlet.message(message)
+    }
+
+    /// Several things at once, with acknowledgements and checkpoints: all or nothing.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.core.outlet)
+    }
+
+    /// The newest value of a checkpoint that a [`Batch`] has stored.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if it is not a `T`.
+    pub fn checkpoint<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let Some(value) = self.core.outlet.checkpoint(name) else { return Ok(None) };
+        codec::decode(journal::Codec::Json, &value)
+            .map(Some)
+            .map_err(|reason| Error::Decode { what: format!("checkpoint {name}"), reason })
+    }
+
+    /// Hears events of a type: `"broadcaster"` for one process and all of its instances, `"*"` for every
+    /// process, `["a", "b"]` for several.
+    pub fn subscribe<E: Event>(&self, sources: impl Sources) -> Subscribe<E> {
+        Subscribe::new(Arc::clone(&self.core), sources)
+    }
+
+    /// Hears events of any type: `"broadcaster/*"`, `"*/item-added"`, or several such patterns.
+    pub fn subscribe_any(&self, sources: impl Sources) -> Subscribe<Any> {
+        Subscribe::new(Arc::clone(&self.core), sources)
+    }
+
+    /// Reads what this process has said itself.
+    ///
+    /// # Errors
+    /// [`Error::Journal`].
+    pub fn read_own(&self, start: Start) -> Result<Reader> {
+        let folder = self.core.folders.instance(&self.core.instance);
+        let reader = Reader::open(&folder, start, Level::Committed)?;
+        Ok(reader.expect("the journal is there: this process has opened it"))
+    }
+
+    /// Serves an interface of the application's own on the process's socket.
+    ///
+    /// # Errors
+    /// It is served already.
+    pub fn serve(&self, service: Arc<dyn Service>) -> Result<(), varlink::DuplicateInterface> {
+        self.server.add(service)
+    }
+}
+
+fn journal_options(settings: &ProcessSettings) -> journal::Options {
+    let journal = &settings.journal;
+    journal::Options {
+        segment_bytes: journal.segment_bytes.0,
+        sync: match journal.sync {
+            settings::Sync::Never => journal::SyncPolicy::Never,
+            settings::Sync::Every(period) => journal::SyncPolicy::Every(period),
+            settings::Sync::Always => journal::SyncPolicy::Always,
+        },
+        retention: Retention {
+            bytes_kept: journal.keep_bytes.0,
+            age_kept: journal.max_age,
+            bytes_max: journal.max_bytes.map(|bytes| bytes.0),
+            when_full: match journal.when_full {
+                settings::WhenFull::DropOldest => journal::WhenFull::DropOldest,
+                settings::WhenFull::Wait => journal::WhenFull::Wait,
+            },
+            lease: journal.lease,
+        },
+        lock_patience: std::time::Duration::ZERO,
+    }
+}
+
+fn socket_options(settings: &ProcessSettings, name: &str, version: &str) -> Result<varlink::Options> {
+    let socket = &settings.socket;
+    let unknown = |source| Error::Io { action: "look up the users of `socket.allow` in", path: "/etc/passwd".into(), source };
+    let allowed = socket.allow.as_ref().map(|users| users.iter().map(settings::User::id).collect());
+    let allowed_uids = allowed.transpose().map_err(unknown)?;
+    Ok(varlink::Options {
+        identity: varlink::Identity {
+            vendor: "Procession".to_owned(),
+            product: name.to_owned(),
+            version: version.to_owned(),
+            url: String::new(),
+        },
+        limits: varlink::Limits {
+            connections_max: usize::try_from(socket.connections_max.get()).unwrap_or(usize::MAX),
+            idle_timeout: socket.idle_timeout,
+            read_timeout: socket.message_timeout,
+            ..varlink::Limits::default()
+        },
+        allowed_uids,
+    })
+}

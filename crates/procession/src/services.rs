@@ -1,0 +1,369 @@
+//! What every process serves on its socket: `io.procession.Process` and `io.procession.Journal`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, SystemTime};
+
+use journal::{Item, Level, Offset, Reader, Start};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::core::{Core, State};
+use crate::json::{JsonGap, JsonRecord};
+use crate::varlink::{self, Answer, Call, CallError, DirectReply, Service};
+
+/// How long the application's loop may take to show that it is alive.
+const PULSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Leases are renewed this many times before they run out.
+const LEASE_RENEWALS: u32 = 100;
+
+/// The services of a process.
+pub(crate) fn all(core: &Arc<Core>) -> Vec<Arc<dyn Service>> {
+    vec![Arc::new(ProcessService { core: Arc::clone(core) }), Arc::new(JournalService { core: Arc::clone(core) })]
+}
+
+/// Keeps the leases of the process's subscriptions, also of those that hear nothing for days.
+pub(crate) async fn keep_leases(core: Weak<Core>, lease: Duration) {
+    let period = (lease / LEASE_RENEWALS).clamp(Duration::from_secs(1), Duration::from_secs(3600));
+    loop {
+        tokio::time::sleep(period).await;
+        let Some(core) = core.upgrade() else { return };
+        for acks in core.acks() {
+            acks.touch();
+        }
+    }
+}
+
+struct ProcessService {
+    core: Arc<Core>,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    name: &'a str,
+    instance: &'a str,
+    version: &'a str,
+    pid: u32,
+    state: &'static str,
+    started: String,
+    uptime_ms: u64,
+    state_folder: String,
+    epoch: u32,
+    committed: u64,
+    durable: u64,
+    trimmed: u64,
+    subscriptions: Vec<SubscriptionStatus>,
+}
+
+#[derive(Serialize)]
+struct SubscriptionStatus {
+    name: String,
+    journal: String,
+    acknowledged: u64,
+    committed: u64,
+    parked: u64,
+}
+
+#[derive(Serialize)]
+struct HealthStatus {
+    ready: bool,
+    healthy: bool,
+    reason: Option<String>,
+}
+
+impl Service for ProcessService {
+    fn interface(&self) -> &'static str {
+        "io.procession.Process"
+    }
+
+    fn description(&self) -> &'static str {
+        varlink::PROCESS
+    }
+
+    fn call(&self, call: Call) -> Answer<'_> {
+        Box::pin(async move {
+            match call.method() {
+                "Status" => call.reply(&self.status()),
+                "Health" => {
+                    let health = self.health().await;
+                    call.reply(&health)
+                }
+                "Stop" => {
+                    tracing::info!(peer = %call.peer(), "asked to stop");
+                    self.core.shutdown.cancel();
+                    call.reply(&json!({}))
+                }
+                _ => Err(call.unknown_method()),
+            }
+        })
+    }
+}
+
+impl ProcessService {
+    fn status(&self) -> Status<'_> {
+        let core = &self.core;
+        let marks = core.outlet.watch.marks();
+        Status {
+            name: core.name,
+            instance: core.instance.as_str(),
+            version: core.version,
+            pid: std::process::id(),
+            state: state_name(core.state()),
+            started: started(core.started),
+            uptime_ms: u64::try_from(core.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            state_folder: core.folders.instance(&core.instance).display().to_string(),
+            epoch: marks.epoch.0,
+            committed: marks.committed.0,
+            durable: marks.durable.0,
+            trimmed: marks.trimmed.0,
+            subscriptions: self.subscriptions(),
+        }
+    }
+
+    fn subscriptions(&self) -> Vec<SubscriptionStatus> {
+        let state = &self.core.folders.state;
+        self.core
+            .acks()
+            .iter()
+            .map(|acks| SubscriptionStatus {
+                name: acks.subscription.to_string(),
+                journal: acks.journal.to_string(),
+                acknowledged: acks.position().map_or(0, |position| position.next.0),
+                committed: journal::read_marks(&state.join(&*acks.journal))
+                    .ok()
+                    .flatten()
+                    .map_or(0, |marks| marks.committed.0),
+                parked: acks.parked(),
+            })
+            .collect()
+    }
+
+    async fn health(&self) -> HealthStatus {
+        let state = self.core.state();
+        let reason = match state {
+            State::Starting => Some("it is still starting".to_owned()),
+            State::Stopping => Some("it is stopping".to_owned()),
+            State::Ready => match self.core.outlet.watch.check() {
+                Err(error) => Some(error.to_string()),
+                Ok(()) if self.core.pulse.beats(PULSE_TIMEOUT).await => None,
+                Ok(()) => Some(format!("the application's loop has not moved for {PULSE_TIMEOUT:?}")),
+            },
+        };
+        HealthStatus { ready: state == State::Ready, healthy: reason.is_none(), reason }
+    }
+}
+
+const fn state_name(state: State) -> &'static str {
+    match state {
+        State::Starting => "starting",
+        State::Ready => "ready",
+        State::Stopping => "stopping",
+    }
+}
+
+fn started(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}
+
+/// Whether the application's runtime still turns: it is asked, and answers.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    ask: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl Pulse {
+    /// The second half is to be run on the application's runtime.
+    pub(crate) fn new() -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (ask, mut asked) = mpsc::channel::<oneshot::Sender<()>>(16);
+        let answer = async move {
+            while let Some(reply) = asked.recv().await {
+                let _ = reply.send(());
+            }
+        };
+        (Self { ask }, answer)
+    }
+
+    async fn beats(&self, patience: Duration) -> bool {
+        let (reply, replied) = oneshot::channel();
+        let asked = async { self.ask.send(reply).await.is_ok() && replied.await.is_ok() };
+        tokio::time::timeout(patience, asked).await.unwrap_or(false)
+    }
+}
+
+struct JournalService {
+    core: Arc<Core>,
+}
+
+#[derive(Deserialize)]
+struct WaitFor {
+    after: u64,
+    epoch: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Woken {
+    committed: u64,
+    epoch: u32,
+}
+
+#[derive(Deserialize)]
+struct ReadWhat {
+    from: Option<u64>,
+    topics: Option<Vec<String>>,
+    follow: Option<bool>,
+    count: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ReadItem<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<JsonRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap: Option<JsonGap<'a>>,
+    next: u64,
+}
+
+impl Service for JournalService {
+    fn interface(&self) -> &'static str {
+        "io.procession.Journal"
+    }
+
+    fn description(&self) -> &'static str {
+        varlink::JOURNAL
+    }
+
+    fn call(&self, call: Call) -> Answer<'_> {
+        Box::pin(async move {
+            match call.method() {
+                "Info" => self.info(call),
+                "Wait" => self.wait(call),
+                "Read" => self.read(call).await,
+                _ => Err(call.unknown_method()),
+            }
+        })
+    }
+}
+
+impl JournalService {
+    fn info(&self, call: Call) -> Result<(), CallError> {
+        let folder = self.core.folders.instance(&self.core.instance);
+        let topics = journal::count_topics(&folder).map_err(|error| failed(&error))?;
+        let topics: Vec<_> =
+            topics.into_iter().map(|(name, records)| json!({"name": name, "records": records})).collect();
+        let marks = self.core.outlet.watch.marks();
+        call.reply(&json!({
+            "journal": self.core.instance.as_str(),
+            "id": marks.journal.to_string(),
+            "epoch": marks.epoch.0,
+            "committed": marks.committed.0,
+            "durable": marks.durable.0,
+            "trimmed": marks.trimmed.0,
+            "bytes": journal::bytes_on_disk(&folder).map_err(|error| failed(&error))?,
+            "topics": topics,
+        }))
+    }
+
+    /// The latch. The thread that publishes answers by itself: one system call, and no hop to this one.
+    fn wait(&self, call: Call) -> Result<(), CallError> {
+        let WaitFor { after, epoch } = call.parameters()?;
+        let watch = self.core.outlet.watch.clone();
+        let now = watch.marks().epoch.0;
+        if epoch.is_some_and(|epoch| epoch != now) {
+            return call.reply(&Woken { committed: watch.marks().committed.0, epoch: now });
+        }
+        let reply = call.into_direct();
+        let gone = Arc::new((AtomicBool::new(false), OnceLock::new()));
+        reply.on_gone({
+            let (gone, watch) = (Arc::clone(&gone), watch.clone());
+            move || {
+                gone.0.store(true, Ordering::SeqCst);
+                if let Some(ticket) = gone.1.get() {
+                    watch.cancel(*ticket);
+                }
+            }
+        });
+        let ticket = watch.when_committed(Offset(after), move |committed| wake(reply, committed, now));
+        let _ = gone.1.set(ticket);
+        // The caller may have left before the hook could know whom to take back.
+        if gone.0.load(Ordering::SeqCst) {
+            watch.cancel(ticket);
+        }
+        Ok(())
+    }
+
+    async fn read(&self, mut call: Call) -> Result<(), CallError> {
+        call.require_more()?;
+        let what: ReadWhat = call.parameters()?;
+        let watch = &self.core.outlet.watch;
+        let marks = watch.marks();
+        if let Some(from) = what.from.filter(|from| *from > marks.committed.0) {
+            let parameters = json!({"offset": from, "committed": marks.committed.0});
+            return Err(CallError::new("io.procession.Journal.BeyondEnd", parameters));
+        }
+        let folder = self.core.folders.instance(&self.core.instance);
+        let start = what.from.map_or(Start::Beginning, |from| Start::Offset(Offset(from)));
+        let reader = Reader::open(&folder, start, Level::Committed).map_err(|error| failed(&error))?;
+        let mut reader = reader.ok_or_else(|| failed(&"the journal has gone"))?;
+        let journal = self.core.instance.as_str();
+        let mut left = what.count.unwrap_or(u64::MAX);
+        let mut turn = 0_u32;
+        while left > 0 {
+            let Some(item) = reader.next().map_err(|error| failed(&error))? else {
+                call.flush().await?;
+                if what.follow != Some(true) || !self.more_than(reader.position().next).await {
+                    break;
+                }
+                continue;
+            };
+            match item {
+                Item::Record(record) => {
+                    if is_wanted(record.topic, what.topics.as_deref()) {
+                        let next = record.offset.0 + 1;
+                        let item = ReadItem { record: Some(JsonRecord::new(journal, &record)), gap: None, next };
+                        call.feed_continues(&item).await?;
+                        left -= 1;
+                    }
+                }
+                Item::Gap(gap) => {
+                    let item = ReadItem { record: None, gap: Some(JsonGap::new(journal, &gap)), next: gap.to.0 };
+                    call.feed_continues(&item).await?;
+                }
+            }
+            turn += 1;
+            if turn.is_multiple_of(1024) {
+                // Records that nobody wants must not keep the thread from its other callers.
+                tokio::task::yield_now().await;
+            }
+        }
+        call.reply(&ReadItem { record: None, gap: None, next: reader.position().next.0 })
+    }
+
+    /// Waits until the journal is past `after`; false once the process is to stop.
+    async fn more_than(&self, after: Offset) -> bool {
+        let notify = Arc::new(Notify::new());
+        let woken = Arc::clone(&notify);
+        let ticket = self.core.outlet.watch.when_committed(after, move |_| woken.notify_one());
+        let more = tokio::select! {
+            () = notify.notified() => true,
+            () = self.core.shutdown.cancelled() => false,
+        };
+        self.core.outlet.watch.cancel(ticket);
+        more
+    }
+}
+
+fn wake(reply: DirectReply, committed: Offset, epoch: u32) {
+    reply.send(&Woken { committed: committed.0, epoch });
+}
+
+fn is_wanted(topic: &str, topics: Option<&[String]>) -> bool {
+    match topics {
+        None => !topic.starts_with('_'),
+        Some(topics) => topics.iter().any(|wanted| wanted == topic || (wanted == "*" && !topic.starts_with('_'))),
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> CallError {
+    CallError::new("io.procession.Journal.Unreadable", json!({"reason": error.to_string()}))
+}

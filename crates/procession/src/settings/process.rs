@@ -1,0 +1,239 @@
+//! The framework's own settings: table `[process]` in the files, the same for every program.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::units::{Bytes, Sync, User};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How every process behaves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ProcessSettings {
+    /// How the journal is kept.
+    pub journal: JournalSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// Who may use the local socket, and how much.
+    pub socket: SocketSettings,
+    /// How deliveries are repeated.
+    pub subscription: SubscriptionSettings,
+    /// Time that the application has to finish what it has in hand when it is told to stop.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ProcessSettings {
+    fn default() -> ProcessSettings {
+        ProcessSettings {
+            journal: JournalSettings::default(),
+            log: LogSettings::default(),
+            socket: SocketSettings::default(),
+            subscription: SubscriptionSettings::default(),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How the journal is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JournalSettings {
+    /// When what was said is written through to the disk: never, every DURATION, always.
+    ///
+    /// What was published survives the death of any process in each case; this is about power loss.
+    pub sync: Sync,
+    /// Size of one segment file.
+    pub segment_bytes: Bytes,
+    /// Segments beyond this many bytes are dropped once every durable subscription has passed them.
+    pub keep_bytes: Bytes,
+    /// Most bytes that the journal may keep; none: as many as its age and readers ask for.
+    pub max_bytes: Option<Bytes>,
+    /// Segments older than this are dropped once every durable subscription has passed them; none:
+    /// only size counts.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
+    pub max_age: Option<Duration>,
+    /// At the limit of bytes: drop the oldest segment (a reader behind gets a gap), or wait for the
+    /// readers.
+    pub when_full: WhenFull,
+    /// A subscription that has not been seen for so long no longer holds data back.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub lease: Duration,
+}
+
+impl Default for JournalSettings {
+    fn default() -> JournalSettings {
+        JournalSettings {
+            sync: Sync::Every(Duration::from_secs(1)),
+            segment_bytes: Bytes(64 << 20),
+            keep_bytes: Bytes(1 << 30),
+            max_bytes: None,
+            max_age: None,
+            when_full: WhenFull::DropOldest,
+            lease: 7 * DAY,
+        }
+    }
+}
+
+/// What a journal at its limit of bytes does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// Drops the oldest segment; whoever still needed it gets a gap.
+    #[default]
+    DropOldest,
+    /// Publishing waits until the readers have passed the oldest segment.
+    Wait,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LogSettings {
+    /// Least level that is logged: error, warn, info, debug or trace, also per module, as in
+    /// "info,procession=debug".
+    pub level: LogFilter,
+    /// Form of the log: auto is human on a terminal, short lines under systemd, JSON otherwise.
+    pub format: LogFormat,
+}
+
+/// Which events are logged, as `tracing_subscriber::EnvFilter` reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    pub(crate) fn filter(&self) -> EnvFilter {
+        EnvFilter::new(&self.0)
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> LogFilter {
+        LogFilter("info".to_owned())
+    }
+}
+
+impl TryFrom<String> for LogFilter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<LogFilter, String> {
+        // A lone word that is no level counts as a target there, so that a slip of the pen would
+        // switch logging off.
+        let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+        let slip = text.split(',').any(|part| !part.contains(['=', '[']) && !is_level(part.trim()));
+        if slip || EnvFilter::try_new(&text).is_err() {
+            return Err(format!(
+                "expected a level such as \"info\", or levels such as \"info,procession=debug\", \
+                 found {text:?}"
+            ));
+        }
+        Ok(LogFilter(text))
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Human on a terminal, short lines with priorities under systemd, JSON otherwise.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Who may use the local socket, and how much.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SocketSettings {
+    /// Users (names or numbers) who may call; none: whoever the socket's mode lets in.
+    pub allow: Option<Vec<User>>,
+    /// Most connections at a time; further ones are closed at once.
+    pub connections_max: NonZeroU32,
+    /// A connection without a call in progress is closed after so long.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub idle_timeout: Duration,
+    /// A message that has begun must be complete within so long.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub message_timeout: Duration,
+}
+
+impl Default for SocketSettings {
+    fn default() -> SocketSettings {
+        SocketSettings {
+            allow: None,
+            connections_max: NonZeroU32::new(256).expect("not zero"),
+            idle_timeout: 5 * MINUTE,
+            message_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How deliveries are repeated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SubscriptionSettings {
+    /// Deliveries of one event before it is parked in the dead-letter topic.
+    pub max_attempts: NonZeroU32,
+    /// Pause before the second delivery of an event; it doubles with each further one.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub backoff: Duration,
+    /// Longest such pause.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub backoff_max: Duration,
+}
+
+impl Default for SubscriptionSettings {
+    fn default() -> SubscriptionSettings {
+        SubscriptionSettings {
+            max_attempts: NonZeroU32::new(5).expect("not zero"),
+            backoff: Duration::from_secs(1),
+            backoff_max: MINUTE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_level_or_levels() {
+        for text in ["info", "off", "WARN", "info,procession=debug", "warn,journal::writer=trace"] {
+            LogFilter::try_from(text.to_owned()).unwrap();
+        }
+        for text in ["loud", "debg", "", "info,loud", "procession=loud"] {
+            assert!(LogFilter::try_from(text.to_owned()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_read_back_as_themselves() {
+        let text = serde_json::to_string(&ProcessSettings::default()).unwrap();
+        assert_eq!(serde_json::from_str::<ProcessSettings>(&text).unwrap(), ProcessSettings::default());
+    }
+}

@@ -1,0 +1,78 @@
+//! One event in the hands of a subscriber.
+
+use std::sync::Arc;
+
+use journal::{Cause, Codec, Epoch, Gap, Offset, Time};
+
+use crate::acks::{Acks, Refused};
+
+/// An event, where it came from, and the duty to acknowledge it.
+///
+/// Dropped without an acknowledgement, it comes again after a restart, with the next attempt number.
+#[derive(Debug)]
+pub struct Delivery<P> {
+    /// What was said.
+    pub event: P,
+    /// The journal that it was said in: the name of the publishing instance.
+    pub journal: Arc<str>,
+    /// Its number there.
+    pub offset: Offset,
+    /// The publisher's epoch.
+    pub epoch: Epoch,
+    /// When it was said.
+    pub time: Time,
+    /// The topic, without the process.
+    pub topic: Arc<str>,
+    /// The key, if it has one.
+    pub key: Option<Box<[u8]>>,
+    /// Journal and offset of the record that led to it.
+    pub cause: Option<(String, Offset)>,
+    /// How it was encoded.
+    pub codec: Codec,
+    /// 1 the first time; more after a refusal, or after the process died over it.
+    pub attempt: u16,
+    pub(super) acks: Arc<Acks>,
+}
+
+impl<P> Delivery<P> {
+    /// It is dealt with: it does not come again. Costs nanoseconds and survives SIGKILL.
+    #[inline]
+    pub fn ack(&self) {
+        self.acks.acknowledge(self.offset);
+    }
+
+    /// It could not be dealt with: it comes again after a pause that grows with each attempt, before
+    /// anything later from its journal. After `subscription.max_attempts` it is parked in the dead-letter
+    /// topic and acknowledged.
+    pub fn nack(&self, reason: impl Into<String>) {
+        self.acks.refuse(Refused { offset: self.offset, attempt: self.attempt, reason: reason.into() });
+    }
+
+    /// What an event that comes of this one names as its cause.
+    #[must_use]
+    pub fn as_cause(&self) -> Cause<'_> {
+        Cause { journal: &self.journal, offset: self.offset }
+    }
+
+    pub(crate) const fn acks(&self) -> &Arc<Acks> {
+        &self.acks
+    }
+}
+
+/// What a subscription has next.
+#[derive(Debug)]
+pub enum Heard<P> {
+    /// An event.
+    Delivery(Delivery<P>),
+    /// Something that it cannot be given.
+    Missing(Missing),
+}
+
+/// A gap in a journal that a subscription reads. Taking it acknowledges it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The journal.
+    pub journal: Arc<str>,
+    /// Which offsets, and why.
+    pub gap: Gap,
+}

@@ -1,0 +1,86 @@
+//! Sleeping until another process has said more.
+//!
+//! The data never passes through the socket: a reader that has caught up asks the publisher to be
+//! woken, once. While the publisher is down it reconnects with back-off and jitter, and looks at the journal
+//! itself in between, for a publisher may die right after it has spoken.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use journal::Offset;
+use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
+
+use crate::varlink::{Client, ClientError};
+
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// One reader's line to one publisher.
+pub(crate) struct Latch {
+    socket: PathBuf,
+    client: Option<Client>,
+    /// The wait in progress. It owns the client, so that dropping whoever polls it loses nothing.
+    waiting: Option<Pin<Box<dyn Future<Output = Result<Client, ()>> + Send>>>,
+    failures: u32,
+}
+
+#[derive(Serialize)]
+struct WaitFor {
+    after: u64,
+}
+
+#[derive(Deserialize)]
+struct Woken {}
+
+impl Latch {
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self { socket, client: None, waiting: None, failures: 0 }
+    }
+
+    /// Ready when it is worth looking at the journal again: it has moved past `after`, or the publisher could not be
+    /// asked for a while.
+    pub(crate) fn poll_past(&mut self, after: Offset, context: &mut Context<'_>) -> Poll<()> {
+        let (client, socket, pause) = (&mut self.client, &self.socket, pause(self.failures));
+        let waiting =
+            self.waiting.get_or_insert_with(|| Box::pin(wait(client.take(), socket.clone(), after, pause)));
+        match waiting.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(outcome) => {
+                self.waiting = None;
+                self.failures = if outcome.is_ok() { 0 } else { self.failures + 1 };
+                self.client = outcome.ok();
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+/// Full jitter around an exponential: many readers of a dead publisher do not come back in step.
+fn pause(failures: u32) -> Duration {
+    let longest = PAUSE_MIN.saturating_mul(1 << failures.min(10)).min(PAUSE_MAX);
+    longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+}
+
+async fn wait(client: Option<Client>, socket: PathBuf, after: Offset, pause: Duration) -> Result<Client, ()> {
+    match ask(client, socket, after).await {
+        Ok(client) => Ok(client),
+        Err(error) => {
+            tracing::debug!(%error, ?pause, "cannot wait on a publisher");
+            tokio::time::sleep(pause).await;
+            Err(())
+        }
+    }
+}
+
+async fn ask(client: Option<Client>, socket: PathBuf, after: Offset) -> Result<Client, ClientError> {
+    let mut client = match client {
+        Some(client) => client,
+        None => Client::connect(&socket).await?,
+    };
+    let Woken {} = client.call("io.procession.Journal.Wait", &WaitFor { after: after.0 }).await?;
+    Ok(client)
+}

@@ -1,0 +1,445 @@
+//! Hearing what other processes say: durable, ordered, from the mapped journals.
+//!
+//! A subscription reads the journals of the instances that it names, also while they are down, and waits for
+//! those that have never run. Each journal is delivered in its order; several are merged by time.
+//! Delivery is at least once: what was not acknowledged comes again after a restart.
+
+mod dead_letter;
+mod delivery;
+mod discovery;
+mod latch;
+mod selector;
+mod source;
+
+use std::collections::BTreeSet;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use journal::{Cause, Codec, Gap, Level, Start};
+use tokio::time::Instant;
+
+pub use self::dead_letter::DeadLetter;
+pub use self::delivery::{Delivery, Heard, Missing};
+pub use self::selector::Sources;
+
+use self::discovery::Discovery;
+use self::selector::Selector;
+use self::source::{Attempt, Found, Held, OwnedRecord, Source};
+use crate::core::{Core, Reading};
+use crate::error::{Error, Result};
+use crate::event::Payload;
+use crate::names;
+
+/// After so many deliveries in a row, other tasks of the process get their turn.
+const TURN: u32 = 256;
+
+/// A subscription being described; `.await` it to begin.
+#[must_use = "await it to begin"]
+pub struct Subscribe<P> {
+    core: Arc<Core>,
+    patterns: Vec<String>,
+    name: Option<String>,
+    start: Start,
+    level: Level,
+    strict: bool,
+    spin: bool,
+    payload: PhantomData<fn() -> P>,
+}
+
+impl<P: Payload> Subscribe<P> {
+    pub(crate) fn new(core: Arc<Core>, sources: impl Sources) -> Self {
+        Self {
+            core,
+            patterns: sources.patterns(),
+            name: None,
+            start: Start::Beginning,
+            level: Level::Committed,
+            strict: false,
+            spin: false,
+            payload: PhantomData,
+        }
+    }
+
+    /// Names the subscription: its cursors are kept under this name. Without it, one source gives the name:
+    /// `broadcaster.comment`.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// Where a new subscription begins; one that exists goes on where it was. The beginning by default.
+    pub fn from(self, start: Start) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Delivers only what is safe from power loss at the publisher.
+    pub fn durable(self) -> Self {
+        Self { level: Level::Durable, ..self }
+    }
+
+    /// Ends with an error at a gap, instead of logging it and going on.
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// Spins instead of sleeping when it has caught up: lowest latency, for a whole core.
+    pub fn spinning(self) -> Self {
+        Self { spin: true, ..self }
+    }
+
+    fn begin(self) -> Result<Subscription<P>> {
+        let refuse = |name: &str, reason: String| Error::Subscription { name: name.to_owned(), reason };
+        let mut selectors = Vec::new();
+        for pattern in &self.patterns {
+            let selector = Selector::parse(pattern, P::TOPIC);
+            selectors.push(selector.map_err(|reason| refuse(self.name.as_deref().unwrap_or(pattern), reason))?);
+        }
+        let name = match (self.name, selectors.as_slice()) {
+            (Some(name), _) => name,
+            (None, [only]) => only.default_name(),
+            (None, _) => return Err(refuse("", "give it a name with `.named(…)`: it has not one source".into())),
+        };
+        names::check_subscription(&name)?;
+        let reading = self.core.begin_reading(&name)?;
+        let known = self.core.known_journals(&name)?;
+        let mut subscription = Subscription {
+            discovery: Discovery::watch(&self.core.folders.state)?,
+            name: name.into(),
+            core: self.core,
+            selectors,
+            sources: Vec::new(),
+            journals: BTreeSet::new(),
+            level: self.level,
+            strict: self.strict,
+            spin: self.spin,
+            delivered: 0,
+            reading,
+            payload: PhantomData,
+        };
+        // A journal that appears while the subscription exists is read from its beginning.
+        let start = if known { Start::Beginning } else { self.start };
+        subscription.discover(start)?;
+        Ok(subscription)
+    }
+}
+
+impl<P: Payload + Send + 'static> IntoFuture for Subscribe<P> {
+    type Output = Result<Subscription<P>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let begun = self.begin();
+        Box::pin(async { begun })
+    }
+}
+
+/// A named, durable reader of one or more topics.
+pub struct Subscription<P> {
+    core: Arc<Core>,
+    name: Arc<str>,
+    selectors: Vec<Selector>,
+    sources: Vec<Source>,
+    journals: BTreeSet<String>,
+    discovery: Discovery,
+    level: Level,
+    strict: bool,
+    spin: bool,
+    delivered: u32,
+    reading: Reading,
+    payload: PhantomData<fn() -> P>,
+}
+
+/// What looking at the sources gave.
+enum Look<P> {
+    Delivery(Delivery<P>),
+    Missing(Missing),
+    /// An event was given up; look again.
+    Parked,
+    Nothing,
+}
+
+impl<P: Payload> Subscription<P> {
+    /// The subscription's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next delivery, waiting for it; `None` once the process is to stop.
+    ///
+    /// A gap is logged, counted and acknowledged, or ends a strict subscription. To be called in a loop; may be
+    /// dropped while it waits.
+    ///
+    /// # Errors
+    /// [`Error::Gap`] if it is strict; [`Error::Journal`] for journals that cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Delivery<P>>> {
+        loop {
+            let missing = match self.hear().await? {
+                None => return Ok(None),
+                Some(Heard::Delivery(delivery)) => return Ok(Some(delivery)),
+                Some(Heard::Missing(missing)) => missing,
+            };
+            let Missing { journal, gap } = missing;
+            if self.strict {
+                let subscription = self.name.to_string();
+                return Err(Error::Gap { subscription, journal: journal.to_string(), gap });
+            }
+            tracing::error!(subscription = &*self.name, journal = &*journal, from = gap.from.0, to = gap.to.0,
+                reason = %gap.reason, "records are missing");
+        }
+    }
+
+    /// The next delivery or gap, waiting for it; `None` once the process is to stop.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] for journals that cannot be read.
+    pub async fn hear(&mut self) -> Result<Option<Heard<P>>> {
+        loop {
+            if self.core.is_stopping() {
+                return Ok(None);
+            }
+            match self.look()? {
+                Look::Delivery(delivery) => {
+                    self.delivered += 1;
+                    if self.delivered >= TURN {
+                        self.delivered = 0;
+                        tokio::task::yield_now().await;
+                    }
+                    return Ok(Some(Heard::Delivery(delivery)));
+                }
+                Look::Missing(missing) => return Ok(Some(Heard::Missing(missing))),
+                Look::Parked => {}
+                Look::Nothing => self.sleep().await?,
+            }
+        }
+    }
+
+    /// What is there right now, without waiting.
+    ///
+    /// # Errors
+    /// Those of [`Self::hear`].
+    pub fn try_hear(&mut self) -> Result<Option<Heard<P>>> {
+        loop {
+            match self.look()? {
+                Look::Delivery(delivery) => return Ok(Some(Heard::Delivery(delivery))),
+                Look::Missing(missing) => return Ok(Some(Heard::Missing(missing))),
+                Look::Parked => {}
+                Look::Nothing => return Ok(None),
+            }
+        }
+    }
+
+    #[inline]
+    fn look(&mut self) -> Result<Look<P>> {
+        let retries = self.core.retries;
+        for source in &mut self.sources {
+            if let Some(acks) = source.open(&self.name)? {
+                self.reading.add(acks);
+            }
+            source.repeat(|attempt| retries.pause(attempt))?;
+        }
+        match self.sources.len() {
+            0 => Ok(Look::Nothing),
+            1 => self.look_at_one(),
+            _ => self.merge(),
+        }
+    }
+
+    /// One journal: the event is decoded where it lies.
+    #[inline]
+    fn look_at_one(&mut self) -> Result<Look<P>> {
+        let Self { core, selectors, sources, .. } = self;
+        let source = &mut sources[0];
+        let journal = Arc::clone(&source.journal);
+        let found = source.find(
+            |topic| takes_topic(selectors, topic),
+            |found| match found {
+                Ok(mut found) => {
+                    let attempt = found.count();
+                    core.outlet.hear(found.record.time);
+                    match take_event(&attempt, core.retries.attempts_max, found.record.codec, found.record.payload) {
+                        Ok(event) => Ok(deliver(event, journal, &found, attempt.number)),
+                        Err(reason) => Err(Trouble::GivenUp(found.to_owned_record(), attempt.number, reason)),
+                    }
+                }
+                Err(gap) => Err(Trouble::Gap(gap)),
+            },
+        )?;
+        match found {
+            None => Ok(Look::Nothing),
+            Some(Ok(delivery)) => Ok(Look::Delivery(delivery)),
+            Some(Err(Trouble::Gap(gap))) => Ok(self.missing(0, gap)),
+            Some(Err(Trouble::GivenUp(record, attempts, reason))) => self.park(0, &record, attempts, reason),
+        }
+    }
+
+    /// Several journals: of what is there, the earliest by time, then by the journals' names.
+    fn merge(&mut self) -> Result<Look<P>> {
+        let Self { core, selectors, sources, .. } = self;
+        let mut first: Option<(journal::Time, usize)> = None;
+        for (index, source) in sources.iter_mut().enumerate() {
+            if let Some(time) = source.peek(|topic| takes_topic(selectors, topic))?
+                && first.is_none_or(|first| (time, index) < first)
+            {
+                first = Some((time, index));
+            }
+        }
+        let Some((_, index)) = first else { return Ok(Look::Nothing) };
+        let Some((held, attempt, acks)) = sources[index].take_held() else { return Ok(Look::Nothing) };
+        let record = match held {
+            Held::Gap(gap) => return Ok(self.missing(index, gap)),
+            Held::Record(record) => record,
+        };
+        core.outlet.hear(record.time);
+        match take_event(&attempt, core.retries.attempts_max, record.codec, &record.payload) {
+            Err(reason) => self.park(index, &record, attempt.number, reason),
+            Ok(event) => {
+                let journal = Arc::clone(&sources[index].journal);
+                let OwnedRecord { offset, epoch, time, topic, key, cause, codec, .. } = *record;
+                let attempt = attempt.number;
+                let delivery = Delivery { event, journal, offset, epoch, time, topic, key, cause, codec, attempt, acks };
+                Ok(Look::Delivery(delivery))
+            }
+        }
+    }
+
+    fn missing(&mut self, index: usize, gap: Gap) -> Look<P> {
+        let source = &mut self.sources[index];
+        source.pass_gap();
+        Look::Missing(Missing { journal: Arc::clone(&source.journal), gap })
+    }
+
+    /// Gives an event up: it goes to the dead-letter topic and is acknowledged, in one.
+    fn park(&mut self, index: usize, record: &OwnedRecord, attempts: u16, reason: String) -> Result<Look<P>> {
+        let Some(acks) = self.sources[index].acks() else { return Ok(Look::Nothing) };
+        let journal = Arc::clone(&self.sources[index].journal);
+        tracing::error!(subscription = &*self.name, journal = &*journal, offset = record.offset.0,
+            topic = &*record.topic, attempts, reason, "an event is parked in the dead-letter topic");
+        let letter = DeadLetter::new(&self.name, &journal, record, attempts, reason);
+        // Should an earlier delivery still be open, the letter may come twice after a crash: better than not at all.
+        let cause = Cause { journal: &journal, offset: record.offset };
+        match acks.due(&[record.offset]) {
+            Ok(due) => drop(self.core.outlet.publish_acking(&letter, &due, cause)?),
+            Err(Error::OutOfOrder { .. }) => {
+                self.core.outlet.publish_caused(&letter, cause)?;
+                acks.acknowledge(record.offset);
+            }
+            Err(error) => return Err(error),
+        }
+        acks.count_parked();
+        Ok(Look::Parked)
+    }
+
+    /// Waits until it is worth looking again.
+    async fn sleep(&mut self) -> Result<()> {
+        if self.spin {
+            return self.spin().await;
+        }
+        let due = self.sources.iter().filter_map(Source::repeat_due).min();
+        let stopping = self.core.shutdown.clone();
+        let appeared = tokio::select! {
+            biased;
+            appeared = poll_fn(|context| self.poll_wake(context)) => appeared,
+            () = stopping.cancelled() => false,
+            () = sleep_until(due) => false,
+        };
+        if appeared { self.discover(Start::Beginning) } else { Ok(()) }
+    }
+
+    /// Ready with whether a new instance may have appeared.
+    fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if self.discovery.poll_change(context).is_ready() {
+            return Poll::Ready(true);
+        }
+        // All are polled, so that each is waited for.
+        let woken = self.sources.iter_mut().fold(false, |woken, source| source.is_woken(context) || woken);
+        if woken { Poll::Ready(false) } else { Poll::Pending }
+    }
+
+    /// Looks at the marks over and over; lets other tasks in now and then.
+    async fn spin(&mut self) -> Result<()> {
+        const LOOKS: u32 = 2_000;
+        for _ in 0..LOOKS {
+            if self.sources.iter().any(Source::has_more) {
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+        tokio::task::yield_now().await;
+        // What spinning does not see: new instances, and journals that are not there yet.
+        let appeared = poll_fn(|context| Poll::Ready(self.discovery.poll_change(context).is_ready())).await;
+        if appeared { self.discover(Start::Beginning) } else { Ok(()) }
+    }
+
+    /// Takes in the journals of instances that are named and not read yet.
+    fn discover(&mut self, start: Start) -> Result<()> {
+        let mut instances = self.discovery.instances();
+        // A process that has never run is waited for under its own name.
+        instances.extend(self.selectors.iter().filter_map(|selector| selector.process()).map(str::to_owned));
+        for instance in instances {
+            let own = self.core.instance.to_string();
+            let wanted = self.selectors.iter().any(|selector| selector.takes_instance(&instance, &own));
+            if !wanted || !self.journals.insert(instance.clone()) {
+                continue;
+            }
+            let cursor = self.core.cursors.claim(&self.name, &instance)?;
+            let folder = self.core.folders.state.join(&instance);
+            let socket = self.core.folders.runtime.join(format!("{instance}.sock"));
+            let mut source = Source::new(&instance, folder, socket, cursor, start, self.level);
+            if let Some(acks) = source.open(&self.name)? {
+                self.reading.add(acks);
+            }
+            self.sources.push(source);
+        }
+        self.sources.sort_by(|a, b| a.journal.cmp(&b.journal));
+        Ok(())
+    }
+}
+
+/// Why a record is not delivered.
+enum Trouble {
+    Gap(Gap),
+    GivenUp(OwnedRecord, u16, String),
+}
+
+#[inline]
+fn takes_topic(selectors: &[Selector], topic: &str) -> bool {
+    selectors.iter().any(|selector| selector.takes_topic(topic))
+}
+
+/// The event of a record, or why it is given up.
+#[inline]
+fn take_event<P: Payload>(attempt: &Attempt, attempts_max: u16, codec: Codec, bytes: &[u8]) -> Result<P, String> {
+    if attempt.number > attempts_max {
+        let died = || format!("the process ended {attempts_max} times before it was acknowledged");
+        return Err(attempt.refusal.clone().unwrap_or_else(died));
+    }
+    P::take(codec, bytes).map_err(|reason| format!("it cannot be decoded: {reason}"))
+}
+
+#[inline]
+fn deliver<P>(event: P, journal: Arc<str>, found: &Found<'_>, attempt: u16) -> Delivery<P> {
+    let record = &found.record;
+    Delivery {
+        event,
+        journal,
+        offset: record.offset,
+        epoch: record.epoch,
+        time: record.time,
+        topic: Arc::clone(found.topic),
+        key: record.key.map(Into::into),
+        cause: record.cause.map(|cause| (cause.journal.to_owned(), cause.offset)),
+        codec: record.codec,
+        attempt,
+        acks: Arc::clone(found.acks),
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

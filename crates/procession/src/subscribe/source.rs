@@ -1,0 +1,338 @@
+//! One journal that a subscription reads.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use journal::{Cause, Codec, Cursor, Epoch, Gap, Item, Level, Offset, Position, Reader, Record, Start, Time};
+use tokio::time::{Instant, Sleep};
+
+use super::latch::Latch;
+use crate::acks::{Acks, Refused};
+use crate::error::Result;
+
+/// Passed-over records are acknowledged at least this often, so that they do not hold back retention.
+const PASS_EVERY: u32 = 4096;
+/// How long to wait before looking again for a journal whose folder is there already.
+const OPEN_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A journal, its reader, and what of it is acknowledged.
+pub(crate) struct Source {
+    pub(crate) journal: Arc<str>,
+    folder: PathBuf,
+    start: Start,
+    level: Level,
+    cursor: Option<Cursor>,
+    open: Option<Opened>,
+    latch: Latch,
+    opening: OpenPause,
+}
+
+struct Opened {
+    reader: Reader,
+    acks: Arc<Acks>,
+    /// The next delivery of several sources, held until it is its turn.
+    held: Option<Held>,
+    /// The topic of the last delivery: most records have the topic of the one before.
+    topic: Arc<str>,
+    /// A refused delivery, to be repeated.
+    again: Option<Again>,
+    /// Deliveries behind a repeated one that are done already.
+    done: BTreeSet<Offset>,
+    passed: u32,
+    /// The journal's identity, as positions carry it.
+    identity: u64,
+}
+
+struct Again {
+    refused: Refused,
+    due: Instant,
+}
+
+struct OpenPause {
+    attempts: u32,
+    sleep: Option<std::pin::Pin<Box<Sleep>>>,
+}
+
+/// A record or gap out of a journal, owned.
+pub(crate) enum Held {
+    Record(Box<OwnedRecord>),
+    Gap(Gap),
+}
+
+/// A record, copied out of the mapping.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnedRecord {
+    pub(crate) offset: Offset,
+    pub(crate) epoch: Epoch,
+    pub(crate) time: Time,
+    pub(crate) topic: Arc<str>,
+    pub(crate) key: Option<Box<[u8]>>,
+    pub(crate) cause: Option<(String, Offset)>,
+    pub(crate) codec: Codec,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) after: Position,
+}
+
+/// The next wanted record, lent from the mapping.
+pub(crate) struct Found<'a> {
+    pub(crate) record: Record<'a>,
+    pub(crate) topic: &'a Arc<str>,
+    pub(crate) after: Position,
+    pub(crate) acks: &'a Arc<Acks>,
+    again: &'a mut Option<Again>,
+}
+
+/// The how-many-th delivery of a record in a row, and why the last one failed, if that is known.
+pub(crate) struct Attempt {
+    pub(crate) number: u16,
+    pub(crate) refusal: Option<String>,
+}
+
+impl Source {
+    pub(crate) fn new(
+        journal: &str,
+        folder: PathBuf,
+        socket: PathBuf,
+        cursor: Cursor,
+        start: Start,
+        level: Level,
+    ) -> Self {
+        let start = cursor.position().map_or(start, Start::Position);
+        Self {
+            journal: journal.into(),
+            folder,
+            start,
+            level,
+            cursor: Some(cursor),
+            open: None,
+            latch: Latch::new(socket),
+            opening: OpenPause { attempts: 0, sleep: None },
+        }
+    }
+
+    pub(crate) fn acks(&self) -> Option<&Arc<Acks>> {
+        self.open.as_ref().map(|open| &open.acks)
+    }
+
+    /// Opens the journal if it is there and not open yet; returns what is acknowledged of it then.
+    #[inline]
+    pub(crate) fn open(&mut self, subscription: &Arc<str>) -> Result<Option<&Arc<Acks>>> {
+        if self.open.is_some() { Ok(None) } else { self.try_open(subscription) }
+    }
+
+    fn try_open(&mut self, subscription: &Arc<str>) -> Result<Option<&Arc<Acks>>> {
+        let Some(reader) = Reader::open(&self.folder, self.start, self.level)? else { return Ok(None) };
+        let Some(mut cursor) = self.cursor.take() else { return Ok(None) };
+        if cursor.position().is_none() {
+            // From here on the subscription exists, and holds back what it has not read.
+            cursor.store(reader.position());
+        }
+        let identity = reader.position().journal;
+        let acks = Acks::new(Arc::clone(subscription), Arc::clone(&self.journal), cursor, reader.position());
+        self.open = Some(Opened {
+            reader,
+            acks: Arc::new(acks),
+            held: None,
+            topic: "".into(),
+            again: None,
+            done: BTreeSet::new(),
+            passed: 0,
+            identity,
+        });
+        Ok(self.acks())
+    }
+
+    /// The time of the next record, without taking it; gaps come first of all.
+    pub(crate) fn peek(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Option<Time>> {
+        let Some(open) = &mut self.open else { return Ok(None) };
+        if open.held.is_none() {
+            open.held = open.find(wanted, |found| match found {
+                Ok(found) => Held::Record(Box::new(found.to_owned_record())),
+                Err(gap) => Held::Gap(gap),
+            })?;
+        }
+        Ok(open.held.as_ref().map(|held| match held {
+            Held::Record(record) => record.time,
+            Held::Gap(_) => Time(0),
+        }))
+    }
+
+    /// Takes what [`Self::peek`] has seen, and counts its delivery.
+    pub(crate) fn take_held(&mut self) -> Option<(Held, Attempt, Arc<Acks>)> {
+        let open = self.open.as_mut()?;
+        let held = open.held.take()?;
+        let attempt = match &held {
+            Held::Record(record) => count(&open.acks, &mut open.again, record.offset, record.after),
+            Held::Gap(_) => Attempt { number: 1, refusal: None },
+        };
+        Some((held, attempt, Arc::clone(&open.acks)))
+    }
+
+    /// Lends the next wanted record or gap to `with`.
+    #[inline]
+    pub(crate) fn find<T>(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+        with: impl FnOnce(Result<Found<'_>, Gap>) -> T,
+    ) -> Result<Option<T>> {
+        match &mut self.open {
+            Some(open) => open.find(wanted, with),
+            None => Ok(None),
+        }
+    }
+
+    /// Begins to repeat a refused delivery, if there is one, after the pause for its attempt.
+    pub(crate) fn repeat(&mut self, pause: impl Fn(u16) -> Duration) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let Some(refused) = open.acks.take_refused() else { return Ok(()) };
+        let Some(reader) = Reader::open(&self.folder, Start::Offset(refused.offset), self.level)? else {
+            return Ok(());
+        };
+        open.reader = reader;
+        open.held = None;
+        open.done.extend(open.acks.rewind(refused.offset));
+        let due = Instant::now() + pause(refused.attempt);
+        open.again = Some(Again { refused, due });
+        Ok(())
+    }
+
+    /// When a refused delivery is to be repeated.
+    pub(crate) fn repeat_due(&self) -> Option<Instant> {
+        Some(self.open.as_ref()?.again.as_ref()?.due)
+    }
+
+    /// Acknowledges a gap, or something that nobody will deal with.
+    pub(crate) fn pass_gap(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.acks.pass(open.reader.position());
+        }
+    }
+
+    /// Whether it is worth looking again; otherwise the task is woken when it is.
+    pub(crate) fn is_woken(&mut self, context: &mut Context<'_>) -> bool {
+        self.poll_more(context).is_ready()
+    }
+
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(open) = &mut self.open else { return self.opening.poll(context) };
+        if open.again.as_ref().is_some_and(|again| again.due > Instant::now()) {
+            // The subscription itself sleeps until then.
+            return Poll::Pending;
+        }
+        open.settle();
+        self.latch.poll_past(open.reader.position().next, context)
+    }
+
+    /// Whether the journal has more, by a load or two: for readers that spin.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.reader.has_past(open.reader.position().next))
+    }
+}
+
+impl Opened {
+    #[inline]
+    fn find<T>(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+        with: impl FnOnce(Result<Found<'_>, Gap>) -> T,
+    ) -> Result<Option<T>> {
+        if self.again.as_ref().is_some_and(|again| again.due > Instant::now()) {
+            return Ok(None);
+        }
+        loop {
+            let record = match self.reader.next()? {
+                None => {
+                    self.settle();
+                    return Ok(None);
+                }
+                Some(Item::Gap(gap)) => return Ok(Some(with(Err(gap)))),
+                Some(Item::Record(record)) => record,
+            };
+            let after = Position {
+                next: record.offset.plus(1),
+                epoch: record.epoch,
+                checksum: record.checksum,
+                journal: self.identity,
+            };
+            if !wanted(record.topic) || (!self.done.is_empty() && self.done.remove(&record.offset)) {
+                self.passed += 1;
+                if self.passed >= PASS_EVERY {
+                    self.passed = 0;
+                    self.acks.pass(after);
+                }
+                continue;
+            }
+            if *self.topic != *record.topic {
+                self.topic = record.topic.into();
+            }
+            let (topic, acks, again) = (&self.topic, &self.acks, &mut self.again);
+            return Ok(Some(with(Ok(Found { record, topic, after, acks, again }))));
+        }
+    }
+
+    /// Acknowledges records that were passed over.
+    fn settle(&mut self) {
+        if self.passed > 0 {
+            self.passed = 0;
+            self.acks.pass(self.reader.position());
+        }
+    }
+}
+
+impl OpenPause {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let attempts = &mut self.attempts;
+        let sleep = self.sleep.get_or_insert_with(|| {
+            let pause = Duration::from_millis(5).saturating_mul(1 << (*attempts).min(10)).min(OPEN_PAUSE_MAX);
+            *attempts += 1;
+            Box::pin(tokio::time::sleep(pause))
+        });
+        match sleep.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                self.sleep = None;
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Found<'_> {
+    /// Counts its delivery.
+    #[inline]
+    pub(crate) fn count(&mut self) -> Attempt {
+        count(self.acks, self.again, self.record.offset, self.after)
+    }
+
+    pub(crate) fn to_owned_record(&self) -> OwnedRecord {
+        let Record { offset, epoch, time, key, cause, codec, payload, .. } = self.record;
+        OwnedRecord {
+            offset,
+            epoch,
+            time,
+            topic: Arc::clone(self.topic),
+            key: key.map(Into::into),
+            cause: cause.map(|Cause { journal, offset }| (journal.to_owned(), offset)),
+            codec,
+            payload: payload.to_vec(),
+            after: self.after,
+        }
+    }
+}
+
+/// Notes a delivery: its number is what the refusal says, or what the cursor knows of processes that died
+/// over it.
+#[inline]
+fn count(acks: &Acks, again: &mut Option<Again>, offset: Offset, after: Position) -> Attempt {
+    let counted = acks.deliver(offset, after);
+    match again.take_if(|again| again.refused.offset == offset) {
+        None => Attempt { number: counted, refusal: None },
+        Some(Again { refused, .. }) => {
+            Attempt { number: counted.max(refused.attempt.saturating_add(1)), refusal: Some(refused.reason) }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the crate from outside: real processes, real sockets, real files.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod program;
+mod sample;
+mod settings;

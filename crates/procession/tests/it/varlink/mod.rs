@@ -1,0 +1,11 @@
+//! The Varlink layer, over real sockets.
+
+mod calls;
+mod direct;
+mod interop;
+mod ledger;
+mod limits;
+mod opening;
+mod streams;
+mod support;
+mod zlink_client;
