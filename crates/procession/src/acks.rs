@@ -8,6 +8,13 @@ use journal::{Ack, Cursor, Offset, Position};
 
 use crate::error::{Error, Result};
 
+/// Where deliveries come from: one for each topic of a journal that a subscription reads.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) topic: Arc<str>,
+    pub(crate) acks: Arc<Acks>,
+}
+
 /// Shared by a subscription and its deliveries.
 #[derive(Debug)]
 pub(crate) struct Acks {
@@ -91,6 +98,10 @@ impl Acks {
     pub(crate) fn acknowledge(&self, offset: Offset) {
         let mut inner = self.lock();
         let Inner { cursor, open, passed, .. } = &mut *inner;
+        if open.len() == 1 && open.front().is_some_and(|only| only.offset == offset) {
+            open.clear();
+            return cursor.store(*passed);
+        }
         let Ok(index) = open.binary_search_by_key(&offset, |open| open.offset) else { return };
         open[index].done = true;
         let mut after = None;

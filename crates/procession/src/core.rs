@@ -1,6 +1,6 @@
 //! What a process's handle, its subscriptions and its socket share.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) began: Instant,
     pub(crate) started: SystemTime,
     state: AtomicU8,
+    /// Follows `shutdown`: a load, where asking the token takes a lock.
+    stopping: AtomicBool,
     /// Subscriptions that are being read. Locked when one begins, ends or is asked about.
     readings: Mutex<Vec<Weak<ReadingState>>>,
 }
@@ -94,6 +96,7 @@ impl Core {
             began,
             started: SystemTime::now(),
             state: AtomicU8::new(State::Starting as u8),
+            stopping: AtomicBool::new(false),
             readings: Mutex::default(),
         }
     }
@@ -111,7 +114,17 @@ impl Core {
 
     #[inline]
     pub(crate) fn is_stopping(&self) -> bool {
-        self.shutdown.is_cancelled()
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Stops deliveries once the process is to stop. To be run on a thread that does not hang.
+    pub(crate) async fn stop_deliveries(self: Arc<Self>) {
+        self.shutdown.cancelled().await;
+        self.stop_now();
+    }
+
+    pub(crate) fn stop_now(&self) {
+        self.stopping.store(true, Ordering::Release);
     }
 
     /// Whether a subscription has a cursor on any journal.

@@ -124,7 +124,7 @@ impl<'a> Message<'a> {
     /// Names the delivery that led to it.
     #[must_use]
     pub fn caused_by<P>(self, delivery: &Delivery<P>) -> Self {
-        self.cause(delivery.journal.to_string(), delivery.offset)
+        self.cause(delivery.journal().to_owned(), delivery.offset)
     }
 
     /// Names the record that led to it.

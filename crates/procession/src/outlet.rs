@@ -32,8 +32,8 @@ struct Inner {
     writer: Writer,
     /// Payloads are encoded here: kept, so that publishing allocates nothing.
     scratch: Vec<u8>,
-    /// The topic that was checked last.
-    checked: Option<&'static str>,
+    /// The topic that was checked last: most processes say the same thing again.
+    checked: String,
 }
 
 /// One record to be said.
@@ -47,7 +47,7 @@ struct Said<'a> {
 impl Outlet {
     pub(crate) fn new(writer: Writer, sync: SyncPolicy) -> Self {
         let watch = writer.watch();
-        let inner = Mutex::new(Inner { writer, scratch: Vec::new(), checked: None });
+        let inner = Mutex::new(Inner { writer, scratch: Vec::new(), checked: String::new() });
         Self { inner, watch, heard: AtomicU64::new(0), always: sync == SyncPolicy::Always }
     }
 
@@ -85,10 +85,7 @@ impl Outlet {
         let key = event.key();
         let mut inner = self.lock();
         let Inner { writer, scratch, checked } = &mut *inner;
-        if !checked.is_some_and(|checked| std::ptr::eq(checked, E::TOPIC)) {
-            names::check_topic(E::TOPIC)?;
-            *checked = Some(E::TOPIC);
-        }
+        check_topic(checked, E::TOPIC)?;
         scratch.clear();
         codec::encode(E::CODEC, event, scratch)
             .map_err(|reason| Error::Encode { topic: E::TOPIC.to_owned(), reason })?;
@@ -127,10 +124,11 @@ impl Outlet {
     }
 
     pub(crate) fn message(&self, message: &Message<'_>) -> Result<Offset> {
-        names::check_topic(&message.topic)?;
         let mut inner = self.lock();
-        self.observe(&mut inner.writer);
-        let offset = inner.writer.append(&entry_of(message))?;
+        let Inner { writer, checked, .. } = &mut *inner;
+        check_topic(checked, &message.topic)?;
+        self.observe(writer);
+        let offset = writer.append(&entry_of(message))?;
         drop(inner);
         self.settle(offset.plus(1))?;
         Ok(offset)
@@ -178,6 +176,15 @@ impl<'a> Said<'a> {
     fn entry(&self, payload: &'a [u8]) -> Entry<'a> {
         Entry { topic: self.topic, key: self.key, cause: self.cause, codec: self.codec, payload }
     }
+}
+
+#[inline]
+fn check_topic(checked: &mut String, topic: &str) -> Result<()> {
+    if *checked != topic {
+        names::check_topic(topic)?;
+        topic.clone_into(checked);
+    }
+    Ok(())
 }
 
 fn entry_of<'a>(message: &'a Message<'_>) -> Entry<'a> {
@@ -237,7 +244,7 @@ impl<'a> Batch<'a> {
     pub fn add_caused<E: Event, P>(&mut self, event: &E, cause: &Delivery<P>) -> Result<&mut Self> {
         self.add(event)?;
         if let Some(message) = self.messages.last_mut() {
-            message.cause = Some((Cow::Owned(cause.journal.to_string()), cause.offset));
+            message.cause = Some((Cow::Owned(cause.journal().to_owned()), cause.offset));
         }
         Ok(self)
     }

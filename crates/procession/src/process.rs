@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::codec;
 use crate::core::{Core, Retries};
 use crate::error::{Error, Result};
-use crate::event::{Any, Event, Message};
+use crate::event::{Any, Event, Message, Payload};
 use crate::folders::Folders;
 use crate::names::Instance;
 use crate::notify;
@@ -85,6 +85,7 @@ impl<S: Settings> Process<S> {
                 source,
             })?
         };
+        server.runtime().spawn(Arc::clone(&core).stop_deliveries());
         server.runtime().spawn(signals.watch(shutdown, framework.shutdown_timeout));
         server.runtime().spawn(services::keep_leases(Arc::downgrade(&core), options.retention.lease));
         Ok(Self { core, settings: Arc::new(settings), server: Arc::new(server) })
@@ -203,6 +204,11 @@ impl<S: Settings> Process<S> {
 
     /// Hears events of any type: `"broadcaster/*"`, `"*/item-added"`, or several such patterns.
     pub fn subscribe_any(&self, sources: impl Sources) -> Subscribe<Any> {
+        Subscribe::new(Arc::clone(&self.core), sources)
+    }
+
+    /// Hears payloads of a type that decodes itself: see [`Payload`].
+    pub fn subscribe_to<P: Payload>(&self, sources: impl Sources) -> Subscribe<P> {
         Subscribe::new(Arc::clone(&self.core), sources)
     }
 

@@ -41,7 +41,7 @@ impl DeadLetter {
             subscription: subscription.to_owned(),
             journal: journal.to_owned(),
             offset: record.offset.0,
-            topic: record.topic.to_string(),
+            topic: record.origin.topic.to_string(),
             key: record.key.as_deref().map(json::key),
             attempts,
             reason,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use journal::{Cause, Codec, Epoch, Gap, Offset, Time};
 
-use crate::acks::{Acks, Refused};
+use crate::acks::{Acks, Origin, Refused};
 
 /// An event, where it came from, and the duty to acknowledge it.
 ///
@@ -13,49 +13,58 @@ use crate::acks::{Acks, Refused};
 pub struct Delivery<P> {
     /// What was said.
     pub event: P,
-    /// The journal that it was said in: the name of the publishing instance.
-    pub journal: Arc<str>,
     /// Its number there.
     pub offset: Offset,
     /// The publisher's epoch.
     pub epoch: Epoch,
     /// When it was said.
     pub time: Time,
-    /// The topic, without the process.
-    pub topic: Arc<str>,
     /// The key, if it has one.
     pub key: Option<Box<[u8]>>,
     /// Journal and offset of the record that led to it.
-    pub cause: Option<(String, Offset)>,
+    pub cause: Option<(Arc<str>, Offset)>,
     /// How it was encoded.
     pub codec: Codec,
     /// 1 the first time; more after a refusal, or after the process died over it.
     pub attempt: u16,
-    pub(super) acks: Arc<Acks>,
+    /// Journal, topic and acknowledgements in one: cloning a single handle is what a delivery costs.
+    pub(super) origin: Arc<Origin>,
 }
 
 impl<P> Delivery<P> {
+    /// The journal that it was said in: the name of the publishing instance.
+    #[must_use]
+    pub fn journal(&self) -> &str {
+        &self.origin.acks.journal
+    }
+
+    /// The topic, without the process.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.origin.topic
+    }
+
     /// It is dealt with: it does not come again. Costs nanoseconds and survives SIGKILL.
     #[inline]
     pub fn ack(&self) {
-        self.acks.acknowledge(self.offset);
+        self.origin.acks.acknowledge(self.offset);
     }
 
     /// It could not be dealt with: it comes again after a pause that grows with each attempt, before
     /// anything later from its journal. After `subscription.max_attempts` it is parked in the dead-letter
     /// topic and acknowledged.
     pub fn nack(&self, reason: impl Into<String>) {
-        self.acks.refuse(Refused { offset: self.offset, attempt: self.attempt, reason: reason.into() });
+        self.origin.acks.refuse(Refused { offset: self.offset, attempt: self.attempt, reason: reason.into() });
     }
 
     /// What an event that comes of this one names as its cause.
     #[must_use]
     pub fn as_cause(&self) -> Cause<'_> {
-        Cause { journal: &self.journal, offset: self.offset }
+        Cause { journal: self.journal(), offset: self.offset }
     }
 
-    pub(crate) const fn acks(&self) -> &Arc<Acks> {
-        &self.acks
+    pub(crate) fn acks(&self) -> &Arc<Acks> {
+        &self.origin.acks
     }
 }
 

@@ -211,7 +211,10 @@ impl<P: Payload> Subscription<P> {
                 }
                 Look::Missing(missing) => return Ok(Some(Heard::Missing(missing))),
                 Look::Parked => {}
-                Look::Nothing => self.sleep().await?,
+                Look::Nothing => {
+                    self.delivered = 0;
+                    self.sleep().await?;
+                }
             }
         }
     }
@@ -251,16 +254,14 @@ impl<P: Payload> Subscription<P> {
     #[inline]
     fn look_at_one(&mut self) -> Result<Look<P>> {
         let Self { core, selectors, sources, .. } = self;
-        let source = &mut sources[0];
-        let journal = Arc::clone(&source.journal);
-        let found = source.find(
+        let found = sources[0].find(
             |topic| takes_topic(selectors, topic),
             |found| match found {
                 Ok(mut found) => {
                     let attempt = found.count();
                     core.outlet.hear(found.record.time);
                     match take_event(&attempt, core.retries.attempts_max, found.record.codec, found.record.payload) {
-                        Ok(event) => Ok(deliver(event, journal, &found, attempt.number)),
+                        Ok(event) => Ok(deliver(event, &found, attempt.number)),
                         Err(reason) => Err(Trouble::GivenUp(found.to_owned_record(), attempt.number, reason)),
                     }
                 }
@@ -287,7 +288,7 @@ impl<P: Payload> Subscription<P> {
             }
         }
         let Some((_, index)) = first else { return Ok(Look::Nothing) };
-        let Some((held, attempt, acks)) = sources[index].take_held() else { return Ok(Look::Nothing) };
+        let Some((held, attempt)) = sources[index].take_held() else { return Ok(Look::Nothing) };
         let record = match held {
             Held::Gap(gap) => return Ok(self.missing(index, gap)),
             Held::Record(record) => record,
@@ -296,11 +297,9 @@ impl<P: Payload> Subscription<P> {
         match take_event(&attempt, core.retries.attempts_max, record.codec, &record.payload) {
             Err(reason) => self.park(index, &record, attempt.number, reason),
             Ok(event) => {
-                let journal = Arc::clone(&sources[index].journal);
-                let OwnedRecord { offset, epoch, time, topic, key, cause, codec, .. } = *record;
+                let OwnedRecord { offset, epoch, time, origin, key, cause, codec, .. } = *record;
                 let attempt = attempt.number;
-                let delivery = Delivery { event, journal, offset, epoch, time, topic, key, cause, codec, attempt, acks };
-                Ok(Look::Delivery(delivery))
+                Ok(Look::Delivery(Delivery { event, offset, epoch, time, key, cause, codec, attempt, origin }))
             }
         }
     }
@@ -316,7 +315,7 @@ impl<P: Payload> Subscription<P> {
         let Some(acks) = self.sources[index].acks() else { return Ok(Look::Nothing) };
         let journal = Arc::clone(&self.sources[index].journal);
         tracing::error!(subscription = &*self.name, journal = &*journal, offset = record.offset.0,
-            topic = &*record.topic, attempts, reason, "an event is parked in the dead-letter topic");
+            topic = &*record.origin.topic, attempts, reason, "an event is parked in the dead-letter topic");
         let letter = DeadLetter::new(&self.name, &journal, record, attempts, reason);
         // Should an earlier delivery still be open, the letter may come twice after a crash: better than not at all.
         let cause = Cause { journal: &journal, offset: record.offset };
@@ -342,7 +341,11 @@ impl<P: Payload> Subscription<P> {
         let appeared = tokio::select! {
             biased;
             appeared = poll_fn(|context| self.poll_wake(context)) => appeared,
-            () = stopping.cancelled() => false,
+            () = stopping.cancelled() => {
+                // The flag that deliveries look at follows a little later, from another thread.
+                self.core.stop_now();
+                false
+            }
             () = sleep_until(due) => false,
         };
         if appeared { self.discover(Start::Beginning) } else { Ok(()) }
@@ -420,20 +423,18 @@ fn take_event<P: Payload>(attempt: &Attempt, attempts_max: u16, codec: Codec, by
 }
 
 #[inline]
-fn deliver<P>(event: P, journal: Arc<str>, found: &Found<'_>, attempt: u16) -> Delivery<P> {
+fn deliver<P>(event: P, found: &Found<'_>, attempt: u16) -> Delivery<P> {
     let record = &found.record;
     Delivery {
         event,
-        journal,
         offset: record.offset,
         epoch: record.epoch,
         time: record.time,
-        topic: Arc::clone(found.topic),
         key: record.key.map(Into::into),
-        cause: record.cause.map(|cause| (cause.journal.to_owned(), cause.offset)),
+        cause: found.cause(),
         codec: record.codec,
         attempt,
-        acks: Arc::clone(found.acks),
+        origin: Arc::clone(found.origin),
     }
 }
 

@@ -1,16 +1,16 @@
 //! One journal that a subscription reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use journal::{Cause, Codec, Cursor, Epoch, Gap, Item, Level, Offset, Position, Reader, Record, Start, Time};
+use journal::{Codec, Cursor, Epoch, Gap, Item, Level, Offset, Position, Reader, Record, Start, Time};
 use tokio::time::{Instant, Sleep};
 
 use super::latch::Latch;
-use crate::acks::{Acks, Refused};
+use crate::acks::{Acks, Origin, Refused};
 use crate::error::Result;
 
 /// Passed-over records are acknowledged at least this often, so that they do not hold back retention.
@@ -35,8 +35,12 @@ struct Opened {
     acks: Arc<Acks>,
     /// The next delivery of several sources, held until it is its turn.
     held: Option<Held>,
-    /// The topic of the last delivery: most records have the topic of the one before.
-    topic: Arc<str>,
+    /// Where the last delivery came from: most records have the topic of the one before.
+    origin: Option<Arc<Origin>>,
+    /// One for each topic that was delivered.
+    origins: HashMap<Arc<str>, Arc<Origin>>,
+    /// The journal of the last cause.
+    cause: Arc<str>,
     /// A refused delivery, to be repeated.
     again: Option<Again>,
     /// Deliveries behind a repeated one that are done already.
@@ -68,9 +72,9 @@ pub(crate) struct OwnedRecord {
     pub(crate) offset: Offset,
     pub(crate) epoch: Epoch,
     pub(crate) time: Time,
-    pub(crate) topic: Arc<str>,
+    pub(crate) origin: Arc<Origin>,
     pub(crate) key: Option<Box<[u8]>>,
-    pub(crate) cause: Option<(String, Offset)>,
+    pub(crate) cause: Option<(Arc<str>, Offset)>,
     pub(crate) codec: Codec,
     pub(crate) payload: Vec<u8>,
     pub(crate) after: Position,
@@ -79,9 +83,9 @@ pub(crate) struct OwnedRecord {
 /// The next wanted record, lent from the mapping.
 pub(crate) struct Found<'a> {
     pub(crate) record: Record<'a>,
-    pub(crate) topic: &'a Arc<str>,
     pub(crate) after: Position,
-    pub(crate) acks: &'a Arc<Acks>,
+    pub(crate) origin: &'a Arc<Origin>,
+    cause: &'a Arc<str>,
     again: &'a mut Option<Again>,
 }
 
@@ -136,7 +140,9 @@ impl Source {
             reader,
             acks: Arc::new(acks),
             held: None,
-            topic: "".into(),
+            origin: None,
+            origins: HashMap::new(),
+            cause: "".into(),
             again: None,
             done: BTreeSet::new(),
             passed: 0,
@@ -161,14 +167,14 @@ impl Source {
     }
 
     /// Takes what [`Self::peek`] has seen, and counts its delivery.
-    pub(crate) fn take_held(&mut self) -> Option<(Held, Attempt, Arc<Acks>)> {
+    pub(crate) fn take_held(&mut self) -> Option<(Held, Attempt)> {
         let open = self.open.as_mut()?;
         let held = open.held.take()?;
         let attempt = match &held {
             Held::Record(record) => count(&open.acks, &mut open.again, record.offset, record.after),
             Held::Gap(_) => Attempt { number: 1, refusal: None },
         };
-        Some((held, attempt, Arc::clone(&open.acks)))
+        Some((held, attempt))
     }
 
     /// Lends the next wanted record or gap to `with`.
@@ -212,8 +218,11 @@ impl Source {
     }
 
     /// Whether it is worth looking again; otherwise the task is woken when it is.
+    ///
+    /// The marks are asked before the socket: whoever was woken by a publisher's reply delivers first, and reads the
+    /// reply when it goes back to sleep.
     pub(crate) fn is_woken(&mut self, context: &mut Context<'_>) -> bool {
-        self.poll_more(context).is_ready()
+        self.has_more() || self.poll_more(context).is_ready()
     }
 
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -229,7 +238,9 @@ impl Source {
     /// Whether the journal has more, by a load or two: for readers that spin.
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.reader.has_past(open.reader.position().next))
+        self.open.as_ref().is_some_and(|open| {
+            open.again.is_none() && self.level == Level::Committed && open.reader.has_past(open.reader.position().next)
+        })
     }
 }
 
@@ -266,11 +277,17 @@ impl Opened {
                 }
                 continue;
             }
-            if *self.topic != *record.topic {
-                self.topic = record.topic.into();
+            let origin = match &mut self.origin {
+                Some(origin) if *origin.topic == *record.topic => origin,
+                origin => origin.insert(origin_of(&mut self.origins, &self.acks, record.topic)),
+            };
+            if let Some(cause) = record.cause
+                && *self.cause != *cause.journal
+            {
+                self.cause = cause.journal.into();
             }
-            let (topic, acks, again) = (&self.topic, &self.acks, &mut self.again);
-            return Ok(Some(with(Ok(Found { record, topic, after, acks, again }))));
+            let (again, cause) = (&mut self.again, &self.cause);
+            return Ok(Some(with(Ok(Found { record, after, origin, cause, again }))));
         }
     }
 
@@ -305,23 +322,40 @@ impl Found<'_> {
     /// Counts its delivery.
     #[inline]
     pub(crate) fn count(&mut self) -> Attempt {
-        count(self.acks, self.again, self.record.offset, self.after)
+        count(&self.origin.acks, self.again, self.record.offset, self.after)
+    }
+
+    /// The record that led to it.
+    #[inline]
+    pub(crate) fn cause(&self) -> Option<(Arc<str>, Offset)> {
+        self.record.cause.map(|cause| (Arc::clone(self.cause), cause.offset))
     }
 
     pub(crate) fn to_owned_record(&self) -> OwnedRecord {
-        let Record { offset, epoch, time, key, cause, codec, payload, .. } = self.record;
+        let Record { offset, epoch, time, key, codec, payload, .. } = self.record;
         OwnedRecord {
             offset,
             epoch,
             time,
-            topic: Arc::clone(self.topic),
+            origin: Arc::clone(self.origin),
             key: key.map(Into::into),
-            cause: cause.map(|Cause { journal, offset }| (journal.to_owned(), offset)),
+            cause: self.cause(),
             codec,
             payload: payload.to_vec(),
             after: self.after,
         }
     }
+}
+
+#[cold]
+fn origin_of(origins: &mut HashMap<Arc<str>, Arc<Origin>>, acks: &Arc<Acks>, topic: &str) -> Arc<Origin> {
+    if let Some(origin) = origins.get(topic) {
+        return Arc::clone(origin);
+    }
+    let topic: Arc<str> = topic.into();
+    let origin = Arc::new(Origin { topic: Arc::clone(&topic), acks: Arc::clone(acks) });
+    origins.insert(topic, Arc::clone(&origin));
+    origin
 }
 
 /// Notes a delivery: its number is what the refusal says, or what the cursor knows of processes that died

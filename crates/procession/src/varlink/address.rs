@@ -46,14 +46,8 @@ pub enum AddressError {
 pub(super) fn name_of(path: &Path) -> Result<Name<'_>, AddressError> {
     let bytes = path.as_os_str().len();
     if bytes > SOCKET_PATH_BYTES_MAX {
-        return Err(AddressError::PathTooLong {
-            path: path.to_owned(),
-            bytes,
-        });
+        return Err(AddressError::PathTooLong { path: path.to_owned(), bytes });
     }
     path.to_fs_name::<GenericFilePath>()
-        .map_err(|source| AddressError::Invalid {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| AddressError::Invalid { path: path.to_owned(), source })
 }

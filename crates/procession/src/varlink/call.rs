@@ -40,19 +40,13 @@ pub enum CallError {
 impl CallError {
     /// An error reply: full name and parameters (an object).
     pub fn new(name: impl Into<Cow<'static, str>>, parameters: Value) -> Self {
-        Self::Reply {
-            name: name.into(),
-            parameters,
-        }
+        Self::Reply { name: name.into(), parameters }
     }
 
     /// A parameter is wrong: which one, and why.
     #[must_use]
     pub fn invalid_parameter(parameter: &str, reason: &str) -> Self {
-        Self::new(
-            error_names::INVALID_PARAMETER,
-            json!({"parameter": parameter, "reason": reason}),
-        )
+        Self::new(error_names::INVALID_PARAMETER, json!({"parameter": parameter, "reason": reason}))
     }
 
     /// The interface has no such method.
@@ -64,10 +58,7 @@ impl CallError {
     /// The server has no such interface.
     #[must_use]
     pub fn interface_not_found(interface: &str) -> Self {
-        Self::new(
-            error_names::INTERFACE_NOT_FOUND,
-            json!({"interface": interface}),
-        )
+        Self::new(error_names::INTERFACE_NOT_FOUND, json!({"interface": interface}))
     }
 
     /// The method answers several times and must be called with `more`.
@@ -81,14 +72,10 @@ impl CallError {
         match self {
             Self::Reply { name, parameters } => Some((name, parameters)),
             Self::Gone => None,
-            Self::Encode(CodecError::TooLarge { limit }) => Some((
-                error_names::REPLY_TOO_LARGE.into(),
-                json!({"limit": limit}),
-            )),
-            Self::Encode(error) => Some((
-                error_names::NO_REPLY.into(),
-                json!({"reason": error.to_string()}),
-            )),
+            Self::Encode(CodecError::TooLarge { limit }) => {
+                Some((error_names::REPLY_TOO_LARGE.into(), json!({"limit": limit})))
+            }
+            Self::Encode(error) => Some((error_names::NO_REPLY.into(), json!({"reason": error.to_string()}))),
         }
     }
 }
@@ -110,17 +97,9 @@ impl Call {
     /// The link's exchange must have begun for this request.
     pub(super) fn new(request: Request, link: Arc<Link>) -> Self {
         let name_start = request.method.rfind('.').map_or(0, |dot| dot + 1);
-        let reply = DirectReply {
-            link,
-            oneway: request.oneway,
-            answered: request.oneway,
-            gathered: BytesMut::new(),
-        };
-        Self {
-            request,
-            name_start,
-            reply,
-        }
+        let reply =
+            DirectReply { link, oneway: request.oneway, answered: request.oneway, gathered: BytesMut::new() };
+        Self { request, name_start, reply }
     }
 
     /// The method without its interface: `Wait`.
@@ -177,11 +156,7 @@ impl Call {
     /// # Errors
     /// `ExpectedMore` when the caller didn't say `more`.
     pub fn require_more(&self) -> Result<(), CallError> {
-        if self.request.more {
-            Ok(())
-        } else {
-            Err(CallError::expected_more())
-        }
+        if self.request.more { Ok(()) } else { Err(CallError::expected_more()) }
     }
 
     /// What to return for a method that the interface doesn't have.
@@ -210,10 +185,7 @@ impl Call {
     /// # Errors
     /// The caller is gone or didn't say `more`, or the reply can't be encoded;
     /// in that last case the call goes on without it.
-    pub async fn reply_continues<T: Serialize + ?Sized>(
-        &mut self,
-        parameters: &T,
-    ) -> Result<(), CallError> {
+    pub async fn reply_continues<T: Serialize + ?Sized>(&mut self, parameters: &T) -> Result<(), CallError> {
         self.gather(parameters)?;
         self.flush().await
     }
@@ -224,10 +196,7 @@ impl Call {
     ///
     /// # Errors
     /// As [`reply_continues`](Self::reply_continues).
-    pub async fn feed_continues<T: Serialize + ?Sized>(
-        &mut self,
-        parameters: &T,
-    ) -> Result<(), CallError> {
+    pub async fn feed_continues<T: Serialize + ?Sized>(&mut self, parameters: &T) -> Result<(), CallError> {
         self.gather(parameters)?;
         if self.reply.gathered.len() < GATHERED_BYTES {
             return Ok(());
@@ -244,7 +213,11 @@ impl Call {
         if link.is_gone() {
             return Err(CallError::Gone);
         }
-        link.write(gathered).await.map_err(|_| CallError::Gone)
+        link.write(gathered).await.map_err(|_| CallError::Gone)?;
+        // A caller that reads fast enough never makes us wait, and would keep
+        // the thread for itself.
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
     /// Keeps only what is needed to answer: to be held until there is
@@ -329,10 +302,7 @@ impl DirectReply {
             }
             Err(error) => {
                 let reason = error.to_string();
-                self.fail(CallError::new(
-                    error_names::NO_REPLY,
-                    json!({"reason": reason}),
-                ));
+                self.fail(CallError::new(error_names::NO_REPLY, json!({"reason": reason})));
                 Err(error.into())
             }
         }
@@ -370,11 +340,7 @@ impl EncodedReply {
     /// It is larger than 1 MiB, or not serializable.
     pub fn new<T: Serialize + ?Sized>(parameters: &T) -> Result<Self, CodecError> {
         let mut message = BytesMut::new();
-        encode(
-            &OutgoingReply::last(parameters),
-            &mut message,
-            MESSAGE_BYTES_MAX,
-        )?;
+        encode(&OutgoingReply::last(parameters), &mut message, MESSAGE_BYTES_MAX)?;
         Ok(Self(message))
     }
 }

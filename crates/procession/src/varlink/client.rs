@@ -193,18 +193,8 @@ impl Client {
         parameters: &(impl Serialize + ?Sized),
     ) -> Result<Replies<'_, T>, ClientError> {
         self.check_idle()?;
-        self.request(&OutgoingRequest {
-            method,
-            parameters,
-            oneway: false,
-            more: true,
-        })
-        .await?;
-        Ok(Replies {
-            client: self,
-            done: false,
-            parameters: std::marker::PhantomData,
-        })
+        self.request(&OutgoingRequest { method, parameters, oneway: false, more: true }).await?;
+        Ok(Replies { client: self, done: false, parameters: std::marker::PhantomData })
     }
 
     /// Calls `method` without wanting to know what comes of it.
@@ -216,13 +206,7 @@ impl Client {
         method: &str,
         parameters: &(impl Serialize + ?Sized),
     ) -> Result<(), ClientError> {
-        self.request(&OutgoingRequest {
-            method,
-            parameters,
-            oneway: true,
-            more: false,
-        })
-        .await
+        self.request(&OutgoingRequest { method, parameters, oneway: true, more: false }).await
     }
 
     /// Sends a request; its reply is for [`receive`](Self::receive). Several
@@ -235,13 +219,7 @@ impl Client {
         method: &str,
         parameters: &(impl Serialize + ?Sized),
     ) -> Result<(), ClientError> {
-        self.request(&OutgoingRequest {
-            method,
-            parameters,
-            oneway: false,
-            more: false,
-        })
-        .await
+        self.request(&OutgoingRequest { method, parameters, oneway: false, more: false }).await
     }
 
     /// The next reply. Loses nothing when dropped before it is done.
@@ -259,16 +237,9 @@ impl Client {
                 parameters: parse_parameters(reply.parameters.as_deref()).unwrap_or_default(),
             });
         }
-        let parameters = parse_parameters(reply.parameters.as_deref()).map_err(|bad| {
-            ClientError::Unexpected {
-                field: bad.field,
-                reason: bad.reason,
-            }
-        })?;
-        Ok(Received {
-            parameters,
-            continues: reply.continues,
-        })
+        let parameters = parse_parameters(reply.parameters.as_deref())
+            .map_err(|bad| ClientError::Unexpected { field: bad.field, reason: bad.reason })?;
+        Ok(Received { parameters, continues: reply.continues })
     }
 
     async fn call_unlimited<T: DeserializeOwned>(
@@ -282,11 +253,7 @@ impl Client {
     }
 
     fn check_idle(&self) -> Result<(), ClientError> {
-        if self.is_idle() {
-            Ok(())
-        } else {
-            Err(ClientError::OutOfStep)
-        }
+        if self.is_idle() { Ok(()) } else { Err(ClientError::OutOfStep) }
     }
 
     async fn request<P: Serialize + ?Sized>(
@@ -312,11 +279,8 @@ impl Client {
                 return Ok(reply);
             }
             let bytes_max = self.input.len().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-            let count = self
-                .socket
-                .read(&mut self.input, bytes_max)
-                .await
-                .map_err(|error| broken(error.into()))?;
+            let count =
+                self.socket.read(&mut self.input, bytes_max).await.map_err(|error| broken(error.into()))?;
             if count == 0 {
                 return Err(ClientError::Disconnected);
             }
@@ -344,23 +308,14 @@ impl<T: DeserializeOwned> Replies<'_, T> {
             return Ok(None);
         }
         let received = self.client.receive().await;
-        self.done = !matches!(
-            received,
-            Ok(Received {
-                continues: true,
-                ..
-            })
-        );
+        self.done = !matches!(received, Ok(Received { continues: true, .. }));
         received.map(|reply| Some(reply.parameters))
     }
 }
 
 /// Connects, and asks who is there: that tells a full queue from a connection.
 async fn connect(path: &Path) -> Result<(Socket, Peer), ClientError> {
-    let failed = |source| ClientError::Connect {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ClientError::Connect { path: path.to_owned(), source };
     let give_up = Instant::now() + CONNECT_TIMEOUT;
     let mut pause = Duration::from_millis(1);
     loop {

@@ -72,12 +72,7 @@ impl<T> MessageCodec<T> {
     /// A codec with these limits: bytes without the NUL, and levels of nesting.
     #[must_use]
     pub fn new(message_bytes_max: usize, nesting_max: usize) -> Self {
-        Self {
-            message_bytes_max,
-            nesting_max,
-            scanned: 0,
-            message: PhantomData,
-        }
+        Self { message_bytes_max, nesting_max, scanned: 0, message: PhantomData }
     }
 
     /// The length of the first message in `source`, when it is all there.
@@ -120,9 +115,7 @@ impl<T: DeserializeOwned> Decoder for MessageCodec<T> {
 
     fn decode_eof(&mut self, source: &mut BytesMut) -> Result<Option<T>, CodecError> {
         match self.decode(source)? {
-            None if !source.is_empty() => Err(CodecError::Truncated {
-                bytes: source.len(),
-            }),
+            None if !source.is_empty() => Err(CodecError::Truncated { bytes: source.len() }),
             message => Ok(message),
         }
     }
@@ -141,6 +134,11 @@ fn parse<T: DeserializeOwned>(message: &[u8], nesting_max: usize) -> Result<T, C
     if nests_deeper_than(message, nesting_max) {
         return Err(CodecError::TooDeep { limit: nesting_max });
     }
+    // Not left to `T`: serde takes an array for a struct, too.
+    if !text.trim_start().starts_with('{') {
+        let error = serde::de::Error::custom("it is not a JSON object");
+        return Err(CodecError::Malformed(error));
+    }
     serde_json::from_str(text).map_err(CodecError::Malformed)
 }
 
@@ -151,17 +149,12 @@ pub(super) fn encode<M: Serialize + ?Sized>(
     message_bytes_max: usize,
 ) -> Result<(), CodecError> {
     let before = target.len();
-    let room = Room {
-        target,
-        left: message_bytes_max,
-    };
+    let room = Room { target, left: message_bytes_max };
     if let Err(error) = serde_json::to_writer(room, message) {
         target.truncate(before);
         // `Room` fails for one reason only.
         return Err(if error.is_io() {
-            CodecError::TooLarge {
-                limit: message_bytes_max,
-            }
+            CodecError::TooLarge { limit: message_bytes_max }
         } else {
             CodecError::Unserializable(error)
         });
@@ -178,10 +171,7 @@ struct Room<'a> {
 
 impl io::Write for Room<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.left = self
-            .left
-            .checked_sub(bytes.len())
-            .ok_or(io::ErrorKind::FileTooLarge)?;
+        self.left = self.left.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
         self.target.put_slice(bytes);
         Ok(bytes.len())
     }
@@ -223,10 +213,7 @@ mod tests {
             assert_eq!(codec.scanned, sent);
             buffer.put_u8(*byte);
         }
-        assert_eq!(
-            codec.decode(&mut buffer).unwrap(),
-            Some(json!({"text": "slow"}))
-        );
+        assert_eq!(codec.decode(&mut buffer).unwrap(), Some(json!({"text": "slow"})));
         assert_eq!(codec.scanned, 0);
     }
 
@@ -239,19 +226,18 @@ mod tests {
         assert_eq!(codec().decode(&mut buffer).unwrap(), Some(message));
     }
 
+    type IsExpected = fn(&CodecError) -> bool;
+
     #[test]
     fn every_kind_of_bad_bytes_has_its_error() {
-        let cases: [(&[u8], fn(&CodecError) -> bool); 6] = [
+        let cases: [(&[u8], IsExpected); 7] = [
             (b"\xff\xfe\0", |e| matches!(e, CodecError::NotUtf8(_))),
             (b"nonsense\0", |e| matches!(e, CodecError::Malformed(_))),
             (b"{\"a\":1} {}\0", |e| matches!(e, CodecError::Malformed(_))),
             (b"\0", |e| matches!(e, CodecError::Malformed(_))),
-            (b"[[[[[]]]]]\0", |e| {
-                matches!(e, CodecError::TooDeep { limit: 4 })
-            }),
-            (&[b' '; 101], |e| {
-                matches!(e, CodecError::TooLarge { limit: 100 })
-            }),
+            (b"[\"an array\"]\0", |e| matches!(e, CodecError::Malformed(_))),
+            (b"[[[[[]]]]]\0", |e| matches!(e, CodecError::TooDeep { limit: 4 })),
+            (&[b' '; 101], |e| matches!(e, CodecError::TooLarge { limit: 100 })),
         ];
         for (bytes, expected) in cases {
             let error = codec().decode(&mut BytesMut::from(bytes)).unwrap_err();
@@ -261,25 +247,20 @@ mod tests {
 
     #[test]
     fn the_limit_is_exact() {
-        let mut at_limit = BytesMut::from(&[b'"'; 1][..]);
-        at_limit.resize(99, b'x');
-        at_limit.put_slice(b"\"\0");
-        assert!(codec().decode(&mut at_limit).unwrap().is_some());
+        // {"t":""} has eight bytes.
+        let message = json!({"t": "x".repeat(92)});
         let mut target = BytesMut::new();
-        codec().encode(&"x".repeat(98), &mut target).unwrap();
+        codec().encode(&message, &mut target).unwrap();
         assert_eq!(target.len(), 101);
+        assert_eq!(codec().decode(&mut target).unwrap(), Some(message));
     }
 
     #[test]
     fn a_value_beyond_the_limit_leaves_the_target_alone() {
         let mut target = BytesMut::from(&b"before"[..]);
-        let error = codec()
-            .encode(&"x".repeat(99), &mut target)
-            .expect_err("one byte too many");
-        assert!(
-            matches!(error, CodecError::TooLarge { limit: 100 }),
-            "{error}"
-        );
+        let error =
+            codec().encode(&json!({"t": "x".repeat(93)}), &mut target).expect_err("one byte too many");
+        assert!(matches!(error, CodecError::TooLarge { limit: 100 }), "{error}");
         assert_eq!(&target[..], b"before");
     }
 
@@ -293,7 +274,8 @@ mod tests {
     fn a_large_buffer_is_given_back() {
         let mut codec = MessageCodec::<Value>::default();
         let mut buffer = BytesMut::new();
-        codec.encode(&"x".repeat(500_000), &mut buffer).unwrap();
+        let message = json!({"t": "x".repeat(500_000)});
+        codec.encode(&message, &mut buffer).unwrap();
         codec.decode(&mut buffer).unwrap();
         assert_eq!(buffer.capacity(), 0);
     }

@@ -42,12 +42,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(socket: Socket, peer: Peer, registry: Arc<Registry>, limits: Limits) -> Self {
         let link = Arc::new(Link::new(socket, peer, limits.message_bytes_max));
-        Self {
-            input: Input::new(Arc::clone(&link), limits.clone()),
-            link,
-            registry,
-            limits,
-        }
+        Self { input: Input::new(Arc::clone(&link), limits.clone()), link, registry, limits }
     }
 
     pub(super) async fn run(mut self) {
@@ -120,9 +115,7 @@ impl Connection {
             // An error with more parameters than a message may have.
             let limit = json!({"limit": self.limits.message_bytes_max});
             let reply = OutgoingReply::error(error_names::REPLY_TOO_LARGE, &limit);
-            self.link
-                .encode(&reply, &mut unsent)
-                .map_err(|_| End::Closed)?;
+            self.link.encode(&reply, &mut unsent).map_err(|_| End::Closed)?;
         }
         self.write(unsent).await
     }
@@ -159,10 +152,7 @@ async fn dispatch(registry: &Registry, call: Call) -> Result<(), CallError> {
 }
 
 fn no_reply() -> CallError {
-    CallError::new(
-        error_names::NO_REPLY,
-        json!({"reason": "the service gave no reply"}),
-    )
+    CallError::new(error_names::NO_REPLY, json!({"reason": "the service gave no reply"}))
 }
 
 /// What the peer is told before the connection is closed.
@@ -175,10 +165,7 @@ fn refusal(error: InputError) -> End {
         InputError::Codec(CodecError::TooDeep { limit }) => {
             (error_names::NESTED_TOO_DEEPLY, json!({"limit": limit}))
         }
-        InputError::Codec(error) => (
-            error_names::MALFORMED,
-            json!({"reason": error.to_string()}),
-        ),
+        InputError::Codec(error) => (error_names::MALFORMED, json!({"reason": error.to_string()})),
         InputError::Idle(after) | InputError::Stalled(after) => (
             error_names::TIMED_OUT,
             json!({"milliseconds": u64::try_from(after.as_millis()).unwrap_or(u64::MAX)}),

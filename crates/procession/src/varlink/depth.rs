@@ -46,10 +46,7 @@ mod tests {
             (r#"{"a":"\"[[\\","b":[1]}"#, 2),
             (r#"{"a":"\\\\","b":[[1]]}"#, 3),
         ] {
-            assert!(
-                !nests_deeper_than(text.as_bytes(), depth),
-                "{text} is {depth} deep"
-            );
+            assert!(!nests_deeper_than(text.as_bytes(), depth), "{text} is {depth} deep");
             if depth > 0 {
                 assert!(nests_deeper_than(text.as_bytes(), depth - 1), "{text}");
             }

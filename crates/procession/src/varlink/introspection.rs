@@ -36,27 +36,19 @@ struct Description {
 
 impl Introspection {
     pub(super) fn new(identity: Identity, registry: &Arc<Registry>) -> Self {
-        Self {
-            identity,
-            registry: Arc::downgrade(registry),
-        }
+        Self { identity, registry: Arc::downgrade(registry) }
     }
 
     fn answer(&self, call: Call) -> Result<(), CallError> {
         let registry = self.registry.upgrade().ok_or(CallError::Gone)?;
         match call.method() {
-            "GetInfo" => call.reply(&Info {
-                identity: &self.identity,
-                interfaces: registry.names(),
-            }),
+            "GetInfo" => call.reply(&Info { identity: &self.identity, interfaces: registry.names() }),
             "GetInterfaceDescription" => {
                 let wanted: Wanted = call.parameters()?;
                 let service = registry
                     .find(&wanted.interface)
                     .ok_or_else(|| CallError::interface_not_found(&wanted.interface))?;
-                call.reply(&Description {
-                    description: service.description(),
-                })
+                call.reply(&Description { description: service.description() })
             }
             _ => Err(call.unknown_method()),
         }

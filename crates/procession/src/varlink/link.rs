@@ -66,11 +66,7 @@ impl Link {
             socket,
             peer,
             message_bytes_max,
-            exchange: Mutex::new(Exchange {
-                phase: Phase::Answered,
-                wake_task: false,
-                on_gone: None,
-            }),
+            exchange: Mutex::new(Exchange { phase: Phase::Answered, wake_task: false, on_gone: None }),
             gone: AtomicBool::new(false),
             task: Notify::new(),
         }

@@ -27,10 +27,7 @@ pub(super) struct SocketFile {
 /// Must run within a tokio runtime.
 pub(super) fn listen(path: &Path) -> Result<(Listener, SocketFile), StartError> {
     let name = name_of(path)?;
-    let failed = |source| StartError::Listen {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| StartError::Listen { path: path.to_owned(), source };
     remove_stale(path)?;
     // The mode is on the socket before it has a name. The umask is applied to
     // it then, so at no instant it is wider than this, but perhaps narrower.
@@ -46,36 +43,26 @@ pub(super) fn listen(path: &Path) -> Result<(Listener, SocketFile), StartError> 
 }
 
 fn remove_stale(path: &Path) -> Result<(), StartError> {
-    let failed = |source| StartError::Listen {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| StartError::Listen { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
         Ok(metadata) if metadata.file_type().is_socket() => fs::remove_file(path).map_err(failed),
-        Ok(_) => Err(StartError::NotASocket {
-            path: path.to_owned(),
-        }),
+        Ok(_) => Err(StartError::NotASocket { path: path.to_owned() }),
     }
 }
 
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        })
+        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|metadata| {
-            (metadata.dev(), metadata.ino()) == (self.device, self.inode)
-        });
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
         if ours {
             // If this fails the next start removes it.
             let _ = fs::remove_file(&self.path);

@@ -96,27 +96,15 @@ pub(super) struct OutgoingReply<'a, P: ?Sized> {
 
 impl<'a, P: ?Sized> OutgoingReply<'a, P> {
     pub(super) fn last(parameters: &'a P) -> Self {
-        Self {
-            parameters,
-            continues: false,
-            error: None,
-        }
+        Self { parameters, continues: false, error: None }
     }
 
     pub(super) fn continuing(parameters: &'a P) -> Self {
-        Self {
-            parameters,
-            continues: true,
-            error: None,
-        }
+        Self { parameters, continues: true, error: None }
     }
 
     pub(super) fn error(name: &'a str, parameters: &'a P) -> Self {
-        Self {
-            parameters,
-            continues: false,
-            error: Some(name),
-        }
+        Self { parameters, continues: false, error: Some(name) }
     }
 }
 
@@ -128,9 +116,7 @@ pub(super) struct BadField {
 }
 
 /// Parses parameters; absent ones are an empty object.
-pub(super) fn parse_parameters<T: DeserializeOwned>(
-    parameters: Option<&RawValue>,
-) -> Result<T, BadField> {
+pub(super) fn parse_parameters<T: DeserializeOwned>(parameters: Option<&RawValue>) -> Result<T, BadField> {
     let text = parameters.map_or("{}", RawValue::get);
     if !text.starts_with('{') {
         return Err(BadField {
@@ -142,10 +128,7 @@ pub(super) fn parse_parameters<T: DeserializeOwned>(
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.into_inner().to_string();
-        BadField {
-            field: named_field(&path, &reason),
-            reason,
-        }
+        BadField { field: named_field(&path, &reason), reason }
     })
 }
 
@@ -165,10 +148,7 @@ fn named_field(path: &str, reason: &str) -> String {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes the field by reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -237,12 +217,8 @@ mod tests {
 
     #[test]
     fn what_is_not_needed_is_not_sent() {
-        let request = OutgoingRequest {
-            method: "a.B",
-            parameters: &NoParameters {},
-            oneway: false,
-            more: true,
-        };
+        let request =
+            OutgoingRequest { method: "a.B", parameters: &NoParameters {}, oneway: false, more: true };
         assert_eq!(
             serde_json::to_value(request).unwrap(),
             json!({"method": "a.B", "parameters": {}, "more": true})

@@ -141,11 +141,8 @@ impl Server {
         for service in services {
             registry.add(service)?;
         }
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(StartError::Thread)?;
+        let runtime =
+            Builder::new_current_thread().enable_io().enable_time().build().map_err(StartError::Thread)?;
         let (listener, file) = {
             let _entered = runtime.enter();
             listen(&path)?
@@ -163,13 +160,7 @@ impl Server {
             .name("io".to_owned())
             .spawn(move || serve(&runtime, door, file))
             .map_err(StartError::Thread)?;
-        Ok(Self {
-            path,
-            runtime: handle,
-            registry,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { path, runtime: handle, registry, stop, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -220,13 +211,8 @@ fn serve(runtime: &Runtime, door: Door, file: SocketFile) {
 /// Leaves the process files for its own work.
 fn within_open_files(limits: Limits) -> Limits {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let files = files.map_or(usize::MAX, |count| {
-        usize::try_from(count).unwrap_or(usize::MAX)
-    });
-    Limits {
-        connections_max: limits.connections_max.min(files / 4 * 3),
-        ..limits
-    }
+    let files = files.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    Limits { connections_max: limits.connections_max.min(files / 4 * 3), ..limits }
 }
 
 /// Takes connections in.

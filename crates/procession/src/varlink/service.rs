@@ -46,10 +46,7 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn add(&self, service: Arc<dyn Service>) -> Result<(), DuplicateInterface> {
         let interface = service.interface();
-        let mut services = self
-            .services
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut services = self.services.write().unwrap_or_else(PoisonError::into_inner);
         if services.contains_key(interface) {
             return Err(DuplicateInterface { interface });
         }

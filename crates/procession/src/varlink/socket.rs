@@ -78,9 +78,6 @@ impl Socket {
                 self.wait_for_room(&mut room).await?;
             }
             bytes.advance(count);
-            // Writing doesn't count as work by itself: without this a peer
-            // that reads fast enough would keep the thread for itself.
-            tokio::task::coop::consume_budget().await;
         }
         Ok(())
     }
@@ -112,8 +109,7 @@ impl Socket {
     /// True when the peer has closed its socket entirely. A peer that only
     /// won't send any more (`SHUT_WR`) still waits for its replies.
     pub(super) fn peer_hung_up(&self) -> bool {
-        self.poll(PollFlags::empty())
-            .intersects(PollFlags::HUP | PollFlags::ERR)
+        self.poll(PollFlags::empty()).intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// The peer sees the end, even while somebody still holds this socket.
@@ -124,10 +120,7 @@ impl Socket {
 
     fn poll(&self, flags: PollFlags) -> PollFlags {
         let mut descriptors = [PollFd::new(&self.0, flags)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         match poll(&mut descriptors, Some(&at_once)) {
             Ok(_) => descriptors[0].revents(),
             Err(_) => PollFlags::empty(),

@@ -5,3 +5,4 @@
 mod program;
 mod sample;
 mod settings;
+mod varlink;

@@ -5,9 +5,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession::varlink::{
-    Answer, Call, Client, ClientError, DuplicateInterface, Service, error_names,
-};
+use procession::varlink::{Answer, Call, Client, ClientError, DuplicateInterface, Service, error_names};
 use serde_json::{Value, json};
 
 use super::support::{Stage, block_on, request};
@@ -29,26 +27,14 @@ fn what_goes_wrong_has_the_standard_error_and_the_connection_goes_on() {
             error_names::METHOD_NOT_FOUND,
             json!({"method": "io.procession.test.Provoke.Nothing"}),
         ),
-        (
-            json!({"method": "NoDot"}),
-            error_names::METHOD_NOT_FOUND,
-            json!({"method": "NoDot"}),
-        ),
-        (
-            request("Count", json!({"to": 3})),
-            error_names::EXPECTED_MORE,
-            json!({}),
-        ),
+        (json!({"method": "NoDot"}), error_names::METHOD_NOT_FOUND, json!({"method": "NoDot"})),
+        (request("Count", json!({"to": 3})), error_names::EXPECTED_MORE, json!({})),
         (
             json!({"method": ECHO, "parameters": {"text": "x"}, "upgrade": true}),
             error_names::UPGRADE_REFUSED,
             json!({}),
         ),
-        (
-            request("Silent", json!({})),
-            error_names::NO_REPLY,
-            json!({"reason": "the service gave no reply"}),
-        ),
+        (request("Silent", json!({})), error_names::NO_REPLY, json!({"reason": "the service gave no reply"})),
         (
             request("Large", json!({"bytes": 2_000_000})),
             error_names::REPLY_TOO_LARGE,
@@ -66,11 +52,8 @@ fn what_goes_wrong_has_the_standard_error_and_the_connection_goes_on() {
         assert_eq!(reply["error"], error, "{message}");
         assert_eq!(reply["parameters"], parameters, "{message}");
     }
-    for (parameters, field) in [
-        (json!({}), "text"),
-        (json!({"text": 7}), "text"),
-        (json!([1]), "parameters"),
-    ] {
+    for (parameters, field) in [(json!({}), "text"), (json!({"text": 7}), "text"), (json!([1]), "parameters")]
+    {
         wire.call("Echo", parameters);
         let reply = wire.receive().unwrap();
         assert_eq!(reply["error"], error_names::INVALID_PARAMETER);
@@ -93,10 +76,7 @@ fn pipelined_requests_are_answered_in_order_and_one_way_ones_not_at_all() {
     }
     wire.send_bytes(&bytes);
     for n in (0..1000).filter(|n| n % 3 != 0) {
-        assert_eq!(
-            wire.receive().unwrap()["parameters"]["text"],
-            n.to_string()
-        );
+        assert_eq!(wire.receive().unwrap()["parameters"]["text"], n.to_string());
     }
 }
 
@@ -221,10 +201,7 @@ fn a_service_can_come_later_but_only_once() {
     let stage = Stage::new();
     let mut wire = stage.connect();
     wire.send(&json!({"method": "io.procession.test.Later.Do"}));
-    assert_eq!(
-        wire.receive().unwrap()["error"],
-        error_names::INTERFACE_NOT_FOUND
-    );
+    assert_eq!(wire.receive().unwrap()["error"], error_names::INTERFACE_NOT_FOUND);
     stage.server.add(Arc::new(Later)).unwrap();
     let DuplicateInterface { interface } = stage.server.add(Arc::new(Later)).unwrap_err();
     assert_eq!(interface, "io.procession.test.Later");
@@ -236,32 +213,21 @@ fn a_service_can_come_later_but_only_once() {
 fn the_client_tells_errors_apart() {
     let stage = Stage::new();
     block_on(async {
-        let mut client = Client::connect(stage.path())
-            .await
-            .unwrap()
-            .with_timeout(Duration::from_millis(100));
+        let mut client =
+            Client::connect(stage.path()).await.unwrap().with_timeout(Duration::from_millis(100));
         assert_eq!(client.peer().pid, i32::try_from(std::process::id()).ok());
         let reply: Value = client.call(ECHO, &json!({"text": "a"})).await.unwrap();
         assert_eq!(reply["text"], "a");
 
         let error = client.call::<Value>(ECHO, &json!({})).await.unwrap_err();
         assert_eq!(error.name(), Some(error_names::INVALID_PARAMETER));
-        let error = client
-            .call::<Vec<u8>>(ECHO, &json!({"text": "a"}))
-            .await
-            .unwrap_err();
+        let error = client.call::<Vec<u8>>(ECHO, &json!({"text": "a"})).await.unwrap_err();
         assert!(matches!(error, ClientError::Unexpected { .. }), "{error}");
         let huge = "x".repeat(2_000_000);
-        let error = client
-            .call::<Value>(ECHO, &json!({"text": huge}))
-            .await
-            .unwrap_err();
+        let error = client.call::<Value>(ECHO, &json!({"text": huge})).await.unwrap_err();
         assert!(matches!(error, ClientError::TooLarge { .. }), "{error}");
         // None of these harmed the connection.
-        client
-            .oneway("io.procession.test.Provoke.Note", &json!({"text": "b"}))
-            .await
-            .unwrap();
+        client.oneway("io.procession.test.Provoke.Note", &json!({"text": "b"})).await.unwrap();
         stage.expect_event("noted");
         let reply: Value = client.call(ECHO, &json!({"text": "c"})).await.unwrap();
         assert_eq!(reply["text"], "c");

@@ -85,16 +85,9 @@ fn io_thread_of(stage: &Stage) -> PathBuf {
 /// How often a thread went to sleep by itself, and was made to pause.
 fn switches(thread: &Path) -> (u64, u64) {
     let status = std::fs::read_to_string(thread.join("status")).unwrap();
-    let count = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-            .unwrap()
-    };
-    (
-        count("voluntary_ctxt_switches:"),
-        count("nonvoluntary_ctxt_switches:"),
-    )
+    let count =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
+    (count("voluntary_ctxt_switches:"), count("nonvoluntary_ctxt_switches:"))
 }
 
 #[test]
@@ -106,10 +99,7 @@ fn a_request_that_came_too_early_waits_for_the_direct_reply() {
         wire.call("Echo", json!({"text": n.to_string()}));
         assert!(stage.next_held().send(&json!({"n": n})));
         assert_eq!(wire.receive().unwrap()["parameters"]["n"], n);
-        assert_eq!(
-            wire.receive().unwrap()["parameters"]["text"],
-            n.to_string()
-        );
+        assert_eq!(wire.receive().unwrap()["parameters"]["text"], n.to_string());
     }
 }
 
@@ -146,10 +136,7 @@ fn the_hook_doesn_t_run_after_the_reply() {
     direct.on_gone(move || gone.send(()).unwrap());
     assert!(direct.send(&json!({})));
     // Dropped with the reply.
-    assert_eq!(
-        hook.recv_timeout(DEADLINE),
-        Err(mpsc::RecvTimeoutError::Disconnected)
-    );
+    assert_eq!(hook.recv_timeout(DEADLINE), Err(mpsc::RecvTimeoutError::Disconnected));
 }
 
 #[test]
@@ -260,19 +247,15 @@ fn stopping_closes_what_is_open() {
     let mut wires: Vec<Wire> = (0..20).map(|_| stage.connect()).collect();
     for wire in &mut wires {
         wire.call("Hold", json!({}));
-        stage.next_held().fail(procession::varlink::CallError::new(
-            "io.procession.test.Provoke.Closing",
-            json!({}),
-        ));
+        stage
+            .next_held()
+            .fail(procession::varlink::CallError::new("io.procession.test.Provoke.Closing", json!({})));
     }
     let path = stage.path();
     stage.server.stop();
     assert!(!path.exists());
     for wire in &mut wires {
-        assert_eq!(
-            wire.receive().unwrap()["error"],
-            "io.procession.test.Provoke.Closing"
-        );
+        assert_eq!(wire.receive().unwrap()["error"], "io.procession.test.Provoke.Closing");
         let mut rest = Vec::new();
         wire.stream().read_to_end(&mut rest).unwrap();
         assert!(rest.is_empty());

@@ -27,8 +27,8 @@ fn every_description_is_valid_and_named_as_its_interface() {
         ("io.procession.Journal", JOURNAL),
         ("io.procession.test.Provoke", super::support::PROVOKE),
     ] {
-        let interface = Interface::try_from(description)
-            .unwrap_or_else(|error| panic!("{name} doesn't parse: {error}"));
+        let interface =
+            Interface::try_from(description).unwrap_or_else(|error| panic!("{name} doesn't parse: {error}"));
         assert_eq!(interface.name().as_str(), name);
     }
 }
@@ -72,10 +72,7 @@ fn our_own_client_reads_what_a_server_is() {
     let (server, _ledger) = ledger_server(folder.path());
     let info: Value = block_on(async {
         let mut client = Client::connect(server.path()).await.unwrap();
-        client
-            .call("org.varlink.service.GetInfo", &json!({}))
-            .await
-            .unwrap()
+        client.call("org.varlink.service.GetInfo", &json!({})).await.unwrap()
     });
     assert_eq!(
         info,
@@ -167,10 +164,7 @@ fn python_s_varlink_calls_waits_and_streams() {
     assert_eq!(said["records"][0]["payload"], json!({"body": "ä"}));
     assert_eq!(said["records"][0]["key"], "even");
     assert_eq!(said["gaps"][0]["reason"], "trimmed");
-    assert_eq!(
-        said["error"],
-        json!({"name": "org.varlink.service.InvalidParameter", "parameter": "after"})
-    );
+    assert_eq!(said["error"], json!({"name": "org.varlink.service.InvalidParameter", "parameter": "after"}));
 }
 
 /// A Python that has the package `varlink`: the one of the environment, or one
@@ -193,13 +187,8 @@ fn python_with_varlink() -> Option<PathBuf> {
     if has_package(&python) {
         return Some(python);
     }
-    let made = Command::new("python3")
-        .args(["-m", "venv"])
-        .arg(&venv)
-        .output();
-    let installed = Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", PYTHON_PACKAGE])
-        .output();
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&venv).output();
+    let installed = Command::new(&python).args(["-m", "pip", "install", "--quiet", PYTHON_PACKAGE]).output();
     if has_package(&python) {
         return Some(python);
     }

@@ -30,10 +30,7 @@ struct Read {
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State {
-            records: Vec::new(),
-            waiting: Vec::new(),
-        }))
+        Self(Mutex::new(State { records: Vec::new(), waiting: Vec::new() }))
     }
 
     /// Adds a record and wakes whoever waits for it.
@@ -42,14 +39,13 @@ impl Ledger {
         let offset = state.records.len();
         state.records.push(json!({
             "journal": "ledger", "offset": offset, "epoch": 1, "topic": topic,
-            "time": "2026-03-01T12:00:00.123456789Z", "codec": "json", "payload": payload,
-            "key": (offset % 2 == 0).then_some("even"),
+            "time": "2026-03-01T12:00:00.123456789Z", "payload": payload,
+            "key": offset.is_multiple_of(2).then_some("even"),
             "cause": (offset > 0).then(|| json!({"journal": "ledger", "offset": offset - 1})),
         }));
         let committed = state.records.len();
-        let (woken, waiting) = std::mem::take(&mut state.waiting)
-            .into_iter()
-            .partition(|(after, _)| committed > *after);
+        let (woken, waiting) =
+            std::mem::take(&mut state.waiting).into_iter().partition(|(after, _)| committed > *after);
         state.waiting = waiting;
         drop(state);
         for (_, direct) in woken {
@@ -71,12 +67,7 @@ impl Ledger {
     }
 
     fn info(&self, call: Call) -> Result<(), CallError> {
-        let count = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .records
-            .len();
+        let count = self.0.lock().unwrap_or_else(PoisonError::into_inner).records.len();
         call.reply(&json!({
             "journal": "ledger", "id": "0123", "epoch": 1, "committed": count,
             "durable": count, "trimmed": 0, "bytes": 4096,
@@ -87,12 +78,7 @@ impl Ledger {
     async fn read(&self, mut call: Call) -> Result<(), CallError> {
         call.require_more()?;
         let Read { from, topics } = call.parameters()?;
-        let records = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .records
-            .clone();
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner).records.clone();
         let next = records.len();
         if from.is_some_and(|from| from > next) {
             return Err(CallError::new(
@@ -101,17 +87,15 @@ impl Ledger {
             ));
         }
         for (offset, record) in records.iter().enumerate().skip(from.unwrap_or(0)) {
-            let wanted = topics
-                .as_ref()
-                .is_none_or(|topics| topics.iter().any(|topic| record["topic"] == **topic));
+            let wanted =
+                topics.as_ref().is_none_or(|topics| topics.iter().any(|topic| record["topic"] == **topic));
             if wanted {
                 let reply = json!({"record": record, "next": offset + 1});
                 call.feed_continues(&reply).await?;
             }
         }
         let gap = json!({"journal": "ledger", "from": next, "to": next, "reason": "trimmed"});
-        call.reply_continues(&json!({"gap": gap, "next": next}))
-            .await?;
+        call.reply_continues(&json!({"gap": gap, "next": next})).await?;
         call.reply(&json!({"next": next}))
     }
 }

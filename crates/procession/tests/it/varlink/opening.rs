@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use procession::varlink::{
-    AddressError, Answer, Call, Client, ClientError, Options, SOCKET_PATH_BYTES_MAX, Server,
-    Service, StartError,
+    AddressError, Answer, Call, Client, ClientError, Options, SOCKET_PATH_BYTES_MAX, Server, Service,
+    StartError,
 };
 use serde_json::json;
 
@@ -104,10 +104,7 @@ fn a_path_beyond_the_kernel_s_limit_is_explained() {
     let long = folder.path().join("x".repeat(room + 2));
     let error = start(&long).err().unwrap();
     println!("{error}");
-    assert!(matches!(
-        error,
-        StartError::Address(AddressError::PathTooLong { bytes: 108, .. })
-    ));
+    assert!(matches!(error, StartError::Address(AddressError::PathTooLong { bytes: 108, .. })));
     let error = block_on(Client::connect(&long)).unwrap_err();
     assert!(matches!(error, ClientError::Address(_)), "{error}");
 }

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use procession::varlink::{
-    Answer, Call, CallError, DirectReply, Limits, Options, Server, Service,
-};
+use procession::varlink::{Answer, Call, CallError, DirectReply, Limits, Options, Server, Service};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -34,10 +32,7 @@ impl Stage {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
-        Self::with_options(Options {
-            limits,
-            ..Options::default()
-        })
+        Self::with_options(Options { limits, ..Options::default() })
     }
 
     pub(crate) fn with_options(options: Options) -> Self {
@@ -75,10 +70,7 @@ impl Stage {
     pub(crate) fn assert_answers(&self) {
         let mut wire = self.connect();
         wire.call("Echo", json!({"text": "still there"}));
-        assert_eq!(
-            wire.receive().unwrap()["parameters"]["text"],
-            "still there"
-        );
+        assert_eq!(wire.receive().unwrap()["parameters"]["text"], "still there");
     }
 
     pub(crate) fn expect_event(&self, event: &str) {
@@ -231,10 +223,7 @@ impl Wire {
         let stream = UnixStream::connect(path).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     pub(crate) fn stream(&self) -> &UnixStream {
@@ -254,13 +243,7 @@ impl Wire {
     /// Says as much as the other side takes. It may hang up meanwhile.
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         if let Err(error) = self.stream.write_all(bytes) {
-            assert!(
-                matches!(
-                    error.kind(),
-                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
-                ),
-                "{error}"
-            );
+            assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
         }
     }
 
@@ -315,11 +298,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A runtime like the one that an application has.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// Runs one test of this binary again, in a process of its own: what it
@@ -343,14 +322,14 @@ pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// As many open files as the system lets us have.
-pub(crate) fn raise_open_files() -> u64 {
+/// Asks for this many open files, and tells how many the system grants.
+pub(crate) fn raise_open_files(wanted: u64) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    setrlimit(Resource::Nofile, raised).unwrap();
-    limit.maximum.unwrap_or(u64::MAX)
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    let granted = [wanted.max(hard), hard].into_iter().find(|count| {
+        let raised = Rlimit { current: Some(*count), maximum: Some(*count) };
+        setrlimit(Resource::Nofile, raised).is_ok()
+    });
+    usize::try_from(granted.or(limit.current).unwrap_or(0)).unwrap_or(usize::MAX)
 }

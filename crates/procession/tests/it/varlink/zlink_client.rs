@@ -87,36 +87,25 @@ impl Zlink {
     }
 
     pub(crate) async fn wait(&mut self, after: u64) -> Result<Marks, Error> {
-        self.call("io.procession.Journal.Wait", After { after })
-            .await
+        self.call("io.procession.Journal.Wait", After { after }).await
     }
 
     /// What comes of a call of the test service with a wrong parameter.
     pub(crate) async fn invalid_parameter(&mut self) -> Result<String, Error> {
-        let call = zlink::Call::new(Request {
-            method: "io.procession.test.Provoke.Echo",
-            parameters: Nothing {},
-        });
-        let outcome = self
-            .0
-            .call_method::<_, Value, varlink_service::Error<'_>>(&call, vec![])
-            .await;
+        let call =
+            zlink::Call::new(Request { method: "io.procession.test.Provoke.Echo", parameters: Nothing {} });
+        let outcome = self.0.call_method::<_, Value, varlink_service::Error<'_>>(&call, vec![]).await;
         Ok(outcome.expect_err("a parameter is missing").to_string())
     }
 
     /// All replies of a `Read` that doesn't follow.
     pub(crate) async fn read(&mut self, from: u64) -> Result<Vec<Entry>, Error> {
-        let call = zlink::Call::new(Request {
-            method: "io.procession.Journal.Read",
-            parameters: From { from },
-        });
+        let call =
+            zlink::Call::new(Request { method: "io.procession.Journal.Read", parameters: From { from } });
         self.0.send_call(&call.set_more(true), vec![]).await?;
         let mut entries = Vec::new();
         loop {
-            let (reply, _) = self
-                .0
-                .receive_reply::<Entry, varlink_service::Error<'_>>()
-                .await?;
+            let (reply, _) = self.0.receive_reply::<Entry, varlink_service::Error<'_>>().await?;
             let reply = reply.map_err(|error| error.to_string())?;
             let continues = reply.continues() == Some(true);
             entries.extend(reply.into_parameters());
@@ -132,10 +121,7 @@ impl Zlink {
         T: serde::de::DeserializeOwned + std::fmt::Debug,
     {
         let call = zlink::Call::new(Request { method, parameters });
-        let (reply, _) = self
-            .0
-            .call_method::<_, T, varlink_service::Error<'_>>(&call, vec![])
-            .await?;
+        let (reply, _) = self.0.call_method::<_, T, varlink_service::Error<'_>>(&call, vec![]).await?;
         let reply = reply.map_err(|error| error.to_string())?;
         Ok(reply.into_parameters().ok_or("a reply without parameters")?)
     }
