@@ -40,6 +40,9 @@ const AT_COPIES: [usize; 2] = [280, 312];
 
 const USED: u64 = 0x5553_4544;
 
+/// Of the word at [`AT_TRYING`] this many bits count deliveries, the others say of which offset.
+const TRIES_BITS: u32 = 16;
+
 /// One slot of a table, as anybody may read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CursorInfo {
@@ -218,13 +221,21 @@ impl Cursor {
     /// that is: 1 unless a process died or was stopped over it.
     #[inline]
     pub fn attempt(&mut self, offset: Offset) -> u16 {
-        const BITS: u32 = 16;
         let word = self.word(AT_TRYING);
         let last = word.load(Ordering::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
-        let attempt = if last >> BITS == offset.0 { (last as u16).saturating_add(1) } else { 1 };
-        word.store(offset.0 << BITS | u64::from(attempt), Ordering::Relaxed);
+        let attempt = if last >> TRIES_BITS == offset.0 { (last as u16).saturating_add(1) } else { 1 };
+        word.store(offset.0 << TRIES_BITS | u64::from(attempt), Ordering::Relaxed);
         attempt
+    }
+
+    /// Takes [`Self::attempt`] back: that the record could not be dealt with was not its fault.
+    pub fn forgive(&mut self, offset: Offset) {
+        let word = self.word(AT_TRYING);
+        let last = word.load(Ordering::Relaxed);
+        if last >> TRIES_BITS == offset.0 && last & ((1 << TRIES_BITS) - 1) > 0 {
+            word.store(last - 1, Ordering::Relaxed);
+        }
     }
 
     /// Renews the lease: this subscription still holds back what it has not acknowledged.
@@ -307,16 +318,14 @@ fn read_position<'a>(word: impl Fn(usize) -> &'a AtomicU64) -> Option<Position> 
 }
 
 /// A position as stored, with a check word over it and its selector.
+#[inline]
 fn image(position: &Position, selector: u64) -> [u64; 4] {
     let (next, journal) = (position.next.0, position.journal);
     let last = u64::from(position.epoch.0) << 32 | u64::from(position.checksum);
-    // SplitMix64's finaliser: every bit of the input changes about half of the check.
-    let check = [next, last, journal, selector].into_iter().fold(MAGIC, |state, word| {
-        let mut mixed = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    });
+    // Each step is a bijection of the state, so one changed word always shows.
+    let check = [next, last, journal, selector]
+        .into_iter()
+        .fold(MAGIC, |state, word| (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
     [next, last, journal, check]
 }
 

@@ -57,6 +57,7 @@ mod recovery;
 mod retention;
 mod segment;
 mod shared;
+mod summary;
 mod types;
 mod verify;
 mod walk;
@@ -71,6 +72,7 @@ pub use marks::Marks;
 pub use options::{Options, Retention, SyncPolicy, WhenFull};
 pub use reader::{Level, Reader, Start};
 pub use segment::FORMAT_VERSION;
+pub use summary::{bytes_on_disk, count_topics, read_marks};
 pub use types::{
     Cause, Codec, Entry, Epoch, Gap, GapReason, Item, JournalId, KEY_BYTES_MAX, NAME_BYTES_MAX, Offset, PAYLOAD_BYTES_MAX,
     Position, Record, TOPIC_BYTES_MAX, Time,

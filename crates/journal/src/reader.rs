@@ -102,6 +102,7 @@ impl Reader {
     ///
     /// # Errors
     /// I/O errors and [`Error::ForeignVersion`]. Damage is reported as a gap.
+    #[expect(clippy::should_implement_trait, reason = "it lends: an iterator's items would outlive the next step")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Item<'_>>> {
         let found = loop {

@@ -163,11 +163,11 @@ pub(crate) fn extend(file: &File, bytes: u64, path: &Path) -> Result<()> {
 }
 
 fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
-    const CHUNK: [u8; 1 << 16] = [0; 1 << 16];
+    let zeros = vec![0_u8; 1 << 16];
     let mut at = file.metadata()?.len();
     while at < bytes {
-        let take = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(CHUNK.len());
-        file.write_all_at(&CHUNK[..take], at)?;
+        let take = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all_at(&zeros[..take], at)?;
         at += take as u64;
     }
     Ok(())

@@ -539,6 +539,17 @@ impl Watch {
         self.shared.committed.when_past(after, || self.shared.marks.committed(), Box::new(wake))
     }
 
+    /// Like [`Self::when_committed`] for the durable mark, without asking for a sync: for readers that take only
+    /// what is durable.
+    pub fn when_synced(&self, after: Offset, wake: impl FnOnce(Offset) + Send + 'static) -> Ticket {
+        self.shared.durable.when_past(after, || self.shared.marks.durable(), Box::new(wake))
+    }
+
+    /// Takes a waiter of [`Self::when_synced`] back.
+    pub fn cancel_synced(&self, ticket: Ticket) {
+        self.shared.durable.cancel(ticket);
+    }
+
     /// Takes a waiter of [`Self::when_committed`] back.
     pub fn cancel(&self, ticket: Ticket) {
         self.shared.committed.cancel(ticket);

@@ -154,6 +154,12 @@ impl Acks {
         inner.refused.take()
     }
 
+    /// What came of the delivery could not be said, for want of room: that doesn't count against it, however often the
+    /// process ends and starts over it.
+    pub(crate) fn forgive(&self, offset: Offset) {
+        self.lock().cursor.forgive(offset);
+    }
+
     /// Forgets open deliveries from `offset` on: they will be delivered again. Returns those among them
     /// that are done all the same.
     pub(crate) fn rewind(&self, offset: Offset) -> Vec<Offset> {

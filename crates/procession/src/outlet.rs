@@ -68,7 +68,7 @@ impl Outlet {
 
     pub(crate) fn publish_acking<E: Event>(&self, event: &E, due: &Due<'_>, cause: Cause<'_>) -> Result<Offset> {
         let ack = due.ack();
-        let offset = self.say(event, Some(cause), &[ack])?;
+        let offset = self.say(event, Some(cause), &[ack]).inspect_err(|error| forgive(error, due))?;
         due.acks.acknowledge(due.offset);
         self.settle(offset.plus(1))?;
         Ok(offset)
@@ -113,9 +113,9 @@ impl Outlet {
             batch.checkpoints.iter().map(|(name, value)| Checkpoint { name, value }).collect();
         let mut inner = self.lock();
         self.observe(&mut inner.writer);
-        let offsets =
-            inner.writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints })?;
+        let said = inner.writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints });
         drop(inner);
+        let offsets = said.map_err(Error::from).inspect_err(|error| due.iter().for_each(|due| forgive(error, due)))?;
         for delivery in &batch.deliveries {
             delivery.0.acknowledge(delivery.1);
         }
@@ -169,6 +169,13 @@ impl Outlet {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while encoding leaves the writer as it was: appending is all or nothing.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A full disk is no fault of the delivery whose outcome could not be said.
+fn forgive(error: &Error, due: &Due<'_>) {
+    if matches!(error, Error::Journal(journal::Error::Full { .. })) {
+        due.acks.forgive(due.offset);
     }
 }
 

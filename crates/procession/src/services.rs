@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
-use journal::{Item, Level, Offset, Reader, Start};
+use journal::{Item, Level, Offset, Reader, Start, Ticket, Watch};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -199,6 +199,7 @@ struct JournalService {
 struct WaitFor {
     after: u64,
     epoch: Option<u32>,
+    durable: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -266,7 +267,8 @@ impl JournalService {
 
     /// The latch. The thread that publishes answers by itself: one system call, and no hop to this one.
     fn wait(&self, call: Call) -> Result<(), CallError> {
-        let WaitFor { after, epoch } = call.parameters()?;
+        let WaitFor { after, epoch, durable } = call.parameters()?;
+        let mark = if durable == Some(true) { Mark::Durable } else { Mark::Committed };
         let watch = self.core.outlet.watch.clone();
         let now = watch.marks().epoch.0;
         if epoch.is_some_and(|epoch| epoch != now) {
@@ -279,15 +281,15 @@ impl JournalService {
             move || {
                 gone.0.store(true, Ordering::SeqCst);
                 if let Some(ticket) = gone.1.get() {
-                    watch.cancel(*ticket);
+                    mark.cancel(&watch, *ticket);
                 }
             }
         });
-        let ticket = watch.when_committed(Offset(after), move |committed| wake(reply, committed, now));
+        let ticket = mark.when_past(&watch, Offset(after), move |committed| wake(reply, committed, now));
         let _ = gone.1.set(ticket);
         // The caller may have left before the hook could know whom to take back.
         if gone.0.load(Ordering::SeqCst) {
-            watch.cancel(ticket);
+            mark.cancel(&watch, ticket);
         }
         Ok(())
     }
@@ -350,6 +352,29 @@ impl JournalService {
         };
         self.core.outlet.watch.cancel(ticket);
         more
+    }
+}
+
+/// Which mark a caller waits for.
+#[derive(Debug, Clone, Copy)]
+enum Mark {
+    Committed,
+    Durable,
+}
+
+impl Mark {
+    fn when_past(self, watch: &Watch, after: Offset, wake: impl FnOnce(Offset) + Send + 'static) -> Ticket {
+        match self {
+            Self::Committed => watch.when_committed(after, wake),
+            Self::Durable => watch.when_synced(after, wake),
+        }
+    }
+
+    fn cancel(self, watch: &Watch, ticket: Ticket) {
+        match self {
+            Self::Committed => watch.cancel(ticket),
+            Self::Durable => watch.cancel_synced(ticket),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// One reader's line to one publisher.
 pub(crate) struct Latch {
     socket: PathBuf,
+    durable: bool,
     client: Option<Client>,
     /// The wait in progress. It owns the client, so that dropping whoever polls it loses nothing.
     waiting: Option<Pin<Box<dyn Future<Output = Result<Client, ()>> + Send>>>,
@@ -31,22 +32,32 @@ pub(crate) struct Latch {
 #[derive(Serialize)]
 struct WaitFor {
     after: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    durable: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Deserialize)]
 struct Woken {}
 
 impl Latch {
-    pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket, client: None, waiting: None, failures: 0 }
+    /// With `durable`, only what is safe from power loss counts.
+    pub(crate) fn new(socket: PathBuf, durable: bool) -> Self {
+        Self { socket, durable, client: None, waiting: None, failures: 0 }
     }
 
     /// Ready when it is worth looking at the journal again: it has moved past `after`, or the publisher could not be
     /// asked for a while.
     pub(crate) fn poll_past(&mut self, after: Offset, context: &mut Context<'_>) -> Poll<()> {
-        let (client, socket, pause) = (&mut self.client, &self.socket, pause(self.failures));
-        let waiting =
-            self.waiting.get_or_insert_with(|| Box::pin(wait(client.take(), socket.clone(), after, pause)));
+        let Self { socket, durable, client, failures, .. } = self;
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let what = WaitFor { after: after.0, durable: *durable };
+            Box::pin(wait(client.take(), socket.clone(), what, pause(*failures)))
+        });
         match waiting.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(outcome) => {
@@ -65,8 +76,8 @@ fn pause(failures: u32) -> Duration {
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
-async fn wait(client: Option<Client>, socket: PathBuf, after: Offset, pause: Duration) -> Result<Client, ()> {
-    match ask(client, socket, after).await {
+async fn wait(client: Option<Client>, socket: PathBuf, what: WaitFor, pause: Duration) -> Result<Client, ()> {
+    match ask(client, socket, &what).await {
         Ok(client) => Ok(client),
         Err(error) => {
             tracing::debug!(%error, ?pause, "cannot wait on a publisher");
@@ -76,11 +87,11 @@ async fn wait(client: Option<Client>, socket: PathBuf, after: Offset, pause: Dur
     }
 }
 
-async fn ask(client: Option<Client>, socket: PathBuf, after: Offset) -> Result<Client, ClientError> {
+async fn ask(client: Option<Client>, socket: PathBuf, what: &WaitFor) -> Result<Client, ClientError> {
     let mut client = match client {
         Some(client) => client,
         None => Client::connect(&socket).await?,
     };
-    let Woken {} = client.call("io.procession.Journal.Wait", &WaitFor { after: after.0 }).await?;
+    let Woken {} = client.call("io.procession.Journal.Wait", what).await?;
     Ok(client)
 }

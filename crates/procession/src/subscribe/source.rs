@@ -112,7 +112,7 @@ impl Source {
             level,
             cursor: Some(cursor),
             open: None,
-            latch: Latch::new(socket),
+            latch: Latch::new(socket, level == Level::Durable),
             opening: OpenPause { attempts: 0, sleep: None },
         }
     }
