@@ -16,8 +16,8 @@ use crate::error::{At, Error, Result};
 use crate::layout;
 use crate::map::{ReadMap, WriteMap};
 use crate::segment::{FILE_MODE, FORMAT_VERSION, extend};
-use crate::types::{Epoch, NAME_BYTES_MAX, Offset, Position};
 use crate::shared::Shared;
+use crate::types::{Epoch, NAME_BYTES_MAX, Offset, Position};
 use crate::writer::Writer;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PROCCURS");
@@ -127,7 +127,10 @@ impl Cursors {
             None => self.allocate(&mut inner, &names)?,
         };
         if !inner.claimed.insert(slot) {
-            return Err(Error::Claimed { subscription: subscription.to_owned(), journal: journal.to_owned() });
+            return Err(Error::Claimed {
+                subscription: subscription.to_owned(),
+                journal: journal.to_owned(),
+            });
         }
         let (map, start) = (Arc::clone(&inner.chunks[slot / CHUNK_SLOTS]), slot % CHUNK_SLOTS * SLOT_BYTES);
         let cursor = Cursor { table: Arc::clone(self), map, start, slot };
@@ -206,14 +209,15 @@ impl Cursor {
     /// after the next sync.
     #[inline]
     pub fn store(&mut self, position: Position) {
-        let selector = self.word(AT_SELECTOR).load(Ordering::Relaxed) + 1;
+        let selector = self.word(AT_SELECTOR).load(Ordering::Relaxed).wrapping_add(1).max(1);
         let copy = AT_COPIES[usize::from(selector & 1 == 1)];
         let image = image(&position, selector);
         for (index, word) in image.into_iter().enumerate() {
             self.word(copy + index * 8).store(word, Ordering::Relaxed);
         }
-        // Pairs with the acquire load in `read_position`: whoever sees the selector sees the copy.
-        self.word(AT_SELECTOR).store(selector, Ordering::Release);
+        // Pairs with the acquire load in `read_position`: whoever sees the selector sees the copy. Sequentially
+        // consistent, so that it is not missed by a sync that clears the dirty flag just now.
+        self.word(AT_SELECTOR).store(selector, Ordering::SeqCst);
         self.table.shared.mark_dirty();
     }
 
@@ -243,6 +247,7 @@ impl Cursor {
         self.word(AT_SEEN).store(wall_clock_ns(), Ordering::Relaxed);
     }
 
+    #[inline]
     fn word(&self, at: usize) -> &AtomicU64 {
         self.map.word(self.start + at)
     }
@@ -287,7 +292,12 @@ fn read_slot(map: &ReadMap, start: usize) -> Option<CursorInfo> {
     }
     let (subscription, journal) = decode_names(&names)?;
     let position = read_position(|at| map.word(start + at))?;
-    Some(CursorInfo { subscription, journal, position, seen_ns: map.word(start + AT_SEEN).load(Ordering::Relaxed) })
+    Some(CursorInfo {
+        subscription,
+        journal,
+        position,
+        seen_ns: map.word(start + AT_SEEN).load(Ordering::Relaxed),
+    })
 }
 
 /// The newest intact copy of a position.
@@ -386,7 +396,11 @@ fn check_header(file: &File, length: usize, path: &Path) -> Result<()> {
         return Err(Error::Corrupt { path: path.to_owned(), offset: Offset::ZERO, reason });
     }
     if version != FORMAT_VERSION {
-        return Err(Error::ForeignVersion { path: path.to_owned(), found: version, supported: FORMAT_VERSION });
+        return Err(Error::ForeignVersion {
+            path: path.to_owned(),
+            found: version,
+            supported: FORMAT_VERSION,
+        });
     }
     Ok(())
 }
@@ -398,7 +412,10 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Nanoseconds since the Unix epoch; 0 for a clock that is set before it.
+#[inline]
 pub(crate) fn wall_clock_ns() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or_default() * 1_000_000_000 + nanoseconds.unwrap_or_default()
 }

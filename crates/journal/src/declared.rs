@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::batch::{Batch, ack_stride, checkpoint_stride};
 use crate::record;
 use crate::walk::{Names, Tables};
-use crate::writer::{Batch, ack_stride, checkpoint_stride};
 
 /// Topics and journals declared in the current segment.
 #[derive(Debug, Default)]
@@ -39,7 +39,12 @@ impl Declared {
             }
         }
         bytes += batch.acks.iter().map(|ack| ack_stride(ack.subscription, ack.journal)).sum::<usize>();
-        bytes + batch.checkpoints.iter().map(|point| checkpoint_stride(point.name, point.value.len())).sum::<usize>()
+        bytes
+            + batch
+                .checkpoints
+                .iter()
+                .map(|point| checkpoint_stride(point.name, point.value.len()))
+                .sum::<usize>()
     }
 }
 

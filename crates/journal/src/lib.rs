@@ -41,6 +41,7 @@
 //! segment that is mapped (reading it would raise SIGBUS). Readers are not trusted. The byte layout and
 //! what is assumed of file system and processor is in `FORMAT.md`.
 
+mod batch;
 mod cursors;
 mod declared;
 mod error;
@@ -58,11 +59,14 @@ mod retention;
 mod segment;
 mod shared;
 mod summary;
+mod takeover;
 mod types;
 mod verify;
 mod walk;
+mod watch;
 mod writer;
 
+pub use batch::{Ack, Batch, Checkpoint};
 pub use cursors::{Cursor, CursorInfo, Cursors, read_cursors};
 pub use error::{Error, Result};
 pub use latch::Ticket;
@@ -74,8 +78,9 @@ pub use reader::{Level, Reader, Start};
 pub use segment::FORMAT_VERSION;
 pub use summary::{bytes_on_disk, count_topics, read_marks};
 pub use types::{
-    Cause, Codec, Entry, Epoch, Gap, GapReason, Item, JournalId, KEY_BYTES_MAX, NAME_BYTES_MAX, Offset, PAYLOAD_BYTES_MAX,
-    Position, Record, TOPIC_BYTES_MAX, Time,
+    Cause, Codec, Entry, Epoch, Gap, GapReason, Item, JournalId, KEY_BYTES_MAX, NAME_BYTES_MAX, Offset,
+    PAYLOAD_BYTES_MAX, Position, Record, TOPIC_BYTES_MAX, Time,
 };
 pub use verify::{Damage, Report, verify};
-pub use writer::{Ack, Batch, Checkpoint, Watch, Writer};
+pub use watch::Watch;
+pub use writer::Writer;

@@ -86,7 +86,9 @@ impl Pages {
         }
         // SAFETY: the range lies inside the mapping, which `self` keeps. MADV_POPULATE_WRITE changes no
         // byte, so it may run beside the writer. A kernel that does not know the advice refuses it.
-        let _ = unsafe { madvise(self.map.as_mut_ptr().add(start).cast(), end - start, Advice::LinuxPopulateWrite) };
+        let _ = unsafe {
+            madvise(self.map.as_mut_ptr().add(start).cast(), end - start, Advice::LinuxPopulateWrite)
+        };
     }
 }
 

@@ -119,13 +119,14 @@ impl MarksWriter {
         for (at, half) in AT_ID.into_iter().zip(halves(marks.journal.0)) {
             store(at, half);
         }
-        for (at, half) in AT_BOOT.into_iter().zip(halves(boot_id())) {
-            store(at, half);
-        }
         store(AT_PID, u64::from(marks.pid));
         self.commit(marks.committed);
         self.set_durable(marks.durable);
         self.set_trimmed(marks.trimmed);
+        // After the marks: this makes `committed` trusted, and what an earlier boot left there must not be.
+        for (at, half) in AT_BOOT.into_iter().zip(halves(boot_id())) {
+            store(at, half);
+        }
         store(AT_EPOCH, seal(u64::from(marks.epoch.0)));
         self.sync()
     }

@@ -74,7 +74,7 @@ impl Default for Options {
 impl Options {
     pub(crate) fn check(&self) -> Result<()> {
         let bytes = self.segment_bytes;
-        if !(8 << 10..=1 << 30).contains(&bytes) || !bytes.is_multiple_of(4096) {
+        if !(8 << 10..=segment::SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(4096) {
             return Err(Error::Options(format!(
                 "segment size {bytes} is out of bounds: use a multiple of 4096 from 8 KiB to 1 GiB"
             )));

@@ -3,7 +3,7 @@
 //! First touch of a page costs a fraction of a microsecond, now and then milliseconds. Here it
 //! happens on a thread of its own, which sleeps while the writer does.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -18,6 +18,11 @@ use crate::shared::lock;
 const AHEAD_BYTES: usize = 8 << 20;
 /// The writer tells where it is each time it has passed this much.
 pub(crate) const STEP_BYTES: usize = 1 << 20;
+
+/// Name of a segment that waits for the writer.
+const WAITING: &str = "next.tmp";
+/// Name of a segment that the writer has taken and not yet begun.
+const TAKEN: &str = "taken.tmp";
 
 /// A reserved, zeroed, mapped file that is not yet a segment.
 #[derive(Debug)]
@@ -68,6 +73,10 @@ impl Preparer {
         let folder = trimmer.shared.folder.clone();
         let (next, work, working) = (Mutex::default(), Mutex::default(), Condvar::new());
         let inner = Arc::new(Inner { trimmer, segment_bytes, next, work, working });
+        // What a killed writer left takes up room.
+        for name in [WAITING, TAKEN] {
+            let _ = fs::remove_file(inner.path(name));
+        }
         let preparing = Arc::clone(&inner);
         let thread = thread::Builder::new()
             .name("journal-prepare".to_owned())
@@ -104,10 +113,17 @@ impl Preparer {
     /// # Errors
     /// [`crate::Error::Full`] by disk or retention.
     pub(crate) fn take(&self) -> Result<Prepared> {
-        match lock(&self.inner.next).take() {
-            Some(prepared) => Ok(prepared),
-            None => self.inner.make(),
-        }
+        let mut next = lock(&self.inner.next);
+        let mut prepared = match next.take() {
+            Some(prepared) => prepared,
+            None => self.inner.make()?,
+        };
+        // Out of the way of the preparing thread, which may be about to make the one after it under the same
+        // name; the lock is held until it is.
+        let path = self.inner.path(TAKEN);
+        fs::rename(&prepared.path, &path).at("name", &path)?;
+        prepared.path = path;
+        Ok(prepared)
     }
 
     fn tell(&self, change: impl FnOnce(&mut Work)) {
@@ -123,7 +139,7 @@ impl Drop for Preparer {
             let _ = thread.join();
         }
         if let Some(unused) = lock(&self.inner.next).take() {
-            let _ = std::fs::remove_file(unused.path);
+            let _ = fs::remove_file(unused.path);
         }
     }
 }
@@ -165,14 +181,21 @@ impl Inner {
         let mut next = lock(&self.next);
         if next.is_none() {
             // If it can't be made now the writer tries again when it needs it, and reports why not.
-            *next = self.make().inspect_err(|error| tracing::warn!(%error, "cannot prepare the next segment")).ok();
+            *next = self
+                .make()
+                .inspect_err(|error| tracing::warn!(%error, "cannot prepare the next segment"))
+                .ok();
         }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.trimmer.shared.folder.join(name)
     }
 
     fn make(&self) -> Result<Prepared> {
         let bytes = self.segment_bytes as u64;
         self.trimmer.make_room(bytes)?;
-        let path = self.trimmer.shared.folder.join("next.tmp");
+        let path = self.path(WAITING);
         let file = segment::reserve(&path, bytes)?;
         let map = WriteMap::new(&file, self.segment_bytes, &path)?;
         map.pages().populate(0..STEP_BYTES.min(self.segment_bytes));

@@ -47,6 +47,8 @@ pub struct Reader {
     /// Byte position in the segment.
     at: usize,
     tables: Tables,
+    /// Grows with each segment that is entered.
+    entered: u64,
     next: Offset,
     /// Epoch and checksum of the record before `next`.
     last: (Epoch, u32),
@@ -88,6 +90,7 @@ impl Reader {
             segment: None,
             at: 0,
             tables: Tables::default(),
+            entered: 0,
             next: Offset::ZERO,
             last: (Epoch(0), 0),
             limit: Offset::ZERO,
@@ -102,7 +105,10 @@ impl Reader {
     ///
     /// # Errors
     /// I/O errors and [`Error::ForeignVersion`]. Damage is reported as a gap.
-    #[expect(clippy::should_implement_trait, reason = "it lends: an iterator's items would outlive the next step")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it lends: an iterator's items would outlive the next step"
+    )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Item<'_>>> {
         let found = loop {
@@ -120,7 +126,9 @@ impl Reader {
                 }
             };
             let turn = match segment.at(self.at) {
-                Step::Record(decoded) if decoded.head.offset == self.next && decoded.head.kind == Kind::Event => {
+                Step::Record(decoded)
+                    if decoded.head.offset == self.next && decoded.head.kind == Kind::Event =>
+                {
                     let body = self.at + record::HEADER_BYTES;
                     let key_end = body + decoded.key.map_or(0, <[u8]>::len);
                     let found = Found {
@@ -132,16 +140,16 @@ impl Reader {
                     self.at += decoded.stride;
                     self.next = self.next.plus(1);
                     self.last = (found.head.epoch, found.checksum);
-                    if self.tables.topics.get(found.head.topic).is_some() {
+                    if self.tables.can_name(&found.head) {
                         break found;
                     }
-                    // Its declaration was damaged: nobody can say what this record is.
+                    // A declaration that it needs was damaged.
                     Turn::Gap(Gap { from: found.head.offset, to: self.next, reason: GapReason::Corrupt })
                 }
                 Step::Record(decoded) => {
                     let (head, stride) = (decoded.head, decoded.stride);
                     let noted = self.tables.note(&decoded);
-                    let sealed = (head.kind == Kind::Sealed).then(|| sealed_at(&decoded));
+                    let sealed = head.kind == Kind::Sealed && sealed_at(&decoded).is_ok();
                     self.pass(&head, stride, noted.is_ok(), sealed)?
                 }
                 Step::Empty | Step::Bad(_) => self.stuck()?,
@@ -157,8 +165,14 @@ impl Reader {
 
     /// Where the reader is: what a cursor keeps once everything before has been dealt with.
     #[must_use]
+    #[inline]
     pub const fn position(&self) -> Position {
-        Position { next: self.next, epoch: self.last.0, checksum: self.last.1, journal: self.journal.low_half() }
+        Position {
+            next: self.next,
+            epoch: self.last.0,
+            checksum: self.last.1,
+            journal: self.journal.low_half(),
+        }
     }
 
     /// The journal's marks right now.
@@ -186,6 +200,7 @@ impl Reader {
         self.marks.committed().is_some_and(|committed| committed > offset)
     }
 
+    #[inline]
     fn record(&self, found: Found) -> Record<'_> {
         let segment = self.segment.as_ref().expect("the record was found in it");
         let name = |number| self.tables.topics.get(number).map_or("", |name| name);
@@ -200,17 +215,12 @@ impl Reader {
             codec: found.head.codec,
             payload: segment.bytes(found.payload),
             checksum: found.checksum,
+            topic_key: self.entered << 16 | u64::from(found.head.topic),
         }
     }
 
     /// Goes past a whole record that is not the next event.
-    fn pass(
-        &mut self,
-        head: &Head,
-        stride: usize,
-        noted: bool,
-        sealed: Option<Result<Offset, &'static str>>,
-    ) -> Result<Turn> {
+    fn pass(&mut self, head: &Head, stride: usize, noted: bool, sealed: bool) -> Result<Turn> {
         if head.offset > self.next {
             // Whatever lay between is unreadable, for this record is whole.
             let gap = Gap { from: self.next, to: head.offset, reason: GapReason::Corrupt };
@@ -220,19 +230,36 @@ impl Reader {
         if !noted {
             tracing::error!(folder = %self.folder.display(), at = self.at, "a control record makes no sense");
         }
-        self.at += stride;
-        match sealed {
-            Some(Ok(base)) if base >= self.next => {
-                self.leave();
-                Ok(Turn::Again)
-            }
-            _ => Ok(Turn::Again),
+        if sealed {
+            return self.go_on();
         }
+        self.at += stride;
+        Ok(Turn::Again)
+    }
+
+    /// Goes on behind the end of the segment: it stays on a seal until there is something to go to.
+    #[cold]
+    fn go_on(&mut self) -> Result<Turn> {
+        // Before the files: what is committed by now must be in one of them.
+        let Some(marks) = self.marks.load()? else { return Ok(Turn::CaughtUp) };
+        let Some(segment) = &self.segment else { return Ok(Turn::Again) };
+        let base = segment.header.base;
+        let segments = segment::list(&self.folder)?;
+        let later = segments.iter().map(|found| found.base).find(|later| *later > base);
+        let kept = segments.first().is_some_and(|first| first.base <= self.next);
+        // The next segment is there; or all up to here is trimmed, which entering tells.
+        let there = later.is_some_and(|later| later <= self.next || !kept);
+        if there || segment.is_replaced(&segment::path(&self.folder, base)) {
+            self.leave();
+            return Ok(Turn::Again);
+        }
+        Ok(self.skip_to(later, &marks))
     }
 
     /// Leaves the segment: the one that holds `next` is entered next.
     fn leave(&mut self) {
         self.segment = None;
+        self.entered += 1;
         self.tables = Tables::default();
         self.at = HEADER_BYTES;
     }
@@ -242,8 +269,9 @@ impl Reader {
     fn enter(&mut self) -> Result<Turn> {
         // A segment may be trimmed between listing and opening: look again, a bounded number of times.
         for _ in 0..8 {
+            let Some(marks) = self.marks.load()? else { return Ok(Turn::CaughtUp) };
             let segments = segment::list(&self.folder)?;
-            let Some(first) = segments.first() else { return Ok(Turn::CaughtUp) };
+            let Some(first) = segments.first() else { return Ok(self.skip_to(None, &marks)) };
             let Some(index) = segments.iter().rposition(|found| found.base <= self.next) else {
                 let gap = Gap { from: self.next, to: first.base, reason: GapReason::Trimmed };
                 self.next = first.base;
@@ -256,7 +284,9 @@ impl Reader {
                     return Ok(Turn::Again);
                 }
                 Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                Ok(_) | Err(Error::Corrupt { .. }) => return self.skip_to(segments.get(index + 1).map(|found| found.base)),
+                Ok(_) | Err(Error::Corrupt { .. }) => {
+                    return Ok(self.skip_to(segments.get(index + 1).map(|found| found.base), &marks));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -272,46 +302,44 @@ impl Reader {
         }
         let Some(segment) = &self.segment else { return Ok(Turn::Again) };
         // The writer may have come by just now: the mark was loaded after the word.
-        let base = segment.header.base;
         match segment.at(self.at) {
             Step::Record(_) => return Ok(Turn::Again),
             Step::Empty | Step::Bad(_) => {}
         }
-        if let Some((at, _)) = segment.find_record(self.at) {
-            self.at = at;
-            return Ok(Turn::Again);
+        match segment.find_record(self.at) {
+            // A record at or past the mark may be part of a batch that is being written.
+            Some((at, offset)) if offset < marks.trusted() => {
+                self.at = at;
+                Ok(Turn::Again)
+            }
+            Some(_) => Ok(self.skip_to(None, &marks)),
+            // Damaged up to its end, or left without a seal by a writer that was killed just then.
+            None => self.go_on(),
         }
-        let later = segment::list(&self.folder)?.into_iter().map(|found| found.base).find(|later| *later > base);
-        if later.is_some_and(|later| later <= self.next) {
-            // The segment was left without a seal, by a writer that was killed just then.
-            self.leave();
-            return Ok(Turn::Again);
-        }
-        self.skip_to(later)
     }
 
     /// Gives up what lies before the next segment, or before the trusted mark if there is none.
-    fn skip_to(&mut self, later: Option<Offset>) -> Result<Turn> {
-        let trusted = self.marks.load()?.map_or(self.next, |marks| marks.trusted());
-        let to = later.unwrap_or(trusted);
+    fn skip_to(&mut self, later: Option<Offset>, marks: &Marks) -> Turn {
+        let to = later.unwrap_or(marks.trusted());
         if to <= self.next {
-            return Ok(Turn::CaughtUp);
+            return Turn::CaughtUp;
         }
         let gap = Gap { from: self.next, to, reason: GapReason::Corrupt };
         self.next = to;
         if later.is_some() {
             self.leave();
         }
-        Ok(Turn::Gap(gap))
+        Turn::Gap(gap)
     }
 
     /// Looks at the marks again; `false` if there is nothing more to read yet.
     #[cold]
     fn raise_limit(&mut self) -> Result<bool> {
         let Some(marks) = self.marks.load()? else { return Ok(false) };
-        if marks.same_boot
-            && let Some(position) = self.unchecked.take()
+        if let Some(position) = self.unchecked
+            && (marks.same_boot || position.next <= marks.durable)
         {
+            self.unchecked = None;
             self.compare(&position, &marks)?;
         }
         self.limit = match self.level {
@@ -424,5 +452,101 @@ fn scan<T>(path: &Path, mut look: impl FnMut(&Head, u32) -> Option<T>) -> Result
                 None => return Ok(None),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::options::Options;
+    use crate::types::{Codec, Entry};
+    use crate::writer::Writer;
+
+    /// A journal of several small segments, whose writer is gone; returns its end.
+    fn make(instance: &Path) -> Offset {
+        let options = Options { segment_bytes: 8 << 10, ..Options::default() };
+        let mut writer = Writer::open(instance, &options).unwrap();
+        let entry = Entry { topic: "t", key: None, cause: None, codec: Codec::Raw, payload: &[7; 500] };
+        for _ in 0..50 {
+            writer.append(&entry).unwrap();
+        }
+        writer.next_offset()
+    }
+
+    /// Reads to the end: the records' offsets and the gaps must make up everything.
+    fn gaps(instance: &Path, end: Offset) -> Vec<Gap> {
+        let mut reader =
+            Reader::open(instance, Start::Offset(Offset::ZERO), Level::Committed).unwrap().unwrap();
+        let (mut at, mut gaps) = (Offset::ZERO, Vec::new());
+        while let Some(item) = reader.next().unwrap() {
+            match item {
+                Item::Record(record) => {
+                    assert_eq!(record.offset, at);
+                    at = at.plus(1);
+                }
+                Item::Gap(gap) => {
+                    assert_eq!(gap.from, at);
+                    at = gap.to;
+                    gaps.push(gap);
+                }
+            }
+        }
+        assert_eq!(at, end);
+        gaps
+    }
+
+    #[test]
+    fn a_missing_segment_is_a_gap() {
+        let home = tempfile::tempdir().unwrap();
+        for missing in 0..4 {
+            let instance = home.path().join(format!("without-{missing}"));
+            let end = make(&instance);
+            let segments = segment::list(&layout::journal_folder(&instance)).unwrap();
+            assert_eq!(segments.len(), 4);
+            fs::remove_file(&segments[missing].path).unwrap();
+            let to = segments.get(missing + 1).map_or(end, |next| next.base);
+            let reason = if missing == 0 { GapReason::Trimmed } else { GapReason::Corrupt };
+            assert_eq!(gaps(&instance, end), [Gap { from: segments[missing].base, to, reason }]);
+        }
+    }
+
+    #[test]
+    fn a_journal_without_segments_is_a_gap() {
+        let home = tempfile::tempdir().unwrap();
+        let instance = home.path().join("empty");
+        let end = make(&instance);
+        for found in segment::list(&layout::journal_folder(&instance)).unwrap() {
+            fs::remove_file(found.path).unwrap();
+        }
+        assert_eq!(gaps(&instance, end), [Gap { from: Offset::ZERO, to: end, reason: GapReason::Corrupt }]);
+    }
+
+    #[test]
+    fn a_segment_without_events_is_replaced_under_a_reader() {
+        let home = tempfile::tempdir().unwrap();
+        let instance = home.path().join("acks");
+        let options = Options { segment_bytes: 8 << 10, ..Options::default() };
+        let mut writer = Writer::open(&instance, &options).unwrap();
+        let mut reader = Reader::open(&instance, Start::Beginning, Level::Committed).unwrap().unwrap();
+        assert!(reader.next().unwrap().is_none());
+        for next in 0..500 {
+            let ack = crate::Ack { subscription: "s", journal: "j", position: Position::at(Offset(next)) };
+            writer.commit(&crate::Batch { acks: &[ack], ..Default::default() }).unwrap();
+        }
+        assert_eq!(segment::list(&layout::journal_folder(&instance)).unwrap().len(), 1);
+        writer
+            .append(&Entry { topic: "t", key: None, cause: None, codec: Codec::Raw, payload: b"x" })
+            .unwrap();
+        assert!(
+            matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.offset == Offset::ZERO)
+        );
+        drop(writer);
+        let writer = Writer::open(&instance, &options).unwrap();
+        assert_eq!(
+            writer.acknowledged().map(|(_, _, position)| position.next).collect::<Vec<_>>(),
+            [Offset(499)]
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The bytes of one record; see FORMAT.md.
 
-use crate::types::{Codec, Epoch, KEY_BYTES_MAX, Offset, PAYLOAD_BYTES_MAX, Time};
+use crate::types::{Codec, Epoch, KEY_BYTES_MAX, OFFSET_MAX, Offset, PAYLOAD_BYTES_MAX, Time};
 
 /// Bytes before key and payload.
 pub(crate) const HEADER_BYTES: usize = 48;
@@ -30,8 +30,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Event, Self::Topic, Self::Journal, Self::Ack, Self::Checkpoint, Self::EpochBegun, Self::Sealed];
+    const ALL: [Self; 7] = [
+        Self::Event,
+        Self::Topic,
+        Self::Journal,
+        Self::Ack,
+        Self::Checkpoint,
+        Self::EpochBegun,
+        Self::Sealed,
+    ];
 
     const fn to_byte(self) -> u8 {
         self as u8
@@ -153,8 +160,12 @@ pub(crate) fn decode(bytes: &[u8], word: u64, place: Place) -> Result<Decoded<'_
         return Err("key beyond the record");
     }
     let (key, payload) = rest.split_at(key_bytes);
+    let offset = u64::from_le_bytes(array(fixed, 0));
+    if offset > OFFSET_MAX {
+        return Err("offset beyond the last possible one");
+    }
     let head = Head {
-        offset: Offset(u64::from_le_bytes(array(fixed, 0))),
+        offset: Offset(offset),
         time: Time(u64::from_le_bytes(array(fixed, 8))),
         cause_offset: Offset(u64::from_le_bytes(array(fixed, 16))),
         epoch: Epoch(u32::from_le_bytes(array(fixed, 24))),

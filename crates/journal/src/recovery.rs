@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::batch::{ack_stride, checkpoint_stride};
 use crate::error::{Error, Result};
 use crate::marks::Marks;
-use crate::record::{Decoded, Kind};
+use crate::record::{self, Decoded, Kind};
 use crate::segment::{self, Found};
 use crate::types::{Epoch, JournalId, Offset, Position, Time};
 use crate::walk::{Segment, Step, Tables, sealed_at};
@@ -19,6 +20,15 @@ use crate::walk::{Segment, Step, Tables, sealed_at};
 pub(crate) struct State {
     pub(crate) acks: BTreeMap<(String, String), Position>,
     pub(crate) checkpoints: BTreeMap<String, Vec<u8>>,
+}
+
+impl State {
+    /// Bytes that it takes at the start of a segment, with the record that says an epoch has begun.
+    pub(crate) fn bytes(&self) -> usize {
+        let acks = self.acks.keys().map(|(subscription, journal)| ack_stride(subscription, journal));
+        let checkpoints = self.checkpoints.iter().map(|(name, value)| checkpoint_stride(name, value.len()));
+        acks.sum::<usize>() + checkpoints.sum::<usize>() + record::stride(0, 0)
+    }
 }
 
 /// Where the writer goes on within an existing segment.
@@ -57,7 +67,9 @@ pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Rec
     let segments = segment::list(folder)?;
     let Some(last) = segments.last() else {
         // Everything was trimmed by hand, or this is a new journal.
-        return Ok(marks.map(|marks| Recovery::new(marks.journal, marks.trusted(), marks.trusted()).finish(None)));
+        return Ok(
+            marks.map(|marks| Recovery::new(marks.journal, marks.trusted(), marks.trusted()).finish(None))
+        );
     };
     // Without marks the newest segment is the only place where a tail can be torn.
     let trusted = marks.map_or(last.base, Marks::trusted);
@@ -76,7 +88,11 @@ pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Rec
 }
 
 fn identity(segments: &[Found]) -> Option<JournalId> {
-    segments.iter().rev().find_map(|found| Segment::open(&found.path).ok()).map(|segment| segment.header.journal)
+    segments
+        .iter()
+        .rev()
+        .find_map(|found| Segment::open(&found.path).ok())
+        .map(|segment| segment.header.journal)
 }
 
 struct Recovery {
@@ -86,7 +102,7 @@ struct Recovery {
     epoch: Epoch,
     time: Time,
     state: State,
-    /// The first segment's opening batch was whole.
+    /// Some segment's first batch was whole, so the state is complete.
     began: bool,
     torn: Vec<PathBuf>,
     cut: bool,
@@ -136,8 +152,13 @@ impl Recovery {
                 }
                 self.damage(found.base);
             }
+            if found.base < self.next && self.is_left_over(found)? {
+                self.torn.push(found.path.clone());
+                continue;
+            }
             if found.base < self.next {
-                let reason = format!("it begins at {}, but the segment before it ends at {}", found.base, self.next);
+                let reason =
+                    format!("it begins at {}, but the segment before it ends at {}", found.base, self.next);
                 return Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason });
             }
             tail = match self.segment(found)? {
@@ -155,6 +176,16 @@ impl Recovery {
             tail = None;
         }
         Ok(tail)
+    }
+
+    /// Whether a segment lay behind a place where an earlier recovery cut the journal: power was lost before its
+    /// removal was durable, but what was said in its place is here.
+    fn is_left_over(&self, found: &Found) -> Result<bool> {
+        match Segment::open(&found.path) {
+            Ok(segment) => Ok(segment.header.epoch < self.epoch),
+            Err(Error::Corrupt { .. }) => Ok(self.next >= self.trusted),
+            Err(error) => Err(error),
+        }
     }
 
     fn damage(&mut self, to: Offset) {
@@ -177,7 +208,7 @@ impl Recovery {
     }
 
     fn records(&mut self, segment: &Segment, path: &Path) -> End {
-        let mut batch = Batch::at(segment::HEADER_BYTES, self.next, Tables::default());
+        let mut batch = Batch::at(segment::HEADER_BYTES, self.next, self.epoch, Tables::default());
         // The end of the last whole batch: a torn one is cut off from its beginning.
         let mut whole = (batch.at, batch.tables.clone());
         let mut spoilt = false;
@@ -187,6 +218,8 @@ impl Recovery {
                     Ok(()) => {
                         if !decoded.head.more {
                             self.apply(&mut batch);
+                            // A segment's first batch is all of the state.
+                            self.began |= !spoilt;
                             whole = (batch.at, batch.tables.clone());
                         }
                         if batch.sealed {
@@ -211,7 +244,7 @@ impl Recovery {
                     if offset > self.next {
                         self.damage(offset);
                     }
-                    batch = Batch::at(at, self.next, batch.tables);
+                    batch = Batch::at(at, self.next, self.epoch, batch.tables);
                 }
                 _ => return End::Spoilt,
             }
@@ -221,11 +254,13 @@ impl Recovery {
             return End::Spoilt;
         }
         let (at, tables) = whole;
+        if !segment.has_room_at(at) {
+            return End::Sealed;
+        }
         End::Open(Tail { path: path.to_owned(), at, tables })
     }
 
     fn apply(&mut self, batch: &mut Batch) {
-        self.began = true;
         self.next = batch.next;
         self.epoch = self.epoch.max(batch.epoch);
         self.time = self.time.max(batch.time);
@@ -242,27 +277,37 @@ struct Batch {
     time: Time,
     tables: Tables,
     state: State,
+    /// More records of the same batch follow.
+    begun: bool,
     sealed: bool,
 }
 
 impl Batch {
-    fn at(at: usize, next: Offset, tables: Tables) -> Self {
-        Self { at, next, epoch: Epoch(0), time: Time(0), tables, state: State::default(), sealed: false }
+    fn at(at: usize, next: Offset, epoch: Epoch, tables: Tables) -> Self {
+        Self { at, next, epoch, time: Time(0), tables, state: State::default(), begun: false, sealed: false }
     }
 
     fn take(&mut self, decoded: &Decoded<'_>) -> Result<(), &'static str> {
         if decoded.head.offset != self.next {
             return Err("offset out of turn");
         }
+        // What an earlier writer left behind a torn place shows through if the zeroing of it was lost.
+        if decoded.head.epoch < self.epoch || self.begun && decoded.head.epoch != self.epoch {
+            return Err("epoch out of turn");
+        }
         match decoded.head.kind {
-            Kind::Event if self.tables.topics.get(decoded.head.topic).is_none() => return Err("topic never declared"),
+            Kind::Event if !self.tables.can_name(&decoded.head) => {
+                return Err("topic or cause never declared");
+            }
             Kind::Event => self.next = self.next.plus(1),
             Kind::Ack => {
-                let (names, position) = decode_ack(decoded.payload).ok_or("acknowledgement that makes no sense")?;
+                let (names, position) =
+                    decode_ack(decoded.payload).ok_or("acknowledgement that makes no sense")?;
                 self.state.acks.insert(names, position);
             }
             Kind::Checkpoint => {
-                let (name, value) = decode_checkpoint(decoded.payload).ok_or("checkpoint that makes no sense")?;
+                let (name, value) =
+                    decode_checkpoint(decoded.payload).ok_or("checkpoint that makes no sense")?;
                 self.state.checkpoints.insert(name.to_owned(), value.to_vec());
             }
             Kind::Sealed => {
@@ -271,7 +316,8 @@ impl Batch {
             }
             Kind::Topic | Kind::Journal | Kind::EpochBegun => self.tables.note(decoded)?,
         }
-        self.epoch = self.epoch.max(decoded.head.epoch);
+        self.epoch = decoded.head.epoch;
+        self.begun = decoded.head.more;
         self.time = self.time.max(decoded.head.time);
         self.at += decoded.stride;
         Ok(())
@@ -323,4 +369,38 @@ fn split_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (length, rest) = bytes.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
     Some((std::str::from_utf8(name).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::layout;
+    use crate::options::Options;
+    use crate::types::{Codec, Entry};
+    use crate::writer::Writer;
+
+    #[test]
+    fn state_outlives_damage_to_the_beginning_of_the_newest_segment() {
+        let home = tempfile::tempdir().unwrap();
+        let instance = home.path().join("state");
+        let options = Options { segment_bytes: 8 << 10, ..Options::default() };
+        let mut writer = Writer::open(&instance, &options).unwrap();
+        let checkpoint = crate::Checkpoint { name: "c", value: b"kept" };
+        writer.commit(&crate::Batch { checkpoints: &[checkpoint], ..Default::default() }).unwrap();
+        let entry = Entry { topic: "t", key: None, cause: None, codec: Codec::Raw, payload: &[7; 500] };
+        for _ in 0..18 {
+            writer.append(&entry).unwrap();
+        }
+        drop(writer);
+        let newest = segment::list(&layout::journal_folder(&instance)).unwrap().pop().unwrap();
+        assert!(newest.base > Offset::ZERO);
+        let mut bytes = fs::read(&newest.path).unwrap();
+        bytes[segment::HEADER_BYTES + 50] ^= 1;
+        fs::write(&newest.path, bytes).unwrap();
+        let writer = Writer::open(&instance, &options).unwrap();
+        assert_eq!(writer.checkpoint("c"), Some(&b"kept"[..]));
+        assert_eq!(writer.next_offset(), Offset(18));
+    }
 }

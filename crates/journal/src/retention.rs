@@ -56,6 +56,9 @@ impl Trimmer {
                 }
                 self.overrun(&laggard, end)?;
             }
+            if !trimmed {
+                self.make_newest_durable(&segments)?;
+            }
             self.drop_segment(&segments.remove(0), end)?;
             total -= sizes.remove(0);
             trimmed = true;
@@ -72,14 +75,29 @@ impl Trimmer {
         match self.retention.when_full {
             WhenFull::Wait => Err(Error::Full {
                 path: self.shared.folder.clone(),
-                reason: format!("the byte limit is reached and {who} has read only up to {next}: let it catch up, or forget it"),
+                reason: format!(
+                    "the byte limit is reached and {who} has read only up to {next}: let it catch up, or forget it"
+                ),
             }),
             WhenFull::DropOldest => {
-                tracing::warn!(journal = self.name, subscription = who, from = next.0, to = end.0,
-                    "the byte limit is reached: a subscription loses records that it has not read");
+                tracing::warn!(
+                    journal = self.name,
+                    subscription = who,
+                    from = next.0,
+                    to = end.0,
+                    "the byte limit is reached: a subscription loses records that it has not read"
+                );
                 Ok(())
             }
         }
+    }
+
+    /// The newest segment begins with the state of all before it, which must not go before that is safe.
+    fn make_newest_durable(&self, segments: &[Found]) -> Result<()> {
+        if segments.last().is_some_and(|newest| self.shared.marks.durable() <= newest.base) {
+            self.shared.sync()?;
+        }
+        Ok(())
     }
 
     fn drop_segment(&self, oldest: &Found, end: Offset) -> Result<()> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate, fsync};
 
 use crate::error::{At, Error, Result};
-use crate::types::{Epoch, JournalId, Offset};
+use crate::types::{Epoch, JournalId, OFFSET_MAX, Offset};
 
 /// Version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -17,6 +17,9 @@ const MAGIC: [u8; 8] = *b"PROCSEG\0";
 /// Bytes of the segment header; the first record starts here.
 pub(crate) const HEADER_BYTES: usize = 128;
 const EXTENSION: &str = "seg";
+const PAGE_BYTES: u64 = 4096;
+/// Largest segment, so that a place in it fits 32 bits.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Files are readable by the group: subscribers run as other users of the same group.
 pub(crate) const FILE_MODE: u32 = 0o640;
 
@@ -68,11 +71,20 @@ impl Header {
         if small(HEADER_BYTES - 4) != crc32c::crc32c(&header[..HEADER_BYTES - 4]) {
             return Err(corrupt("segment header does not match its checksum"));
         }
+        let (base, segment_bytes) = (field(32), field(40));
+        if base > OFFSET_MAX {
+            return Err(corrupt("segment begins beyond the last possible offset"));
+        }
+        if !(PAGE_BYTES..=SEGMENT_BYTES_MAX).contains(&segment_bytes)
+            || !segment_bytes.is_multiple_of(PAGE_BYTES)
+        {
+            return Err(corrupt("segment of an impossible size"));
+        }
         Ok(Self {
             journal: JournalId(u128::from(field(16)) | u128::from(field(24)) << 64),
-            base: Offset(field(32)),
+            base: Offset(base),
             epoch: Epoch(small(12)),
-            segment_bytes: field(40),
+            segment_bytes,
         })
     }
 
@@ -152,21 +164,26 @@ pub(crate) fn extend(file: &File, bytes: u64, path: &Path) -> Result<()> {
     };
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Err(full(rustix::io::Errno::NOSPC.into())),
+        Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
+            Err(full(rustix::io::Errno::NOSPC.into()))
+        }
         // A file system without fallocate: write the zeros.
-        Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(file, bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(error),
-            _ => Error::Io { action: "reserve", path: path.to_owned(), source: error },
-        }),
+        Err(rustix::io::Errno::OPNOTSUPP) => file
+            .metadata()
+            .and_then(|found| write_zeros(file, found.len(), bytes))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(error),
+                _ => Error::Io { action: "reserve", path: path.to_owned(), source: error },
+            }),
         Err(error) => Err(error).at("reserve", path),
     }
 }
 
-fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
+pub(crate) fn write_zeros(file: &File, from: u64, end: u64) -> io::Result<()> {
     let zeros = vec![0_u8; 1 << 16];
-    let mut at = file.metadata()?.len();
-    while at < bytes {
-        let take = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(zeros.len());
+    let mut at = from;
+    while at < end {
+        let take = usize::try_from(end - at).unwrap_or(usize::MAX).min(zeros.len());
         file.write_all_at(&zeros[..take], at)?;
         at += take as u64;
     }
@@ -185,8 +202,12 @@ mod tests {
 
     #[test]
     fn headers_survive_and_every_flipped_bit_shows() {
-        let header =
-            Header { journal: JournalId(u128::MAX / 3), base: Offset(42), epoch: Epoch(7), segment_bytes: 4096 };
+        let header = Header {
+            journal: JournalId(u128::MAX / 3),
+            base: Offset(42),
+            epoch: Epoch(7),
+            segment_bytes: 4096,
+        };
         let bytes = header.encode();
         let path = Path::new("x.seg");
         assert_eq!(Header::decode(&bytes, path).unwrap(), header);
@@ -194,7 +215,10 @@ mod tests {
             let mut bad = bytes;
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(
-                matches!(Header::decode(&bad, path), Err(Error::Corrupt { .. } | Error::ForeignVersion { .. })),
+                matches!(
+                    Header::decode(&bad, path),
+                    Err(Error::Corrupt { .. } | Error::ForeignVersion { .. })
+                ),
                 "bit {bit}"
             );
         }

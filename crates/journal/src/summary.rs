@@ -42,7 +42,9 @@ pub fn bytes_on_disk(instance: &Path) -> Result<u64> {
 /// Those of [`Reader::next`].
 pub fn count_topics(instance: &Path) -> Result<BTreeMap<String, u64>> {
     let mut topics = BTreeMap::new();
-    let Some(mut reader) = Reader::open(instance, Start::Beginning, Level::Committed)? else { return Ok(topics) };
+    let Some(mut reader) = Reader::open(instance, Start::Beginning, Level::Committed)? else {
+        return Ok(topics);
+    };
     while let Some(item) = reader.next()? {
         if let Item::Record(record) = item {
             match topics.get_mut(record.topic) {

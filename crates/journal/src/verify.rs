@@ -59,6 +59,8 @@ pub fn verify(instance: &Path) -> Result<Report> {
         report: Report { records: 0, segments: 0, bytes: 0, marks, damage: Vec::new(), torn_tail: false },
     };
     for found in &segments {
+        check.report.segments += 1;
+        check.report.bytes += fs::metadata(&found.path).at("inspect", &found.path)?.len();
         check.segment(found)?;
     }
     if check.next < check.trusted && !segments.is_empty() {
@@ -79,15 +81,29 @@ struct Check {
 
 impl Check {
     fn segment(&mut self, found: &Found) -> Result<()> {
-        self.report.segments += 1;
-        self.report.bytes += fs::metadata(&found.path).at("inspect", &found.path)?.len();
+        // Nothing counts behind a torn tail: the owner removes it when it starts.
+        self.report.torn_tail |= found.base > self.next && found.base > self.trusted;
+        if self.report.torn_tail {
+            return Ok(());
+        }
         if found.base > self.next {
             self.damage(&found.path, found.base, "records are missing before it");
         } else if found.base < self.next {
             self.damage(&found.path, self.next, "overlaps the segment before it");
         }
         match Segment::open(&found.path) {
-            Ok(segment) => self.records(&segment, &found.path),
+            Ok(segment) => {
+                let (is, wanted) = (segment.header.journal, self.report.marks.map(|marks| marks.journal));
+                if let Some(wanted) = wanted.filter(|wanted| *wanted != is) {
+                    self.damage(
+                        &found.path,
+                        self.next,
+                        &format!("belongs to journal {is}, but the marks are of {wanted}"),
+                    );
+                }
+                self.records(&segment, &found.path);
+            }
+            Err(Error::Corrupt { .. }) if self.next >= self.trusted => self.report.torn_tail = true,
             Err(Error::Corrupt { reason, .. }) => self.damage(&found.path, self.next, &reason),
             Err(error) => return Err(error),
         }
@@ -104,8 +120,12 @@ impl Check {
                         self.damage(path, decoded.head.offset, "records are missing");
                     }
                     match decoded.head.kind {
-                        Kind::Event if tables.topics.get(decoded.head.topic).is_none() => {
-                            self.damage(path, self.next.plus(1), "the topic's declaration is damaged");
+                        Kind::Event if !tables.can_name(&decoded.head) => {
+                            self.damage(
+                                path,
+                                self.next.plus(1),
+                                "the declaration of its topic or cause is damaged",
+                            );
                         }
                         Kind::Event => {
                             self.report.records += 1;
@@ -129,22 +149,20 @@ impl Check {
                 self.report.torn_tail = true;
                 return;
             }
+            // Its successor begins right here: a writer was killed before it could seal this one, or the seal was
+            // lost with the power, and nothing else.
+            let successor = segment::path(path.parent().unwrap_or(path), self.next);
+            if successor != path && successor.exists() {
+                return;
+            }
             match segment.find_record(at) {
                 Some((next_at, offset)) => {
                     self.damage(path, offset.max(self.next), reason);
                     at = next_at;
                 }
                 None => {
-                    // An unsealed segment whose successor begins right here was left by a killed writer.
-                    let sealed_late = segment::path(path.parent().unwrap_or(path), self.next).exists();
-                    if !(sealed_late && reason == "no record where there must be one") {
-                        self.report.damage.push(Damage {
-                            path: path.to_owned(),
-                            from: self.next,
-                            to: self.next,
-                            reason: reason.to_owned(),
-                        });
-                    }
+                    let (path, from, to) = (path.to_owned(), self.next, self.next);
+                    self.report.damage.push(Damage { path, from, to, reason: reason.to_owned() });
                     return;
                 }
             }

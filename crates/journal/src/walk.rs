@@ -1,13 +1,15 @@
 //! Going from record to record through one mapped segment.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{At, Error, Result};
 use crate::map::ReadMap;
-use crate::record::{self, ALIGN, Decoded, Kind, Place};
+use crate::options::TAIL_BYTES;
+use crate::record::{self, ALIGN, Decoded, Head, Kind, Place};
 use crate::segment::{HEADER_BYTES, Header};
 use crate::types::Offset;
 
@@ -20,6 +22,8 @@ pub(crate) struct Segment {
     map: ReadMap,
     pub(crate) header: Header,
     seed: u32,
+    /// Number of the file in its file system.
+    inode: u64,
 }
 
 /// What lies at a place of a segment.
@@ -40,7 +44,8 @@ impl Segment {
     /// [`Error::Corrupt`], [`Error::ForeignVersion`], I/O errors.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).at("open", path)?;
-        let length = file.metadata().at("inspect", path)?.len();
+        let metadata = file.metadata().at("inspect", path)?;
+        let length = metadata.len();
         if length < HEADER_BYTES as u64 {
             Header::decode(&[], path)?;
         }
@@ -52,7 +57,7 @@ impl Segment {
             let reason = format!("the header begins at {}, which the file's name does not say", header.base);
             return Err(Error::Corrupt { path: path.to_owned(), offset: header.base, reason });
         }
-        Ok(Self { map, header, seed: header.seed() })
+        Ok(Self { map, header, seed: header.seed(), inode: metadata.ino() })
     }
 
     #[inline]
@@ -79,7 +84,8 @@ impl Segment {
     pub(crate) fn find_record(&self, at: usize) -> Option<(usize, Offset)> {
         let mut budget = SEARCH_BYTES_MAX;
         for at in (at + ALIGN..self.end().saturating_sub(record::HEADER_BYTES)).step_by(ALIGN) {
-            let length = usize::try_from(self.map.word(at).load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(0);
+            let length =
+                usize::try_from(self.map.word(at).load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(0);
             if length < record::HEADER_BYTES || length > self.end() - at {
                 continue;
             }
@@ -97,6 +103,17 @@ impl Segment {
         &self.map.bytes()[range]
     }
 
+    /// Whether the file at `path` is another one: a segment without events is replaced by its successor.
+    pub(crate) fn is_replaced(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.ino() != self.inode)
+    }
+
+    /// Whether a writer that goes on at `at` can still seal the segment: one that keeps to the format always can.
+    pub(crate) fn has_room_at(&self, at: usize) -> bool {
+        usize::try_from(self.header.segment_bytes).is_ok_and(|bytes| at <= bytes - TAIL_BYTES)
+    }
+
+    #[inline]
     fn end(&self) -> usize {
         let stated = usize::try_from(self.header.segment_bytes).unwrap_or(usize::MAX);
         self.map.bytes().len().min(stated)
@@ -144,6 +161,14 @@ impl Tables {
             Kind::Journal => self.journals.declare(decoded.payload),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the names that an event's numbers stand for were declared. If one was damaged, nobody can say
+    /// what the record is.
+    #[inline]
+    pub(crate) fn can_name(&self, head: &Head) -> bool {
+        let caused = head.cause_journal == 0 || self.journals.get(head.cause_journal).is_some();
+        caused && self.topics.get(head.topic).is_some()
     }
 }
 

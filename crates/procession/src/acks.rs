@@ -49,7 +49,7 @@ struct Open {
 #[derive(Debug, Clone)]
 pub(crate) struct Refused {
     pub(crate) offset: Offset,
-    pub(crate) attempt: u16,
+    pub(crate) attempt: u32,
     pub(crate) reason: String,
 }
 
@@ -75,10 +75,10 @@ impl Acks {
 
     /// Notes a delivery, and returns the how-many-th in a row it is.
     #[inline]
-    pub(crate) fn deliver(&self, offset: Offset, after: Position) -> u16 {
+    pub(crate) fn deliver(&self, offset: Offset, after: Position) -> u32 {
         let mut inner = self.lock();
         // A record behind an open delivery was not what a crash was over.
-        let attempt = if inner.open.is_empty() { inner.cursor.attempt(offset) } else { 1 };
+        let attempt = if inner.open.is_empty() { inner.cursor.attempt(offset).into() } else { 1 };
         inner.open.push_back(Open { offset, after, done: false });
         inner.passed = after;
         attempt
@@ -185,6 +185,7 @@ impl Acks {
         self.lock().cursor.touch();
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing in here panics between two states.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

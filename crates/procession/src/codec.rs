@@ -9,7 +9,11 @@ use serde::de::DeserializeOwned;
 ///
 /// # Errors
 /// In words; also for [`Codec::Raw`], which carries bytes and not values.
-pub(crate) fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    codec: Codec,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     match codec {
         Codec::Json => serde_json::to_writer(out, value).map_err(|error| error.to_string()),
         Codec::Bincode => bincode::serde::encode_into_std_write(value, out, bincode::config::standard())

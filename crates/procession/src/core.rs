@@ -48,23 +48,24 @@ pub(crate) enum State {
 /// When a refused delivery comes again, and when it is given up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retries {
-    pub(crate) attempts_max: u16,
+    pub(crate) attempts_max: u32,
     backoff: Duration,
     backoff_max: Duration,
 }
 
 impl Retries {
     pub(crate) fn new(settings: &SubscriptionSettings) -> Self {
-        let attempts_max = u16::try_from(settings.max_attempts.get()).unwrap_or(u16::MAX - 1).min(u16::MAX - 1);
+        // The cursor counts to 65,535 and stays there.
+        let attempts_max = settings.max_attempts.get().min(u32::from(u16::MAX) - 1);
         Self { attempts_max, backoff: settings.backoff, backoff_max: settings.backoff_max }
     }
 
     /// The pause after a failed attempt; none after the last.
-    pub(crate) fn pause(&self, attempt: u16) -> Duration {
+    pub(crate) fn pause(&self, attempt: u32) -> Duration {
         if attempt >= self.attempts_max {
             return Duration::ZERO;
         }
-        let doubled = u32::from(attempt.saturating_sub(1)).min(20);
+        let doubled = attempt.saturating_sub(1).min(20);
         self.backoff.saturating_mul(1 << doubled).min(self.backoff_max)
     }
 }
@@ -150,7 +151,10 @@ impl Core {
     /// Every journal of every subscription that is being read.
     pub(crate) fn acks(&self) -> Vec<Arc<Acks>> {
         let readings: Vec<_> = self.readings().iter().filter_map(Weak::upgrade).collect();
-        readings.iter().flat_map(|reading| reading.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>()).collect()
+        readings
+            .iter()
+            .flat_map(|reading| reading.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>())
+            .collect()
     }
 
     fn readings(&self) -> MutexGuard<'_, Vec<Weak<ReadingState>>> {

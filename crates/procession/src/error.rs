@@ -57,8 +57,10 @@ pub enum Error {
     },
     /// An output acknowledges a delivery while an earlier one is still open; after a crash the
     /// later input would come again, and its output would be said twice.
-    #[error("{journal} offset {offset} cannot be acknowledged with an output while {first} is still open: \
-             finish deliveries in their order")]
+    #[error(
+        "{journal} offset {offset} cannot be acknowledged with an output while {first} is still open: \
+             finish deliveries in their order"
+    )]
     OutOfOrder {
         /// The journal that was heard.
         journal: String,

@@ -1,4 +1,40 @@
 //! What a micro-process is made of.
+//!
+//! A process says things in its own journal and hears what others say in theirs. What it says is durable the moment
+//! it says it, costs it about as much as writing to memory, and reaches every listener in order, also the
+//! one that was dead at the time.
+//!
+//! A publisher, whole:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/greeter.rs")]
+//! ```
+//!
+//! A subscriber, whole:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/listener.rs")]
+//! ```
+//!
+//! `cargo run --example greeter -- run` and `cargo run --example listener -- run` start them, in either
+//! order; kill either with `kill -9` as often as you like, and each greeting still has exactly one answer.
+//!
+//! | to | see |
+//! | --- | --- |
+//! | start | [`run`], [`Program`]; settings and flags: [`settings`]; folders: [`folders`]; exit codes: [`exit`] |
+//! | say | [`Process::publish`], [`Process::publish_acking`], [`Process::publish_durable`], [`Process::batch`] |
+//! | hear | [`Process::subscribe`], [`Subscription::next`], [`Delivery::ack`], [`Delivery::nack`] |
+//! | serve | [`Process::serve`], [`varlink`] |
+//!
+//! # What holds
+//!
+//! - An event is one record of the publisher's journal: every reader can read it when `publish` returns, and
+//!   no death of a process can undo it. The journal's promises are in the documentation of crate `journal`.
+//! - Delivery is at least once and in the journal's order. Outputs that acknowledge their input
+//!   ([`Process::publish_acking`], [`Batch::ack`]) are said exactly once.
+//! - Nobody waits for a subscriber, and no subscriber can harm a publisher.
+//! - A publisher that is down is read all the same; one that has never run is waited for.
+//! - What cannot be delivered is a [`Gap`], never silence; what cannot be dealt with is a [`DeadLetter`].
 
 mod acks;
 mod codec;

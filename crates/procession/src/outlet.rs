@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use journal::{Ack, Batch as JournalBatch, Cause, Checkpoint, Codec, Entry, Offset, SyncPolicy, Time, Watch, Writer};
+use journal::{
+    Ack, Batch as JournalBatch, Cause, Checkpoint, Codec, Entry, Offset, SyncPolicy, Time, Watch, Writer,
+};
 use serde::Serialize;
 
 use crate::acks::{Acks, Due};
@@ -66,7 +68,12 @@ impl Outlet {
         Ok(offset)
     }
 
-    pub(crate) fn publish_acking<E: Event>(&self, event: &E, due: &Due<'_>, cause: Cause<'_>) -> Result<Offset> {
+    pub(crate) fn publish_acking<E: Event>(
+        &self,
+        event: &E,
+        due: &Due<'_>,
+        cause: Cause<'_>,
+    ) -> Result<Offset> {
         let ack = due.ack();
         let offset = self.say(event, Some(cause), &[ack]).inspect_err(|error| forgive(error, due))?;
         due.acks.acknowledge(due.offset);
@@ -100,7 +107,10 @@ impl Outlet {
     fn observe(&self, writer: &mut Writer) {
         let heard = self.heard.load(Ordering::Relaxed);
         if heard > 0 && !writer.observe(Time(heard)) {
-            tracing::warn!(time_ns = heard, "a received time is too far ahead of this machine's clock: ignored");
+            tracing::warn!(
+                time_ns = heard,
+                "a received time is too far ahead of this machine's clock: ignored"
+            );
             self.heard.store(0, Ordering::Relaxed);
         }
     }
@@ -113,9 +123,11 @@ impl Outlet {
             batch.checkpoints.iter().map(|(name, value)| Checkpoint { name, value }).collect();
         let mut inner = self.lock();
         self.observe(&mut inner.writer);
-        let said = inner.writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints });
+        let said =
+            inner.writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints });
         drop(inner);
-        let offsets = said.map_err(Error::from).inspect_err(|error| due.iter().for_each(|due| forgive(error, due)))?;
+        let offsets =
+            said.map_err(Error::from).inspect_err(|error| due.iter().for_each(|due| forgive(error, due)))?;
         for delivery in &batch.deliveries {
             delivery.0.acknowledge(delivery.1);
         }
@@ -278,8 +290,10 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`Error::Encode`].
     pub fn checkpoint<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<&mut Self> {
-        let value = serde_json::to_vec(value)
-            .map_err(|error| Error::Encode { topic: format!("checkpoint {name}"), reason: error.to_string() })?;
+        let value = serde_json::to_vec(value).map_err(|error| Error::Encode {
+            topic: format!("checkpoint {name}"),
+            reason: error.to_string(),
+        })?;
         self.checkpoints.push((name.to_owned(), value));
         Ok(self)
     }

@@ -48,7 +48,11 @@ pub struct Process<S> {
 
 impl<S> Clone for Process<S> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), settings: Arc::clone(&self.settings), server: Arc::clone(&self.server) }
+        Self {
+            core: Arc::clone(&self.core),
+            settings: Arc::clone(&self.settings),
+            server: Arc::clone(&self.server),
+        }
     }
 }
 
@@ -74,7 +78,16 @@ impl<S: Settings> Process<S> {
         tokio::spawn(beat);
         let shutting_down = shutdown.clone();
         let core = Arc::new(Core::new(
-            name, version, instance, folders, outlet, cursors, retries, shutting_down, pulse, began,
+            name,
+            version,
+            instance,
+            folders,
+            outlet,
+            cursors,
+            retries,
+            shutting_down,
+            pulse,
+            began,
         ));
         let server = Server::start(socket, services::all(&core), socket_options(&framework, name, version)?)?;
         let signals = {
@@ -256,7 +269,11 @@ fn journal_options(settings: &ProcessSettings) -> journal::Options {
 
 fn socket_options(settings: &ProcessSettings, name: &str, version: &str) -> Result<varlink::Options> {
     let socket = &settings.socket;
-    let unknown = |source| Error::Io { action: "look up the users of `socket.allow` in", path: "/etc/passwd".into(), source };
+    let unknown = |source| Error::Io {
+        action: "look up the users of `socket.allow` in",
+        path: "/etc/passwd".into(),
+        source,
+    };
     let allowed = socket.allow.as_ref().map(|users| users.iter().map(settings::User::id).collect());
     let allowed_uids = allowed.transpose().map_err(unknown)?;
     Ok(varlink::Options {

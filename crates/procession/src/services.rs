@@ -20,7 +20,10 @@ const LEASE_RENEWALS: u32 = 100;
 
 /// The services of a process.
 pub(crate) fn all(core: &Arc<Core>) -> Vec<Arc<dyn Service>> {
-    vec![Arc::new(ProcessService { core: Arc::clone(core) }), Arc::new(JournalService { core: Arc::clone(core) })]
+    vec![
+        Arc::new(ProcessService { core: Arc::clone(core) }),
+        Arc::new(JournalService { core: Arc::clone(core) }),
+    ]
 }
 
 /// Keeps the leases of the process's subscriptions, also of those that hear nothing for days.
@@ -322,13 +325,15 @@ impl JournalService {
                 Item::Record(record) => {
                     if is_wanted(record.topic, what.topics.as_deref()) {
                         let next = record.offset.0 + 1;
-                        let item = ReadItem { record: Some(JsonRecord::new(journal, &record)), gap: None, next };
+                        let item =
+                            ReadItem { record: Some(JsonRecord::new(journal, &record)), gap: None, next };
                         call.feed_continues(&item).await?;
                         left -= 1;
                     }
                 }
                 Item::Gap(gap) => {
-                    let item = ReadItem { record: None, gap: Some(JsonGap::new(journal, &gap)), next: gap.to.0 };
+                    let item =
+                        ReadItem { record: None, gap: Some(JsonGap::new(journal, &gap)), next: gap.to.0 };
                     call.feed_continues(&item).await?;
                 }
             }
@@ -385,7 +390,9 @@ fn wake(reply: DirectReply, committed: Offset, epoch: u32) {
 fn is_wanted(topic: &str, topics: Option<&[String]>) -> bool {
     match topics {
         None => !topic.starts_with('_'),
-        Some(topics) => topics.iter().any(|wanted| wanted == topic || (wanted == "*" && !topic.starts_with('_'))),
+        Some(topics) => {
+            topics.iter().any(|wanted| wanted == topic || (wanted == "*" && !topic.starts_with('_')))
+        }
     }
 }
 

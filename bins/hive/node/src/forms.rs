@@ -6,7 +6,8 @@
 //! | amount | `{"amount":"1000","precision":3,"nai":"@@000000021"}` | `"1.000 HIVE"` |
 //! | static variant | `{"type":"comment_payout_beneficiaries","value":{..}}` | `[0,{..}]` |
 //!
-//! What is already in the form asked for is passed on verbatim; only the rest is converted. In the
+//! What is already in the form asked for is passed on verbatim, and so is the data of recorded pairs; only the
+//! rest is converted. In the
 //! direction of objects a string is taken for an amount only in a field known to hold one, because a
 //! memo may well read `1.000 HIVE`; in the other direction the shape alone is unambiguous.
 
@@ -66,7 +67,7 @@ fn transaction(transaction: &Transaction, number: u32, index: usize, form: Form)
     let recorded = fields.get("operations").and_then(json::items).unwrap_or_default();
     let recorded_as_pairs = recorded.first().is_some_and(|op| json::shape(op) == Shape::Array);
     if recorded.iter().any(|op| operation_form(op) != Some(form)) {
-        let operations: Vec<Raw> = recorded.iter().map(|op| operation(op, form)).collect();
+        let operations: Vec<Raw> = recorded.iter().map(|op| served(op, form)).collect();
         fields.set("operations", json::raw(&operations));
     }
     match form {
@@ -110,6 +111,19 @@ pub(crate) fn operation(operation: &RawValue, form: Form) -> Raw {
     match form {
         Form::Appbase => tagged(&format!("{name}_operation"), value),
         Form::Condenser => json::raw(&[json::raw(&name), value]),
+    }
+}
+
+/// A block's operation as an API answers it.
+///
+/// An old recording's pairs become objects for `block_api`, but their data stays as it was recorded: whoever plays
+/// a recording gets its operations untouched, and a reader of the chain must take every form of an amount anyway.
+pub(crate) fn served(recorded: &RawValue, form: Form) -> Raw {
+    match (form, operation_form(recorded), operation_parts(recorded)) {
+        (Form::Appbase, Some(Form::Condenser), Some((name, value))) => {
+            tagged(&format!("{name}_operation"), value)
+        }
+        _ => operation(recorded, form),
     }
 }
 

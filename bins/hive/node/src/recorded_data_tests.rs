@@ -179,7 +179,10 @@ fn the_two_forms_convert_into_each_other() {
         let old = [&old_node, &new_node].map(|node| ops(&node.block(number, Form::Condenser)));
         assert_eq!((new[0].len(), old[0].len()), (new[1].len(), old[1].len()));
         for (was, is) in new[0].iter().zip(&new[1]) {
-            assert_eq!(value(was), value(is), "block {number}, to block_api");
+            // Recorded data is served as it was recorded; converted in full, it is the same.
+            let (name, data) = forms::operation_parts(is).unwrap();
+            let pair = json::raw(&[json::raw(&name), data]);
+            assert_eq!(value(was), value(&forms::operation(&pair, Form::Appbase)), "block {number}");
         }
         for (was, is) in old[0].iter().zip(&old[1]) {
             assert_eq!(as_of_today(was), value(is), "block {number}, to condenser");

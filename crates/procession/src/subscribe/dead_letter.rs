@@ -23,7 +23,7 @@ pub struct DeadLetter {
     /// Its key, if it has one.
     pub key: Option<String>,
     /// How often it was delivered.
-    pub attempts: u16,
+    pub attempts: u32,
     /// Why it was given up.
     pub reason: String,
     /// The payload: JSON as it was, anything else in base64.
@@ -36,7 +36,13 @@ impl Event for DeadLetter {
 }
 
 impl DeadLetter {
-    pub(super) fn new(subscription: &str, journal: &str, record: &OwnedRecord, attempts: u16, reason: String) -> Self {
+    pub(super) fn new(
+        subscription: &str,
+        journal: &str,
+        record: &OwnedRecord,
+        attempts: u32,
+        reason: String,
+    ) -> Self {
         Self {
             subscription: subscription.to_owned(),
             journal: journal.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use journal::{Cause, Codec, Epoch, Gap, Offset, Time};
+use journal::{Cause, Epoch, Gap, Offset, Time};
 
 use crate::acks::{Acks, Origin, Refused};
 
@@ -17,16 +17,14 @@ pub struct Delivery<P> {
     pub offset: Offset,
     /// The publisher's epoch.
     pub epoch: Epoch,
+    /// 1 the first time; more after a refusal, or after the process died over it.
+    pub attempt: u32,
     /// When it was said.
     pub time: Time,
     /// The key, if it has one.
     pub key: Option<Box<[u8]>>,
     /// Journal and offset of the record that led to it.
     pub cause: Option<(Arc<str>, Offset)>,
-    /// How it was encoded.
-    pub codec: Codec,
-    /// 1 the first time; more after a refusal, or after the process died over it.
-    pub attempt: u16,
     /// Journal, topic and acknowledgements in one: cloning a single handle is what a delivery costs.
     pub(super) origin: Arc<Origin>,
 }
@@ -54,7 +52,11 @@ impl<P> Delivery<P> {
     /// anything later from its journal. After `subscription.max_attempts` it is parked in the dead-letter
     /// topic and acknowledged.
     pub fn nack(&self, reason: impl Into<String>) {
-        self.origin.acks.refuse(Refused { offset: self.offset, attempt: self.attempt, reason: reason.into() });
+        self.origin.acks.refuse(Refused {
+            offset: self.offset,
+            attempt: self.attempt,
+            reason: reason.into(),
+        });
     }
 
     /// What an event that comes of this one names as its cause.

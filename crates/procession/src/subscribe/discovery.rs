@@ -26,7 +26,10 @@ impl Discovery {
         let events = inotify::init(flags).map_err(|error| at(error.into()))?;
         let interest = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
         inotify::add_watch(&events, state, interest).map_err(|error| at(error.into()))?;
-        #[expect(deprecated, reason = "its caller must keep the descriptor open, as an OwnedFd does; the new one is unsafe")]
+        #[expect(
+            deprecated,
+            reason = "its caller must keep the descriptor open, as an OwnedFd does; the new one is unsafe"
+        )]
         let events = AsyncFd::new(events).map_err(at)?;
         Ok(Self { state: state.to_owned(), events })
     }

@@ -94,12 +94,15 @@ impl<P: Payload> Subscribe<P> {
         let mut selectors = Vec::new();
         for pattern in &self.patterns {
             let selector = Selector::parse(pattern, P::TOPIC);
-            selectors.push(selector.map_err(|reason| refuse(self.name.as_deref().unwrap_or(pattern), reason))?);
+            selectors
+                .push(selector.map_err(|reason| refuse(self.name.as_deref().unwrap_or(pattern), reason))?);
         }
         let name = match (self.name, selectors.as_slice()) {
             (Some(name), _) => name,
             (None, [only]) => only.default_name(),
-            (None, _) => return Err(refuse("", "give it a name with `.named(…)`: it has not one source".into())),
+            (None, _) => {
+                return Err(refuse("", "give it a name with `.named(…)`: it has not one source".into()));
+            }
         };
         names::check_subscription(&name)?;
         let reading = self.core.begin_reading(&name)?;
@@ -116,7 +119,7 @@ impl<P: Payload> Subscribe<P> {
             spin: self.spin,
             delivered: 0,
             reading,
-            payload: PhantomData,
+            ready: None,
         };
         // A journal that appears while the subscription exists is read from its beginning.
         let start = if known { Start::Beginning } else { self.start };
@@ -148,12 +151,13 @@ pub struct Subscription<P> {
     spin: bool,
     delivered: u32,
     reading: Reading,
-    payload: PhantomData<fn() -> P>,
+    ready: Option<Delivery<P>>,
 }
 
 /// What looking at the sources gave.
-enum Look<P> {
-    Delivery(Delivery<P>),
+enum Look {
+    /// A delivery, which lies in the subscription: large things are not handed through many layers.
+    Delivery,
     Missing(Missing),
     /// An event was given up; look again.
     Parked,
@@ -174,20 +178,22 @@ impl<P: Payload> Subscription<P> {
     ///
     /// # Errors
     /// [`Error::Gap`] if it is strict; [`Error::Journal`] for journals that cannot be read.
+    #[inline]
     pub async fn next(&mut self) -> Result<Option<Delivery<P>>> {
         loop {
-            let missing = match self.hear().await? {
+            match self.wait().await? {
+                Some(Look::Delivery) => return Ok(self.ready.take()),
+                Some(Look::Missing(Missing { journal, gap })) if self.strict => {
+                    let (subscription, journal) = (self.name.to_string(), journal.to_string());
+                    return Err(Error::Gap { subscription, journal, gap });
+                }
+                Some(Look::Missing(Missing { journal, gap })) => {
+                    tracing::error!(subscription = &*self.name, journal = &*journal, from = gap.from.0, to = gap.to.0,
+                        reason = %gap.reason, "records are missing");
+                }
+                Some(Look::Parked | Look::Nothing) => {}
                 None => return Ok(None),
-                Some(Heard::Delivery(delivery)) => return Ok(Some(delivery)),
-                Some(Heard::Missing(missing)) => missing,
-            };
-            let Missing { journal, gap } = missing;
-            if self.strict {
-                let subscription = self.name.to_string();
-                return Err(Error::Gap { subscription, journal: journal.to_string(), gap });
             }
-            tracing::error!(subscription = &*self.name, journal = &*journal, from = gap.from.0, to = gap.to.0,
-                reason = %gap.reason, "records are missing");
         }
     }
 
@@ -197,24 +203,11 @@ impl<P: Payload> Subscription<P> {
     /// [`Error::Journal`] for journals that cannot be read.
     pub async fn hear(&mut self) -> Result<Option<Heard<P>>> {
         loop {
-            if self.core.is_stopping() {
-                return Ok(None);
-            }
-            match self.look()? {
-                Look::Delivery(delivery) => {
-                    self.delivered += 1;
-                    if self.delivered >= TURN {
-                        self.delivered = 0;
-                        tokio::task::yield_now().await;
-                    }
-                    return Ok(Some(Heard::Delivery(delivery)));
-                }
-                Look::Missing(missing) => return Ok(Some(Heard::Missing(missing))),
-                Look::Parked => {}
-                Look::Nothing => {
-                    self.delivered = 0;
-                    self.sleep().await?;
-                }
+            match self.wait().await? {
+                Some(Look::Delivery) => return Ok(self.ready.take().map(Heard::Delivery)),
+                Some(Look::Missing(missing)) => return Ok(Some(Heard::Missing(missing))),
+                Some(Look::Parked | Look::Nothing) => {}
+                None => return Ok(None),
             }
         }
     }
@@ -226,7 +219,7 @@ impl<P: Payload> Subscription<P> {
     pub fn try_hear(&mut self) -> Result<Option<Heard<P>>> {
         loop {
             match self.look()? {
-                Look::Delivery(delivery) => return Ok(Some(Heard::Delivery(delivery))),
+                Look::Delivery => return Ok(self.ready.take().map(Heard::Delivery)),
                 Look::Missing(missing) => return Ok(Some(Heard::Missing(missing))),
                 Look::Parked => {}
                 Look::Nothing => return Ok(None),
@@ -234,8 +227,34 @@ impl<P: Payload> Subscription<P> {
         }
     }
 
+    /// Waits until there is something; `None` once the process is to stop.
     #[inline]
-    fn look(&mut self) -> Result<Look<P>> {
+    async fn wait(&mut self) -> Result<Option<Look>> {
+        loop {
+            if self.core.is_stopping() {
+                return Ok(None);
+            }
+            if self.ready.is_some() {
+                // Left by a caller that gave up while other tasks had their turn.
+                return Ok(Some(Look::Delivery));
+            }
+            let look = self.look()?;
+            if matches!(look, Look::Nothing) {
+                self.delivered = 0;
+                self.sleep().await?;
+                continue;
+            }
+            self.delivered += 1;
+            if self.delivered >= TURN {
+                self.delivered = 0;
+                tokio::task::yield_now().await;
+            }
+            return Ok(Some(look));
+        }
+    }
+
+    #[inline]
+    fn look(&mut self) -> Result<Look> {
         let retries = self.core.retries;
         for source in &mut self.sources {
             if let Some(acks) = source.open(&self.name)? {
@@ -252,16 +271,24 @@ impl<P: Payload> Subscription<P> {
 
     /// One journal: the event is decoded where it lies.
     #[inline]
-    fn look_at_one(&mut self) -> Result<Look<P>> {
-        let Self { core, selectors, sources, .. } = self;
+    fn look_at_one(&mut self) -> Result<Look> {
+        let Self { core, selectors, sources, ready, .. } = self;
         let found = sources[0].find(
             |topic| takes_topic(selectors, topic),
             |found| match found {
                 Ok(mut found) => {
                     let attempt = found.count();
                     core.outlet.hear(found.record.time);
-                    match take_event(&attempt, core.retries.attempts_max, found.record.codec, found.record.payload) {
-                        Ok(event) => Ok(deliver(event, &found, attempt.number)),
+                    match take_event(
+                        &attempt,
+                        core.retries.attempts_max,
+                        found.record.codec,
+                        found.record.payload,
+                    ) {
+                        Ok(event) => {
+                            *ready = Some(deliver(event, &found, attempt.number));
+                            Ok(())
+                        }
                         Err(reason) => Err(Trouble::GivenUp(found.to_owned_record(), attempt.number, reason)),
                     }
                 }
@@ -270,14 +297,14 @@ impl<P: Payload> Subscription<P> {
         )?;
         match found {
             None => Ok(Look::Nothing),
-            Some(Ok(delivery)) => Ok(Look::Delivery(delivery)),
+            Some(Ok(())) => Ok(Look::Delivery),
             Some(Err(Trouble::Gap(gap))) => Ok(self.missing(0, gap)),
             Some(Err(Trouble::GivenUp(record, attempts, reason))) => self.park(0, &record, attempts, reason),
         }
     }
 
     /// Several journals: of what is there, the earliest by time, then by the journals' names.
-    fn merge(&mut self) -> Result<Look<P>> {
+    fn merge(&mut self) -> Result<Look> {
         let Self { core, selectors, sources, .. } = self;
         let mut first: Option<(journal::Time, usize)> = None;
         for (index, source) in sources.iter_mut().enumerate() {
@@ -297,25 +324,33 @@ impl<P: Payload> Subscription<P> {
         match take_event(&attempt, core.retries.attempts_max, record.codec, &record.payload) {
             Err(reason) => self.park(index, &record, attempt.number, reason),
             Ok(event) => {
-                let OwnedRecord { offset, epoch, time, origin, key, cause, codec, .. } = *record;
+                let OwnedRecord { offset, epoch, time, origin, key, cause, .. } = *record;
                 let attempt = attempt.number;
-                Ok(Look::Delivery(Delivery { event, offset, epoch, time, key, cause, codec, attempt, origin }))
+                self.ready = Some(Delivery { event, offset, epoch, attempt, time, key, cause, origin });
+                Ok(Look::Delivery)
             }
         }
     }
 
-    fn missing(&mut self, index: usize, gap: Gap) -> Look<P> {
+    fn missing(&mut self, index: usize, gap: Gap) -> Look {
         let source = &mut self.sources[index];
         source.pass_gap();
         Look::Missing(Missing { journal: Arc::clone(&source.journal), gap })
     }
 
     /// Gives an event up: it goes to the dead-letter topic and is acknowledged, in one.
-    fn park(&mut self, index: usize, record: &OwnedRecord, attempts: u16, reason: String) -> Result<Look<P>> {
+    fn park(&mut self, index: usize, record: &OwnedRecord, attempts: u32, reason: String) -> Result<Look> {
         let Some(acks) = self.sources[index].acks() else { return Ok(Look::Nothing) };
         let journal = Arc::clone(&self.sources[index].journal);
-        tracing::error!(subscription = &*self.name, journal = &*journal, offset = record.offset.0,
-            topic = &*record.origin.topic, attempts, reason, "an event is parked in the dead-letter topic");
+        tracing::error!(
+            subscription = &*self.name,
+            journal = &*journal,
+            offset = record.offset.0,
+            topic = &*record.origin.topic,
+            attempts,
+            reason,
+            "an event is parked in the dead-letter topic"
+        );
         let letter = DeadLetter::new(&self.name, &journal, record, attempts, reason);
         // Should an earlier delivery still be open, the letter may come twice after a crash: better than not at all.
         let cause = Cause { journal: &journal, offset: record.offset };
@@ -404,7 +439,7 @@ impl<P: Payload> Subscription<P> {
 /// Why a record is not delivered.
 enum Trouble {
     Gap(Gap),
-    GivenUp(OwnedRecord, u16, String),
+    GivenUp(OwnedRecord, u32, String),
 }
 
 #[inline]
@@ -414,7 +449,12 @@ fn takes_topic(selectors: &[Selector], topic: &str) -> bool {
 
 /// The event of a record, or why it is given up.
 #[inline]
-fn take_event<P: Payload>(attempt: &Attempt, attempts_max: u16, codec: Codec, bytes: &[u8]) -> Result<P, String> {
+fn take_event<P: Payload>(
+    attempt: &Attempt,
+    attempts_max: u32,
+    codec: Codec,
+    bytes: &[u8],
+) -> Result<P, String> {
     if attempt.number > attempts_max {
         let died = || format!("the process ended {attempts_max} times before it was acknowledged");
         return Err(attempt.refusal.clone().unwrap_or_else(died));
@@ -423,7 +463,7 @@ fn take_event<P: Payload>(attempt: &Attempt, attempts_max: u16, codec: Codec, by
 }
 
 #[inline]
-fn deliver<P>(event: P, found: &Found<'_>, attempt: u16) -> Delivery<P> {
+fn deliver<P>(event: P, found: &Found<'_>, attempt: u32) -> Delivery<P> {
     let record = &found.record;
     Delivery {
         event,
@@ -432,7 +472,6 @@ fn deliver<P>(event: P, found: &Found<'_>, attempt: u16) -> Delivery<P> {
         time: record.time,
         key: record.key.map(Into::into),
         cause: found.cause(),
-        codec: record.codec,
         attempt,
         origin: Arc::clone(found.origin),
     }

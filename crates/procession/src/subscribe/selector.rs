@@ -32,7 +32,9 @@ impl Selector {
         }
         let process = match process {
             "*" => Pattern::Any,
-            name => Pattern::Named(names::Instance::new(name).map_err(|error| error.to_string())?.to_string()),
+            name => {
+                Pattern::Named(names::Instance::new(name).map_err(|error| error.to_string())?.to_string())
+            }
         };
         let topic = match topic.or(default) {
             None | Some("*") => Pattern::Any,
@@ -120,7 +122,9 @@ mod tests {
     #[test]
     fn a_process_stands_for_its_instances() {
         let selector = Selector::parse("worker/done", None).unwrap();
-        for (instance, taken) in [("worker", true), ("worker@1", true), ("workers", false), ("worker-2", false)] {
+        for (instance, taken) in
+            [("worker", true), ("worker@1", true), ("workers", false), ("worker-2", false)]
+        {
             assert_eq!(selector.takes_instance(instance, "me"), taken, "{instance}");
         }
         assert!(!Selector::parse("worker@1", None).unwrap().takes_instance("worker@12", "me"));

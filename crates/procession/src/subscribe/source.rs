@@ -35,8 +35,8 @@ struct Opened {
     acks: Arc<Acks>,
     /// The next delivery of several sources, held until it is its turn.
     held: Option<Held>,
-    /// Where the last delivery came from: most records have the topic of the one before.
-    origin: Option<Arc<Origin>>,
+    /// What was decided for the last record's topic: most records have the topic of the one before.
+    last: Option<Topic>,
     /// One for each topic that was delivered.
     origins: HashMap<Arc<str>, Arc<Origin>>,
     /// The journal of the last cause.
@@ -48,6 +48,12 @@ struct Opened {
     passed: u32,
     /// The journal's identity, as positions carry it.
     identity: u64,
+}
+
+/// Whether a topic is wanted, and where its deliveries come from if it is.
+struct Topic {
+    key: u64,
+    origin: Option<Arc<Origin>>,
 }
 
 struct Again {
@@ -91,7 +97,7 @@ pub(crate) struct Found<'a> {
 
 /// The how-many-th delivery of a record in a row, and why the last one failed, if that is known.
 pub(crate) struct Attempt {
-    pub(crate) number: u16,
+    pub(crate) number: u32,
     pub(crate) refusal: Option<String>,
 }
 
@@ -140,7 +146,7 @@ impl Source {
             reader,
             acks: Arc::new(acks),
             held: None,
-            origin: None,
+            last: None,
             origins: HashMap::new(),
             cause: "".into(),
             again: None,
@@ -191,13 +197,14 @@ impl Source {
     }
 
     /// Begins to repeat a refused delivery, if there is one, after the pause for its attempt.
-    pub(crate) fn repeat(&mut self, pause: impl Fn(u16) -> Duration) -> Result<()> {
+    pub(crate) fn repeat(&mut self, pause: impl Fn(u32) -> Duration) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let Some(refused) = open.acks.take_refused() else { return Ok(()) };
         let Some(reader) = Reader::open(&self.folder, Start::Offset(refused.offset), self.level)? else {
             return Ok(());
         };
         open.reader = reader;
+        open.last = None;
         open.held = None;
         open.done.extend(open.acks.rewind(refused.offset));
         let due = Instant::now() + pause(refused.attempt);
@@ -239,7 +246,9 @@ impl Source {
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
         self.open.as_ref().is_some_and(|open| {
-            open.again.is_none() && self.level == Level::Committed && open.reader.has_past(open.reader.position().next)
+            open.again.is_none()
+                && self.level == Level::Committed
+                && open.reader.has_past(open.reader.position().next)
         })
     }
 }
@@ -269,17 +278,24 @@ impl Opened {
                 checksum: record.checksum,
                 journal: self.identity,
             };
-            if !wanted(record.topic) || (!self.done.is_empty() && self.done.remove(&record.offset)) {
-                self.passed += 1;
-                if self.passed >= PASS_EVERY {
-                    self.passed = 0;
-                    self.acks.pass(after);
+            let topic = match &mut self.last {
+                Some(topic) if topic.key == record.topic_key => topic,
+                last => {
+                    let origin =
+                        wanted(record.topic).then(|| origin_of(&mut self.origins, &self.acks, record.topic));
+                    last.insert(Topic { key: record.topic_key, origin })
                 }
-                continue;
-            }
-            let origin = match &mut self.origin {
-                Some(origin) if *origin.topic == *record.topic => origin,
-                origin => origin.insert(origin_of(&mut self.origins, &self.acks, record.topic)),
+            };
+            let origin = match &topic.origin {
+                Some(origin) if self.done.is_empty() || !self.done.remove(&record.offset) => origin,
+                _ => {
+                    self.passed += 1;
+                    if self.passed >= PASS_EVERY {
+                        self.passed = 0;
+                        self.acks.pass(after);
+                    }
+                    continue;
+                }
             };
             if let Some(cause) = record.cause
                 && *self.cause != *cause.journal

@@ -5,4 +5,5 @@
 mod program;
 mod sample;
 mod settings;
+mod swarm;
 mod varlink;

@@ -193,7 +193,7 @@ fn applied(block: &Block, only_virtual: bool, form: Form) -> Vec<Raw> {
         let (index, id) = transaction.unwrap_or((NO_TRANSACTION as usize, ZERO_ID));
         ops.push(json::raw(&AppliedOperation {
             block: block.number,
-            op: forms::operation(op, form),
+            op: forms::served(op, form),
             op_in_trx,
             operation_id: (form == Form::Appbase).then_some(0),
             timestamp: &timestamp,

@@ -1,0 +1,285 @@
+//! The loop that follows the chain: block after block, whatever single nodes do.
+//!
+//! Every block is said once, in order, and continues the one before it: its `previous` is that one's id. A
+//! node whose block doesn't is on another fork (where blocks that we have said can still be replaced), or on
+//! another chain.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use contracts::hive::AppliedOperation;
+use tokio::time::{Instant, sleep_until};
+
+use crate::block::Block;
+use crate::operations::read_virtual;
+use crate::pool::Pool;
+use crate::position::{Position, Told};
+use crate::range::RangeSize;
+use crate::rpc::HttpError;
+use crate::settings::{Mode, Settings, Start};
+use crate::trouble::Trouble;
+
+/// One step along the chain.
+#[derive(Debug)]
+pub(crate) struct Advance {
+    pub(crate) block: Block,
+    pub(crate) virtual_operations: Vec<AppliedOperation>,
+    /// The blocks that a fork has replaced, ascending; this block takes the first one's number.
+    pub(crate) replaced: Vec<Told>,
+    /// Where we are once this step has been said.
+    pub(crate) position: Position,
+}
+
+/// Follows the chain from a position.
+pub(crate) struct Follow {
+    pool: Pool,
+    mode: Mode,
+    start: Start,
+    poll_interval: Duration,
+    virtual_operations: bool,
+    skip_absent: bool,
+    position: Option<Position>,
+    /// Where the journal ends, and so where the next block's operations will begin, or later.
+    journal_end: u64,
+    /// Blocks of the current node that have been fetched but not taken yet.
+    ahead: VecDeque<Block>,
+    range: RangeSize,
+    hole: Hole,
+}
+
+/// A number that perhaps no node has a block for.
+#[derive(Default)]
+struct Hole {
+    number: u32,
+    /// The nodes that don't have it, by index, each with the first number after it that it may have.
+    nodes: BTreeMap<usize, u32>,
+    /// Where to go on, once all nodes have said so.
+    skip_to: u32,
+}
+
+impl Follow {
+    /// Follows the chain after `position`, or from the set start, with a journal that ends at `journal_end`.
+    pub(crate) fn new(
+        settings: &Settings,
+        position: Option<Position>,
+        journal_end: u64,
+    ) -> Result<Self, HttpError> {
+        Ok(Follow {
+            pool: Pool::new(settings)?,
+            mode: settings.mode,
+            start: settings.start,
+            poll_interval: settings.poll_interval,
+            virtual_operations: settings.virtual_operations,
+            skip_absent: settings.skip_absent,
+            position,
+            journal_end,
+            ahead: VecDeque::new(),
+            range: RangeSize::new(settings.range_blocks),
+            hole: Hole::default(),
+        })
+    }
+
+    /// The next step. Waits for as long as it takes; may be dropped at any time.
+    pub(crate) async fn next(&mut self) -> Advance {
+        loop {
+            self.pool.ready().await;
+            match self.attempt().await {
+                Ok(Some(advance)) => {
+                    self.pool.current().succeeded();
+                    return advance;
+                }
+                Ok(None) => {}
+                Err(trouble) => {
+                    self.ahead.clear();
+                    self.pool.failed(&trouble);
+                }
+            }
+        }
+    }
+
+    /// Notes that a step has been said, and where the journal ends now.
+    pub(crate) fn said(&mut self, position: Position, journal_end: u64) {
+        self.position = Some(position);
+        self.journal_end = journal_end;
+    }
+
+    /// Tries to get one step further with the current node; none if there is nothing new yet.
+    async fn attempt(&mut self) -> Result<Option<Advance>, Trouble> {
+        let asked = self.ahead.is_empty() && self.fetch().await?;
+        match self.ahead.pop_front() {
+            Some(block) => self.take(block).await.map(Some),
+            // We are past a hole, or a piece of it.
+            None if asked => Ok(None),
+            None => self.wait_for_news().await,
+        }
+    }
+
+    /// The number of the next block; none as long as we are to begin at a head that we don't know.
+    fn wanted(&mut self) -> Option<u32> {
+        let next = match (&self.position, self.start) {
+            (Some(position), _) => position.last().block.saturating_add(1),
+            (None, Start::First) => 1,
+            (None, Start::Block(number)) => number,
+            (None, Start::Head) => {
+                let number = self.pool.current().head()?.target(self.mode).max(1);
+                tracing::info!(block = number, "beginning at the head");
+                self.start = Start::Block(number);
+                number
+            }
+        };
+        Some(next.max(self.hole.skip_to))
+    }
+
+    /// Fetches the next blocks, if the node is known to be past them; whether it is.
+    async fn fetch(&mut self) -> Result<bool, Trouble> {
+        let Some(wanted) = self.wanted() else { return Ok(false) };
+        let node = self.pool.current();
+        let missing = match node.head().map(|head| head.target(self.mode)) {
+            Some(target) if target >= wanted => target - wanted + 1,
+            _ => return Ok(false),
+        };
+        let count = self.range.count().min(missing);
+        let begun = Instant::now();
+        let range = match count {
+            1 => None,
+            _ => node.source.range(wanted, count).await.inspect_err(|_| self.range.failed())?,
+        };
+        let (blocks, asked) = match range {
+            Some(blocks) => (blocks, count),
+            None => (node.source.block(wanted).await?.into_iter().collect(), 1),
+        };
+        self.range.took(begun.elapsed());
+        match blocks.first().map(|first| first.number) {
+            Some(first) if first == wanted => {
+                // What lies beyond a hole waits until the hole is asked for.
+                let whole = (wanted..).zip(blocks).take_while(|(number, block)| block.number == *number);
+                self.ahead.extend(whole.map(|(_, block)| block));
+            }
+            next => self.absent(wanted, next.unwrap_or(wanted.saturating_add(asked)))?,
+        }
+        Ok(true)
+    }
+
+    /// The current node doesn't have the blocks from `number` to before `next`, though it is past them.
+    fn absent(&mut self, number: u32, next: u32) -> Result<(), Trouble> {
+        if self.hole.number != number {
+            self.hole = Hole { number, nodes: BTreeMap::new(), skip_to: self.hole.skip_to };
+        }
+        self.hole.nodes.insert(self.pool.index(), next);
+        let irreversible = self.pool.current().head().map_or(0, |head| head.irreversible);
+        let everywhere = self.hole.nodes.len() == self.pool.count();
+        if !(self.skip_absent && number <= irreversible && everywhere) {
+            return Err(Trouble::Absent { number });
+        }
+        let next = self.hole.nodes.values().copied().min().unwrap_or(next);
+        self.hole.skip_to = next.min(irreversible.saturating_add(1));
+        Ok(())
+    }
+
+    /// Takes a block as the next one, or as the beginning of another fork.
+    async fn take(&mut self, block: Block) -> Result<Advance, Trouble> {
+        let Some(parent) = self.position.as_ref().map(Position::last) else {
+            return self.advance(block, Vec::new()).await;
+        };
+        if block.number == self.hole.skip_to {
+            tracing::warn!(
+                after = parent.block,
+                to = block.number,
+                "passed over numbers that no node has a block for"
+            );
+            return self.advance(block, Vec::new()).await;
+        }
+        assert_eq!(parent.block + 1, block.number, "no number is passed over but by `skip_absent`");
+        if continues(parent, &block) {
+            self.advance(block, Vec::new()).await
+        } else {
+            self.ahead.clear();
+            self.fork(block).await
+        }
+    }
+
+    async fn advance(&mut self, block: Block, replaced: Vec<Told>) -> Result<Advance, Trouble> {
+        let node = self.pool.current();
+        let irreversible = node.head().map_or(0, |head| head.irreversible);
+        let mut virtual_operations = Vec::new();
+        if self.virtual_operations {
+            let answer = node.source.operations(block.number, self.mode).await?;
+            virtual_operations =
+                read_virtual(answer.result(), &block).map_err(|what| Trouble::Inconsistent { what })?;
+        }
+        let position = Position::after(self.position.as_ref(), &block, irreversible, self.journal_end);
+        Ok(Advance { block, virtual_operations, replaced, position })
+    }
+
+    /// Finds where the fork that `child` is on left the blocks that we have said: walks back with the current
+    /// node until it agrees. The step that comes of it replaces what it doesn't agree with.
+    async fn fork(&mut self, mut child: Block) -> Result<Advance, Trouble> {
+        let seen = child.number;
+        let Some(position) = self.position.clone() else { return Err(Trouble::WrongChain { number: seen }) };
+        // At most as many turns as there are reversible blocks.
+        loop {
+            let parent = child.number.checked_sub(1).and_then(|number| position.told(number));
+            let Some(parent) = parent else { return Err(Trouble::WrongChain { number: seen }) };
+            if continues(parent, &child) {
+                break;
+            }
+            // The oldest remembered one is irreversible (or too deep): no fork replaces that.
+            if position.reversible().iter().all(|told| told.block != parent.block) {
+                return Err(Trouble::WrongChain { number: seen });
+            }
+            let ours = parent.id.clone();
+            let number = parent.block;
+            let Some(block) = self.pool.current().source.block(number).await? else {
+                return Err(Trouble::Absent { number });
+            };
+            if block.id == ours || block.id != child.previous {
+                let what =
+                    format!("block {} doesn't continue the block {number} that it gives", child.number);
+                return Err(Trouble::Inconsistent { what });
+            }
+            child = block;
+        }
+        let replaced: Vec<Told> =
+            position.reversible().iter().filter(|told| told.block >= child.number).cloned().collect();
+        tracing::warn!(from = child.number, blocks = replaced.len(), "a fork replaces blocks");
+        self.advance(child, replaced).await
+    }
+
+    /// Asks the node for its head, when it is time to. A step may come of it at once: the node that we follow
+    /// can have replaced the block that we have said last.
+    async fn wait_for_news(&mut self) -> Result<Option<Advance>, Trouble> {
+        let node = self.pool.current();
+        sleep_until(node.due(self.poll_interval)).await;
+        let head = node.source.head().await?;
+        let target = head.target(self.mode);
+        node.said(head.clone());
+        if self.wanted().is_some_and(|wanted| wanted > target) {
+            self.pool.current().succeeded();
+        }
+        let last = self.position.as_ref().map(Position::last);
+        let replaced = last.is_some_and(|last| {
+            last.block == head.number && last.id.as_ref().is_some_and(|id| *id != head.id)
+        });
+        let reversible = self.position.as_ref().is_some_and(|position| !position.reversible().is_empty());
+        if replaced && reversible {
+            let block = self.pool.current().source.block(head.number).await?;
+            // Otherwise the block comes from a cache, and later anew.
+            if let Some(block) = block.filter(|block| block.id.as_ref() == Some(&head.id)) {
+                return self.fork(block).await.map(Some);
+            }
+        }
+        self.pool.check_standstill().await;
+        Ok(None)
+    }
+}
+
+/// Whether `child` is known to follow `parent`, or isn't known not to: the oldest nodes don't tell ids.
+fn continues(parent: &Told, child: &Block) -> bool {
+    match (&parent.id, &child.previous) {
+        (Some(parent), Some(previous)) => parent == previous,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! A small process that the tests look at from outside: it ticks, hears other processes' ticks, or hangs.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use procession::{Event, Process, Program};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Settings {
+    /// Ticks to say at once.
+    ticks: u64,
+    /// Pause between the ticks that follow, in milliseconds; 0 for none to follow.
+    every_ms: u64,
+    /// A process whose ticks are heard; each is said again under `heard`.
+    hears: String,
+    /// Begin to hang once ready.
+    hang: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Tick {
+    number: u64,
+}
+
+impl Event for Tick {
+    const TOPIC: &'static str = "tick";
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Heard {
+    number: u64,
+}
+
+impl Event for Heard {
+    const TOPIC: &'static str = "heard";
+}
+
+fn main() -> ExitCode {
+    Program::new("sample").about("Ticks, hears, or hangs.").version("1.2.3").run(app)
+}
+
+async fn app(process: Process<Settings>) -> procession::Result<()> {
+    let Settings { ticks, every_ms, hears, hang } = process.settings();
+    for number in 0..*ticks {
+        process.publish(&Tick { number })?;
+    }
+    if !hears.is_empty() {
+        return hear(&process, hears).await;
+    }
+    if *hang {
+        // Once past this it is ready.
+        tokio::task::yield_now().await;
+        loop {
+            std::thread::park();
+        }
+    }
+    if *every_ms > 0 {
+        let mut pace = tokio::time::interval(Duration::from_millis(*every_ms));
+        for number in *ticks.. {
+            tokio::select! {
+                _ = pace.tick() => drop(process.publish(&Tick { number })?),
+                () = process.shutdown().cancelled_owned() => return Ok(()),
+            }
+        }
+    }
+    process.shutdown().cancelled().await;
+    Ok(())
+}
+
+async fn hear(process: &Process<Settings>, hears: &str) -> procession::Result<()> {
+    let mut ticks = process.subscribe::<Tick>(hears).await?;
+    while let Some(delivery) = ticks.next().await? {
+        process.publish_acking(&Heard { number: delivery.event.number }, &delivery)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! The processes of a benchmark, and the folder they live in.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use procession::varlink::Client;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// How long a member may take to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// State and runtime folders of one run, removed when it ends.
+#[derive(Debug)]
+pub(super) struct Home {
+    path: PathBuf,
+}
+
+impl Home {
+    pub(super) fn new(parent: Option<&Path>) -> anyhow::Result<Self> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        let path = parent.join(format!("procession-bench-{}", std::process::id()));
+        for folder in ["state", "run"] {
+            let folder = path.join(folder);
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(Self { path })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn socket(&self, instance: &str) -> PathBuf {
+        self.path.join("run").join(format!("{instance}.sock"))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// One process, started from this executable under another name. Killed when dropped.
+#[derive(Debug)]
+pub(super) struct Member {
+    instance: String,
+    child: Child,
+    said: BufReader<ChildStdout>,
+    told: Option<ChildStdin>,
+}
+
+impl Member {
+    pub(super) fn start(home: &Home, name: &str, instance: &str, settings: &[&str]) -> anyhow::Result<Self> {
+        let this = std::env::current_exe().context("cannot find this executable")?;
+        let mut child = Command::new(this)
+            .arg0(name)
+            .args(["run", "--instance", instance, "--log-level", "warn"])
+            .args(settings)
+            .env("PROCESSION_STATE", home.path.join("state"))
+            .env("PROCESSION_RUNTIME", home.path.join("run"))
+            .env("PROCESSION_CONFIG", &home.path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {instance}"))?;
+        let said = BufReader::new(child.stdout.take().context("it has an output")?);
+        let told = child.stdin.take();
+        Ok(Self { instance: instance.to_owned(), child, said, told })
+    }
+
+    /// Waits until it has subscribed.
+    pub(super) fn wait_ready(&self, home: &Home) -> anyhow::Result<()> {
+        #[derive(Deserialize)]
+        struct Health {
+            ready: bool,
+        }
+        let socket = home.socket(&self.instance);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let deadline = Instant::now() + READY_WITHIN;
+            while Instant::now() < deadline {
+                if let Ok(mut client) = Client::connect(&socket).await
+                    && let Ok(Health { ready: true }) =
+                        client.call("io.procession.Process.Health", &serde_json::json!({})).await
+                {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            bail!("{} is not ready after {READY_WITHIN:?}", self.instance)
+        })
+    }
+
+    /// What it reports when its work is done.
+    pub(super) fn report<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+        self.read_report()
+    }
+
+    /// Its report, and then its end: a publisher stays until all have heard it.
+    pub(super) fn finish<T: DeserializeOwned>(mut self, _: &Home) -> anyhow::Result<T> {
+        let report = self.read_report()?;
+        if let Some(mut told) = self.told.take() {
+            let _ = told.write_all(b"\n");
+        }
+        self.child.wait()?;
+        Ok(report)
+    }
+
+    fn read_report<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+        let mut line = String::new();
+        self.said.read_line(&mut line)?;
+        if line.is_empty() {
+            bail!("{} ended without a report: {}", self.instance, self.child.wait()?);
+        }
+        serde_json::from_str(&line).with_context(|| format!("{} reports nonsense: {line}", self.instance))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

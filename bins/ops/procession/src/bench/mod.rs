@@ -1,0 +1,221 @@
+//! `procession bench`: what saying and hearing costs on this machine.
+//!
+//! Publisher and subscribers are real micro-processes, started from this same executable under the names
+//! `bench-publisher` and `bench-subscriber`, and use nothing but the public API. Every message is counted and its
+//! content checked. Beside them, in the same run, stands the floor: two processes that exchange the same bytes
+//! over a blocking Unix socket.
+
+mod floor;
+mod member;
+mod probe;
+mod publisher;
+mod report;
+mod subscriber;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde_json::json;
+
+use self::member::{Home, Member};
+use self::report::{PublisherReport, SubscriberReport};
+
+/// What is measured.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Throughput: one publisher as fast as it can, and subscribers that check every message
+    Pubsub(Pubsub),
+    /// Delivery time of single messages to a reader that sleeps, or spins
+    Latency(Latency),
+}
+
+#[derive(Debug, Args)]
+struct Pubsub {
+    /// Bytes of each payload, at least 16
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=16 << 20))]
+    payload: u32,
+    /// Messages to publish
+    #[arg(long, default_value_t = 10_000_000)]
+    messages: u64,
+    /// Subscribers, each a process of its own; 0 to measure publishing alone
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=256))]
+    subscribers: u32,
+    /// How payloads are encoded
+    #[arg(long, default_value_t, value_enum)]
+    codec: Codec,
+    /// When what was said becomes durable: never, "every 1s", always
+    #[arg(long, default_value = "every 1s")]
+    sync: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Latency {
+    /// Bytes of each payload, at least 16
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=16 << 20))]
+    payload: u32,
+    /// Messages to time
+    #[arg(long, default_value_t = 5_000)]
+    count: u64,
+    /// The reader spins instead of sleeping: lowest latency, for a whole core
+    #[arg(long)]
+    spin: bool,
+    /// Pause between messages, so that the reader has gone to sleep
+    #[arg(long, default_value = "500us", value_parser = procession_duration)]
+    pause: std::time::Duration,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Folder for the journals, which are removed afterwards [default: a new one in the temporary folder]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How payloads are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Codec {
+    #[default]
+    Raw,
+    Bincode,
+    Json,
+}
+
+impl Codec {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Bincode => "bincode",
+            Self::Json => "json",
+        }
+    }
+}
+
+fn procession_duration(text: &str) -> Result<std::time::Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+/// Runs as a publisher or subscriber of a benchmark if the program was started under such a name.
+pub(crate) fn run_as_member(program: &str) -> Option<ExitCode> {
+    match program {
+        publisher::NAME => Some(publisher::run()),
+        subscriber::NAME => Some(subscriber::run()),
+        floor::NAME => Some(floor::echo()),
+        _ => None,
+    }
+}
+
+/// Measures, and prints what it found.
+///
+/// # Errors
+/// A member failed. Lost or repeated messages are no error but exit code 1.
+pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    match args.what {
+        What::Pubsub(pubsub) => pubsub.run(),
+        What::Latency(latency) => latency.run(),
+    }
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    payload_bytes: u32,
+    messages: u64,
+    codec: &'static str,
+    publisher: PublisherReport,
+    subscribers: Vec<SubscriberReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_us: Option<report::Percentiles>,
+    floor: serde_json::Value,
+}
+
+impl Outcome {
+    fn print(&self, as_json: bool) -> anyhow::Result<ExitCode> {
+        if as_json {
+            println!("{}", serde_json::to_string(self)?);
+        } else {
+            print!("{}", report::in_words(self));
+        }
+        let whole = self.subscribers.iter().all(|one| one.is_whole(self.messages));
+        Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Pubsub {
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        let home = Home::new(self.common.dir.as_deref())?;
+        let (payload, messages, codec) =
+            (self.payload.to_string(), self.messages.to_string(), self.codec.name());
+        let work = ["--payload", &payload, "--messages", &messages, "--codec", codec];
+        let subscribers = (1..=self.subscribers)
+            .map(|number| {
+                Member::start(&home, subscriber::NAME, &format!("{}@{number}", subscriber::NAME), &work)
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        for subscriber in &subscribers {
+            subscriber.wait_ready(&home)?;
+        }
+        let extra = ["--journal-sync", self.sync.as_str(), "--journal-keep-bytes", "1 TiB"];
+        let publisher =
+            Member::start(&home, publisher::NAME, publisher::NAME, &[&work[..], &extra].concat())?;
+        let subscribers =
+            subscribers.into_iter().map(Member::report).collect::<anyhow::Result<Vec<SubscriberReport>>>()?;
+        let publisher: PublisherReport = publisher.finish(&home).context("the publisher")?;
+        let floor = floor::throughput(&home, self.payload, self.messages.min(200_000))?;
+        Outcome {
+            payload_bytes: self.payload,
+            messages: self.messages,
+            codec,
+            subscribers: subscribers
+                .into_iter()
+                .map(|one| one.since(publisher.first_ns, self.messages))
+                .collect(),
+            publisher,
+            delivery_us: None,
+            floor: json!({"unix_socket_half_round_trip_us": floor}),
+        }
+        .print(self.common.json)
+    }
+}
+
+impl Latency {
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        let home = Home::new(self.common.dir.as_deref())?;
+        let (payload, count) = (self.payload.to_string(), self.count.to_string());
+        let pause = format!("{}ns", self.pause.as_nanos());
+        let work = ["--payload", &payload, "--messages", &count, "--codec", "raw"];
+        let spin: &[&str] = if self.spin { &["--spin"] } else { &[] };
+        let subscriber =
+            Member::start(&home, subscriber::NAME, subscriber::NAME, &[&work[..], spin].concat())?;
+        subscriber.wait_ready(&home)?;
+        let paced = [&work[..], &["--pause", &pause]].concat();
+        let publisher = Member::start(&home, publisher::NAME, publisher::NAME, &paced)?;
+        let subscriber: SubscriberReport = subscriber.report().context("the subscriber")?;
+        let publisher: PublisherReport = publisher.finish(&home).context("the publisher")?;
+        let floor = floor::latency(&home, self.payload, self.count, self.pause)?;
+        Outcome {
+            payload_bytes: self.payload,
+            messages: self.count,
+            codec: "raw",
+            delivery_us: subscriber.delivery_us.clone(),
+            subscribers: vec![subscriber.since(publisher.first_ns, self.count)],
+            publisher,
+            floor: json!({"unix_socket_half_round_trip_us": floor}),
+        }
+        .print(self.common.json)
+    }
+}

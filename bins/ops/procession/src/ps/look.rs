@@ -1,0 +1,110 @@
+//! What an instance says of itself, if it says anything.
+
+use std::time::Duration;
+
+use procession::names::Instance;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::home::Home;
+use crate::socket::{self, Health, NoAnswer, Status};
+
+/// A socket is served by a thread that does nothing else: who doesn't answer for so long is stopped, or the
+/// machine is.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// How an instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Ready,
+    Starting,
+    Stopping,
+    /// It runs, and its loop doesn't turn, or nothing of it does.
+    Hung,
+    /// Its loop turns, and it can't do its work.
+    Unwell,
+    /// Nobody holds its lock.
+    Down,
+    /// We may not look.
+    #[default]
+    Unknown,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) state: State,
+    /// What is wrong.
+    pub(super) reason: Option<String>,
+    pub(super) status: Option<Status>,
+}
+
+impl State {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+            Self::Hung => "hung",
+            Self::Unwell => "unwell",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    fn said(word: &str) -> Self {
+        match word {
+            "ready" => Self::Ready,
+            "starting" => Self::Starting,
+            "stopping" => Self::Stopping,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Look {
+    fn wrong(state: State, reason: impl Into<String>) -> Self {
+        Self { state, reason: Some(reason.into()), status: None }
+    }
+}
+
+/// Looks at the lock first: only who holds it lives.
+pub(super) async fn at(home: &Home, instance: &Instance) -> Look {
+    let lives = || journal::is_locked(&home.folder(instance));
+    let down = Look { state: State::Down, ..Look::default() };
+    match lives() {
+        Ok(false) => return down,
+        Err(error) => return Look::wrong(State::Unknown, error.to_string()),
+        Ok(true) => {}
+    }
+    match ask(home, instance).await {
+        Ok(look) => look,
+        // It has died while we asked.
+        Err(_) if lives().is_ok_and(|lives| !lives) => down,
+        // Its journal is open or being recovered, and its socket not there yet.
+        Err(NoAnswer::Down(_)) => Look { state: State::Starting, ..Look::default() },
+        Err(silence @ NoAnswer::Silent(_)) => Look::wrong(State::Hung, silence.reason()),
+        Err(silence) => Look::wrong(State::Unknown, silence.reason()),
+    }
+}
+
+async fn ask(home: &Home, instance: &Instance) -> Result<Look, NoAnswer> {
+    let mut client = socket::connect(home, instance, PATIENCE).await?;
+    let status: Status = socket::ask(&mut client, "io.procession.Process.Status").await?;
+    let said = State::said(&status.state);
+    if said != State::Ready {
+        return Ok(Look { state: said, reason: None, status: Some(status) });
+    }
+    // The process itself gives its loop a second: while that goes on, it says nothing.
+    let health = timeout(PATIENCE, socket::ask::<Health>(&mut client, "io.procession.Process.Health")).await;
+    let (state, reason) = match health {
+        Ok(Ok(Health { healthy: true, .. })) => (State::Ready, None),
+        Ok(Ok(Health { reason, .. })) => (State::Unwell, reason),
+        Err(_) | Ok(Err(NoAnswer::Silent(_))) => {
+            (State::Hung, Some(format!("its application's loop has not moved for {PATIENCE:?}")))
+        }
+        Ok(Err(silence)) => (State::Unknown, Some(silence.reason())),
+    };
+    Ok(Look { state, reason, status: Some(status) })
+}

@@ -1,0 +1,78 @@
+//! Sleeping until a process has said more: its socket wakes us. While it is down we try again and again, with
+//! growing pauses, and look at its journal in between, for it may have died right after it spoke.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use procession::Offset;
+use procession::varlink::{Client, ClientError};
+use serde::{Deserialize, Serialize};
+
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// The line to one process.
+pub(super) struct Latch {
+    socket: Option<PathBuf>,
+    client: Option<Client>,
+    failures: u32,
+    waiting: bool,
+}
+
+/// How a wait ended: with the connection, if it can be used again.
+pub(super) struct Woken(Option<Client>);
+
+#[derive(Serialize)]
+struct WaitFor {
+    after: u64,
+}
+
+#[derive(Deserialize)]
+struct Reply {}
+
+impl Latch {
+    /// Without a socket, which may have no valid path, it only pauses.
+    pub(super) const fn new(socket: Option<PathBuf>) -> Self {
+        Self { socket, client: None, failures: 0, waiting: false }
+    }
+
+    /// What ends when it is worth looking at the journal again; `None` while that is going on.
+    pub(super) fn wait(&mut self, after: Offset) -> Option<impl Future<Output = Woken> + Send + 'static> {
+        if self.waiting {
+            return None;
+        }
+        self.waiting = true;
+        let (client, socket) = (self.client.take(), self.socket.clone());
+        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
+        Some(async move {
+            match ask(client, socket, after).await {
+                Ok(client) => Woken(client),
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    Woken(None)
+                }
+            }
+        })
+    }
+
+    /// Takes the connection back.
+    pub(super) fn woken(&mut self, Woken(client): Woken) {
+        self.waiting = false;
+        self.failures = if client.is_some() { 0 } else { self.failures + 1 };
+        self.client = client;
+    }
+}
+
+async fn ask(
+    client: Option<Client>,
+    socket: Option<PathBuf>,
+    after: Offset,
+) -> Result<Option<Client>, ClientError> {
+    let mut client = match (client, socket) {
+        (Some(client), _) => client,
+        (None, Some(socket)) => Client::connect(&socket).await?,
+        (None, None) => return Err(ClientError::Disconnected),
+    };
+    let Reply {} = client.call("io.procession.Journal.Wait", &WaitFor { after: after.0 }).await?;
+    Ok(Some(client))
+}

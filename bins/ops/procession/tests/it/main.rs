@@ -1,0 +1,12 @@
+//! The command line from outside: the real program, real processes, real files.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod doctor;
+mod manual;
+mod new;
+mod processes;
+mod publish;
+mod support;
+mod tail;
+mod verify;

@@ -1,0 +1,116 @@
+//! `procession new`: what it makes is built and tested for real.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use testkit::{Ended, Running};
+use toml_edit::{DocumentMut, value};
+
+use crate::support::Swarm;
+
+/// Compiling takes its time on a small machine.
+const BUILD_DEADLINE: Duration = Duration::from_secs(900);
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().unwrap()
+}
+
+/// A workspace that has this repository's crates as its dependencies, and no members.
+struct Workspace {
+    swarm: Swarm,
+    root: PathBuf,
+}
+
+impl Workspace {
+    fn new() -> Self {
+        let swarm = Swarm::new();
+        let root = swarm.path().join("workspace");
+        fs::create_dir_all(root.join("deploy")).unwrap();
+        let mut manifest: DocumentMut =
+            fs::read_to_string(repository().join("Cargo.toml")).unwrap().parse().unwrap();
+        manifest["workspace"]["members"] = value(toml_edit::Array::new());
+        for (_, dependency) in manifest["workspace"]["dependencies"].as_table_mut().unwrap().iter_mut() {
+            if let Some(path) = dependency.get("path").and_then(|path| path.as_str()) {
+                dependency["path"] = value(repository().join(path).to_str().unwrap());
+            }
+        }
+        fs::write(root.join("Cargo.toml"), manifest.to_string()).unwrap();
+        for file in ["Cargo.lock", "clippy.toml", "rustfmt.toml", "deploy/swarm.toml"] {
+            fs::copy(repository().join(file), root.join(file)).unwrap();
+        }
+        Self { swarm, root }
+    }
+
+    fn spawn(&self, name: &str, mut command: Command, deadline: Duration) -> Ended {
+        for variable in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+            command.envs(env::var_os(variable).map(|value| (variable, value)));
+        }
+        command.current_dir(&self.root);
+        Running::spawn(&self.swarm, name, command).wait(deadline)
+    }
+
+    fn make(&self, arguments: &[&str]) -> Ended {
+        self.spawn("procession", self.swarm.command(&[&["new"], arguments].concat()), BUILD_DEADLINE)
+    }
+
+    /// Cargo in the workspace, with what was built for this very test to build upon.
+    fn cargo(&self, arguments: &[&str]) -> Ended {
+        let tests = env::current_exe().unwrap();
+        let target = tests.ancestors().nth(3).unwrap();
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(arguments).env_clear().env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true");
+        self.spawn("cargo", command, BUILD_DEADLINE)
+    }
+}
+
+#[test]
+fn a_new_process_is_built_and_passes_its_test_and_every_check() {
+    let workspace = Workspace::new();
+    let read = |path: &str| fs::read_to_string(workspace.root.join(path)).unwrap();
+    workspace
+        .make(&["shout", "--subscribe", "broadcaster/comment"])
+        .assert_code(0)
+        .assert_says(&["cargo test -p shout"]);
+    workspace.make(&["all-ears", "--subscribe", "*/*", "--context", "ops"]).assert_code(0);
+    assert!(read("bins/hive/shout/src/main.rs").contains("subscribe::<Comment>"));
+    assert!(read("Cargo.toml").contains("\"bins/hive/shout\""));
+    assert!(read("Cargo.lock").contains("name = \"all-ears\""));
+    assert!(read("process-compose.yaml").contains("\n  shout:\n    namespace: hive\n"));
+    assert!(read("deploy/systemd/procession-all-ears.service").contains("/usr/bin/all-ears run"));
+
+    let both = ["-p", "shout", "-p", "all-ears"];
+    workspace.cargo(&["fmt", "-p", "shout", "-p", "all-ears", "--check"]).assert_code(0);
+    let tested = workspace.cargo(&[&["test"], &both[..]].concat());
+    assert_eq!(tested.assert_code(0).stdout.matches("each_event_is_answered_once ... ok").count(), 2);
+    let lint = [&["clippy", "--no-deps", "--all-targets"], &both[..], &["--", "--deny", "warnings"]].concat();
+    workspace.cargo(&lint).assert_code(0);
+}
+
+#[test]
+fn names_that_are_taken_or_cannot_be_are_refused_and_nothing_changes() {
+    let workspace = Workspace::new();
+    let before = fs::read_to_string(workspace.root.join("deploy/swarm.toml")).unwrap();
+    for (code, name, part) in [
+        (1, "bot", "process `bot`"),
+        (1, "tokio", "crate or program `tokio`"),
+        (1, "a-name-beyond-twenty-bytes", "longer than 20 bytes"),
+        (1, "my_bot", "lower-case letters"),
+        (2, "Shout", "contains 'S'"),
+        (2, "../x", "contains '/'"),
+        (2, "loop", "no program"),
+        (2, "process", "reserved"),
+    ] {
+        workspace.make(&[name, "--subscribe", "broadcaster/vote"]).assert_code(code).assert_says(&[part]);
+    }
+    workspace
+        .make(&["shout", "--subscribe", "nobody/x"])
+        .assert_code(1)
+        .assert_says(&["`nobody`", "--context"]);
+    workspace.make(&["shout", "--subscribe", "*/x"]).assert_code(1).assert_says(&["--context"]);
+    workspace.make(&["shout"]).assert_code(2);
+    assert_eq!(fs::read_to_string(workspace.root.join("deploy/swarm.toml")).unwrap(), before);
+    assert!(!workspace.root.join("bins/hive").exists());
+}

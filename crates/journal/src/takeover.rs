@@ -1,0 +1,180 @@
+//! Taking a journal over: where the writer goes on, and what it must know of the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, fallocate, fdatasync};
+
+use crate::declared::Declared;
+use crate::error::{At, Error, Result};
+use crate::map::WriteMap;
+use crate::prepare::{Prepared, Preparer};
+use crate::record::Place;
+use crate::recovery::{Recovered, State, Tail};
+use crate::segment::{self, HEADER_BYTES, Header};
+use crate::shared::{Shared, Unsynced};
+use crate::types::{Epoch, JournalId, Offset, Time};
+
+/// What is needed to go on writing somewhere.
+pub(crate) struct Takeover<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) preparer: &'a Preparer,
+    pub(crate) journal: JournalId,
+    pub(crate) next: Offset,
+    pub(crate) epoch: Epoch,
+}
+
+/// The segment in which the writer goes on.
+pub(crate) struct Opened {
+    pub(crate) map: WriteMap,
+    pub(crate) place: Place,
+    pub(crate) declared: Declared,
+    pub(crate) segment: Named,
+}
+
+/// A segment's file and names.
+pub(crate) struct Named {
+    pub(crate) file: Unsynced,
+    /// Its name until readers may find it.
+    temporary: Option<PathBuf>,
+}
+
+impl Named {
+    /// Gives a new segment the name under which readers find it.
+    pub(crate) fn name(&mut self) -> Result<()> {
+        let (Some(temporary), path) = (&self.temporary, &self.file.path) else { return Ok(()) };
+        if path.exists() {
+            // It replaces a segment without events, whose state must be safe in the new one before.
+            fdatasync(&self.file.file).at("sync", path)?;
+        }
+        fs::rename(temporary, path).at("name", path)?;
+        self.temporary = None;
+        Ok(())
+    }
+}
+
+impl Takeover<'_> {
+    /// A new segment that begins at the next offset, not yet named.
+    pub(crate) fn begin(&self) -> Result<Opened> {
+        let Prepared { file, mut map, path: temporary } = self.preparer.take()?;
+        let header = Header {
+            journal: self.journal,
+            base: self.next,
+            epoch: self.epoch,
+            segment_bytes: map.len() as u64,
+        };
+        map.write(0, &header.encode());
+        let file = Unsynced { file, path: segment::path(&self.shared.folder, self.next), new: true };
+        let place = Place { seed: header.seed(), at: HEADER_BYTES };
+        Ok(Opened {
+            map,
+            place,
+            declared: Declared::default(),
+            segment: Named { file, temporary: Some(temporary) },
+        })
+    }
+
+    /// The segment in which the last writer stopped, with everything behind its last record zeroed.
+    pub(crate) fn go_on(&self, tail: Tail) -> Result<Opened> {
+        let Tail { path, at, tables } = tail;
+        let file = OpenOptions::new().read(true).write(true).open(&path).at("open", &path)?;
+        let mut start = [0; HEADER_BYTES];
+        (&file).read_exact(&mut start).at("read", &path)?;
+        let header = Header::decode(&start, &path)?;
+        clear(&file, at as u64, header.segment_bytes, &path)?;
+        let map = WriteMap::new(&file, usize::try_from(header.segment_bytes).unwrap_or(usize::MAX), &path)?;
+        let file = Unsynced { file: Arc::new(file), path, new: true };
+        let place = Place { seed: header.seed(), at };
+        Ok(Opened {
+            map,
+            place,
+            declared: Declared::from_tables(&tables),
+            segment: Named { file, temporary: None },
+        })
+    }
+}
+
+/// Zeroes a file from `from` to `end` and reserves all of it.
+fn clear(file: &File, from: u64, end: u64, path: &Path) -> Result<()> {
+    if end > from {
+        match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, end - from) {
+            Ok(()) => {}
+            // Not by cutting the file: a reader that looks at the place of the next record would be killed.
+            Err(rustix::io::Errno::OPNOTSUPP) => segment::write_zeros(file, from, end).at("clear", path)?,
+            Err(error) => return Err(error).at("clear", path),
+        }
+    }
+    segment::extend(file, end, path)
+}
+
+/// A journal that nobody has written to.
+pub(crate) fn brand_new(folder: &Path) -> Result<Recovered> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .at("make an identity for", folder)?;
+    Ok(Recovered {
+        journal: JournalId(u128::from_le_bytes(bytes)),
+        next: Offset::ZERO,
+        epoch: Epoch(0),
+        time: Time(0),
+        tail: None,
+        state: State::default(),
+        torn: Vec::new(),
+        cut: false,
+        damaged: Vec::new(),
+    })
+}
+
+/// Creates the journal's folder, durably.
+pub(crate) fn make_folder(instance: &Path, folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).at("create", folder)?;
+    segment::sync_folder(instance)?;
+    instance.parent().filter(|state| !state.as_os_str().is_empty()).map_or(Ok(()), segment::sync_folder)
+}
+
+/// Removes the segments behind a torn place: for good, before anything is written that could be taken for what
+/// came before them.
+pub(crate) fn remove(torn: &[PathBuf], folder: &Path) -> Result<()> {
+    for path in torn {
+        fs::remove_file(path).at("remove", path)?;
+    }
+    if torn.is_empty() { Ok(()) } else { segment::sync_folder(folder) }
+}
+
+/// Tells the operator what recovery found.
+pub(crate) fn report(name: &str, next: Offset, torn: &[PathBuf], cut: bool, damaged: &[(Offset, Offset)]) {
+    if cut || !torn.is_empty() {
+        tracing::warn!(journal = name, next = next.0, segments = torn.len(), "cut off a torn tail");
+    }
+    for (from, to) in damaged {
+        tracing::error!(journal = name, from = from.0, to = to.0, "records are damaged: readers get a gap");
+    }
+}
+
+/// Locks and mappings of network file systems do not keep what the journal promises.
+pub(crate) fn refuse_network_file_system(folder: &Path) -> Result<()> {
+    const REFUSED: [(u64, &str); 6] = [
+        (0x6969, "NFS"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB2"),
+        (0x0102_1997, "9P"),
+        (0x00c3_6400, "Ceph"),
+        (0x6573_5546, "FUSE"),
+    ];
+    let kind = rustix::fs::statfs(folder).at("inspect", folder)?.f_type;
+    #[expect(clippy::cast_sign_loss, reason = "a magic number, compared bit for bit")]
+    let kind = kind as u64 & 0xffff_ffff;
+    match REFUSED.into_iter().find(|(magic, _)| *magic == kind) {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::Options(format!(
+            "{} is on {name}, where neither locks nor shared mappings can be trusted: put the state folder on a local disk",
+            folder.display()
+        ))),
+    }
+}

@@ -1,0 +1,160 @@
+//! A full disk and a folder that cannot be written: errors, and never a signal.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use journal::{Codec, Cursors, Entry, Error, Offset, Start, Writer, verify};
+
+use crate::support::{read_records, small};
+
+/// A small file system in memory, unmounted in the end.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// `None`, said plainly, where mounting is not allowed.
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()).output();
+        match mount {
+            Ok(output) if output.status.success() => Some(Self(folder)),
+            Ok(output) => {
+                println!("NOT TESTED: mount refused: {}", String::from_utf8_lossy(&output.stderr).trim());
+                None
+            }
+            Err(error) => {
+                println!("NOT TESTED: no mount program: {error}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.path().join("ballast");
+        let error = fs::write(&ballast, vec![1; 64 << 20]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        ballast
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+fn entry(payload: &[u8]) -> Entry<'_> {
+    Entry { topic: "filling", key: None, cause: None, codec: Codec::Raw, payload }
+}
+
+fn append(writer: &mut Writer) -> journal::Result<Offset> {
+    let payload = [writer.next_offset().0.to_le_bytes(); 60].concat();
+    writer.append(&entry(&payload))
+}
+
+/// Appends until there is no room; how many records were said.
+fn append_until_full(writer: &mut Writer) -> u64 {
+    for _ in 0..100_000 {
+        match append(writer) {
+            Ok(_) => {}
+            Err(Error::Full { .. }) => return writer.next_offset().0,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the disk is never full");
+}
+
+fn check(instance: &Path, end: u64) {
+    let read = read_records(instance, Start::Beginning);
+    assert_eq!(read.len() as u64, end);
+    for (index, (offset, said)) in read.iter().enumerate() {
+        assert_eq!((offset.0, &said.payload), (index as u64, &[offset.0.to_le_bytes(); 60].concat()));
+    }
+    assert_eq!(verify(instance).unwrap().damage, []);
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_appending_goes_on_once_there_is_room() {
+    let Some(disk) = Disk::mount("1536k") else { return };
+    let instance = disk.path().join("full");
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    let end = append_until_full(&mut writer);
+    assert!(end > 1000, "only {end} records fit");
+    for _ in 0..10 {
+        assert!(matches!(append(&mut writer), Err(Error::Full { .. })));
+    }
+    check(&instance, end);
+    writer.sync().unwrap();
+
+    // The operator makes room; the same writer goes on, and no offset was used up.
+    let oldest = crate::support::segments(&instance).swap_remove(0);
+    let kept = disk.0.path().parent().unwrap().join(format!("kept-{}", std::process::id()));
+    fs::copy(&oldest, &kept).unwrap();
+    fs::remove_file(&oldest).unwrap();
+    assert_eq!(append(&mut writer).unwrap().0, end);
+    let more = append_until_full(&mut writer);
+    assert!(more > end);
+    drop(writer);
+
+    // And so does the next process, on the disk that is still full.
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    assert_eq!(writer.next_offset().0, more);
+    let _ = append(&mut writer);
+    let end = writer.next_offset().0;
+    drop(writer);
+    // A larger disk, and the oldest segment back from where it was kept.
+    let size = Command::new("mount").args(["-o", "remount,size=4m"]).arg(disk.path()).status().unwrap();
+    assert!(size.success());
+    fs::rename(&kept, &oldest).or_else(|_| fs::copy(&kept, &oldest).map(drop)).unwrap();
+    let _ = fs::remove_file(&kept);
+    check(&instance, end);
+}
+
+#[test]
+fn a_journal_cannot_begin_on_a_full_disk_and_can_once_there_is_room() {
+    let Some(disk) = Disk::mount("1m") else { return };
+    let instance = disk.path().join("begun");
+    let ballast = disk.fill();
+    for _ in 0..2 {
+        match Writer::open(&instance, &small(64)) {
+            Err(Error::Full { .. }) => {}
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {}
+            other => panic!("{other:?} on a full disk"),
+        }
+    }
+    fs::remove_file(&ballast).unwrap();
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    append(&mut writer).unwrap();
+
+    // Cursors are reserved as well.
+    let ballast = disk.fill();
+    assert!(matches!(Cursors::open(&instance, &writer), Err(Error::Full { .. })));
+    fs::remove_file(&ballast).unwrap();
+    Cursors::open(&instance, &writer).unwrap();
+    check(&instance, 1);
+}
+
+#[test]
+fn a_read_only_folder_is_an_error() {
+    let Some(disk) = Disk::mount("1m") else { return };
+    let instance = disk.path().join("frozen");
+    append(&mut Writer::open(&instance, &small(64)).unwrap()).unwrap();
+    let frozen = Command::new("mount").args(["-o", "remount,ro"]).arg(disk.path()).status().unwrap();
+    assert!(frozen.success());
+    for instance in [&instance, &disk.path().join("new")] {
+        match Writer::open(instance, &small(64)) {
+            Err(Error::Io { source, .. }) => {
+                assert_eq!(source.kind(), std::io::ErrorKind::ReadOnlyFilesystem)
+            }
+            other => panic!("{other:?} in a read-only folder"),
+        }
+    }
+    check(&instance, 1);
+}

@@ -1,0 +1,137 @@
+//! One writer: the kernel says who, whatever happens to that process.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use journal::{Error, Offset, Options, Writer, is_locked, read_marks};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::support::{Process, Said, as_child, small, wait_until};
+
+/// Not a test by itself: holds a journal until it is killed, and leaves a child program behind.
+#[test]
+#[expect(clippy::zombie_processes, reason = "it is to outlive this process")]
+fn holder() {
+    let Some(instance) = as_child() else { return };
+    let mut writer = Writer::open(&instance, &small(8)).unwrap();
+    // The program inherits whatever is not close-on-exec, and lives on.
+    let mut program = Command::new("sleep");
+    let heir =
+        program.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let id = heir.id().to_string();
+    std::fs::write(instance.join("heir.tmp"), id).unwrap();
+    std::fs::rename(instance.join("heir.tmp"), instance.join("heir")).unwrap();
+    writer.append(&Said::at(0).entry()).unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+fn hold(instance: &Path) -> Process {
+    let holder = Process::child("lock::holder", instance);
+    wait_until("the holder has spoken", || {
+        read_marks(instance).unwrap().is_some_and(|marks| marks.committed > Offset::ZERO)
+    });
+    holder
+}
+
+fn assert_locked_by(holder: u32, instance: &Path) {
+    match Writer::open(instance, &small(8)) {
+        Err(Error::Locked { holder: Some(found), .. }) => assert_eq!(found, holder),
+        other => panic!("{other:?} instead of the lock's holder {holder}"),
+    }
+    assert!(is_locked(instance).unwrap());
+}
+
+#[test]
+fn a_second_writer_is_refused_and_told_by_whom() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("one");
+    assert!(!is_locked(&instance).unwrap(), "there is nothing to lock yet");
+    let writer = Writer::open(&instance, &small(8)).unwrap();
+    assert_locked_by(std::process::id(), &instance);
+
+    let patient = Options { lock_patience: Duration::from_millis(150), ..small(8) };
+    let began = Instant::now();
+    assert!(matches!(Writer::open(&instance, &patient), Err(Error::Locked { .. })));
+    assert!(began.elapsed() >= Duration::from_millis(150), "it should have waited");
+
+    // One who waits gets it as soon as the holder goes.
+    let patient = Options { lock_patience: Duration::from_secs(20), ..small(8) };
+    let waiting = std::thread::spawn({
+        let instance = instance.clone();
+        move || Writer::open(&instance, &patient).map(|writer| writer.epoch())
+    });
+    drop(writer);
+    assert_eq!(waiting.join().unwrap().unwrap().0, 2);
+    assert!(!is_locked(&instance).unwrap());
+}
+
+#[test]
+fn a_watch_keeps_the_journal_locked_until_it_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("watched");
+    let writer = Writer::open(&instance, &small(8)).unwrap();
+    let watch = writer.watch();
+    drop(writer);
+    assert!(is_locked(&instance).unwrap(), "the watch could still sync");
+    drop(watch);
+    assert!(!is_locked(&instance).unwrap());
+}
+
+/// The program that a holder has left behind; ends with its owner.
+struct Heir(Pid);
+
+impl Heir {
+    fn of(instance: &Path) -> Self {
+        let id = std::fs::read_to_string(instance.join("heir")).unwrap();
+        Self(Pid::from_raw(id.parse().unwrap()).unwrap())
+    }
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
+#[test]
+fn a_killed_holder_lets_go_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("killed");
+    let mut holder = hold(&instance);
+    let _heir = Heir::of(&instance);
+    assert_locked_by(holder.0.id(), &instance);
+    holder.kill();
+    let writer = Writer::open(&instance, &small(8)).unwrap();
+    assert_eq!((writer.next_offset(), writer.epoch().0), (Offset(1), 2));
+}
+
+#[test]
+fn a_child_program_does_not_inherit_the_lock() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("inherited");
+    let mut holder = hold(&instance);
+    let heir = Heir::of(&instance);
+    holder.kill();
+    test_kill_process(heir.0).expect("the child program lives on");
+    assert!(!is_locked(&instance).unwrap());
+    Writer::open(&instance, &small(8)).unwrap();
+}
+
+#[test]
+fn a_stopped_holder_keeps_the_lock() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("stopped");
+    let mut holder = hold(&instance);
+    let _heir = Heir::of(&instance);
+    holder.signal(Signal::STOP);
+    let stat = format!("/proc/{}/stat", holder.0.id());
+    wait_until("the holder is stopped", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
+    assert_locked_by(holder.0.id(), &instance);
+    holder.signal(Signal::CONT);
+    assert_locked_by(holder.0.id(), &instance);
+    holder.kill();
+    Writer::open(&instance, &small(8)).unwrap();
+}

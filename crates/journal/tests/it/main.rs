@@ -1,0 +1,14 @@
+//! Tests of the journal through its public interface: real files, real processes, real signals.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+mod bytes;
+mod cursors;
+mod disk;
+mod kills;
+mod latches;
+mod lock;
+mod model;
+mod power_loss;
+mod retention;
+mod support;
+mod versions;

@@ -1,0 +1,241 @@
+//! Which segments go: never one that a living subscription still wants, unless the byte limit says so.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use journal::{
+    Cursor, Cursors, Error, Gap, GapReason, Item, Level, Offset, Options, Position, Reader, Retention, Start,
+    WhenFull, Writer, bytes_on_disk, read_cursors, verify,
+};
+
+use crate::support::{Got, Said, fast_folder, read_all, read_records, segments, small, wait_until};
+
+const SEGMENT_BYTES: u64 = 8 << 10;
+
+fn keeping(change: impl FnOnce(&mut Retention)) -> Options {
+    let mut options = small(8);
+    options.retention.bytes_kept = 2 * SEGMENT_BYTES;
+    change(&mut options.retention);
+    options
+}
+
+/// A publisher, and a subscriber of another instance.
+struct Two {
+    publisher: PathBuf,
+    cursors_of: PathBuf,
+    /// Keeps the subscriber's journal locked.
+    _subscriber: Writer,
+    cursors: Arc<Cursors>,
+    _home: tempfile::TempDir,
+}
+
+impl Two {
+    fn new() -> Self {
+        let home = tempfile::tempdir_in(fast_folder()).unwrap();
+        let instance = home.path().join("subscriber");
+        let subscriber = Writer::open(&instance, &small(8)).unwrap();
+        let cursors = Cursors::open(&instance, &subscriber).unwrap();
+        Self {
+            publisher: home.path().join("publisher"),
+            cursors_of: instance,
+            _subscriber: subscriber,
+            cursors,
+            _home: home,
+        }
+    }
+
+    fn claim(&self) -> Cursor {
+        self.cursors.claim("laggard", "publisher").unwrap()
+    }
+}
+
+fn append(writer: &mut Writer) -> journal::Result<Offset> {
+    writer.append(&Said::at(writer.next_offset().0).entry())
+}
+
+fn append_until(writer: &mut Writer, end: u64) {
+    while writer.next_offset().0 < end {
+        append(writer).unwrap();
+    }
+}
+
+fn first_offset(instance: &Path) -> u64 {
+    segments(instance)[0].file_stem().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+/// Everything from the beginning of what is kept, to `end`, with its contents.
+fn check_kept(instance: &Path, end: u64) {
+    let first = first_offset(instance);
+    let read = read_records(instance, Start::Beginning);
+    let wanted: Vec<_> = (first..end).map(|offset| (Offset(offset), Said::at(offset))).collect();
+    assert_eq!(read, wanted);
+    assert_eq!(verify(instance).unwrap().damage, []);
+    let trimmed = Got::Gap(Gap { from: Offset(0), to: Offset(first), reason: GapReason::Trimmed });
+    assert_eq!(read_all(instance, Start::Offset(Offset(0)))[0], trimmed);
+    assert_eq!(journal::read_marks(instance).unwrap().unwrap().trimmed, Offset(first));
+}
+
+#[test]
+fn nobody_wants_them_so_they_go() {
+    let two = Two::new();
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    append_until(&mut writer, 1000);
+    assert!(bytes_on_disk(&two.publisher).unwrap() <= 3 * SEGMENT_BYTES);
+    check_kept(&two.publisher, 1000);
+    drop(writer);
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    append_until(&mut writer, 1500);
+    check_kept(&two.publisher, 1500);
+}
+
+#[test]
+fn a_laggard_holds_segments_back_until_it_has_passed_them() {
+    let two = Two::new();
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    let mut cursor = two.claim();
+    cursor.store(Position::at(Offset(30)));
+    append_until(&mut writer, 1000);
+    assert!(first_offset(&two.publisher) <= 30);
+    assert_eq!(read_records(&two.publisher, Start::Offset(Offset(30))).len(), 970);
+
+    cursor.store(Position::at(Offset(700)));
+    append_until(&mut writer, 1200);
+    let first = first_offset(&two.publisher);
+    assert!(first > 30 && first <= 700, "kept from {first}");
+    assert_eq!(read_records(&two.publisher, Start::Offset(Offset(700))).len(), 500);
+
+    drop(cursor);
+    two.cursors.forget("laggard", "publisher").unwrap();
+    append_until(&mut writer, 1500);
+    assert!(first_offset(&two.publisher) > 1200, "forgotten, it holds nothing back");
+    check_kept(&two.publisher, 1500);
+}
+
+#[test]
+fn a_cursor_on_another_journal_of_that_name_holds_nothing_back() {
+    let two = Two::new();
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    append_until(&mut writer, 10);
+    let mut reader = Reader::open(&two.publisher, Start::Beginning, Level::Committed).unwrap().unwrap();
+    assert!(reader.next().unwrap().is_some());
+    let mine = reader.position();
+    let mut cursor = two.claim();
+    cursor.store(Position { journal: mine.journal ^ 1, ..mine });
+    append_until(&mut writer, 500);
+    let first = first_offset(&two.publisher);
+    assert!(first > 1);
+    cursor.store(Position { next: Offset(first + 1), ..mine });
+    append_until(&mut writer, 1000);
+    assert_eq!(first_offset(&two.publisher), first);
+}
+
+#[test]
+fn a_lease_that_ran_out_releases() {
+    let two = Two::new();
+    let lease = Duration::from_millis(1500);
+    let mut writer = Writer::open(&two.publisher, &keeping(|retention| retention.lease = lease)).unwrap();
+    let mut cursor = two.claim();
+    cursor.store(Position::at(Offset(30)));
+    // As long as it is seen it holds back.
+    while writer.next_offset().0 < 500 {
+        cursor.touch();
+        append(&mut writer).unwrap();
+    }
+    assert!(first_offset(&two.publisher) <= 30);
+    let seen = read_cursors(&two.cursors_of).unwrap()[0].seen_ns;
+    wait_until("the lease has run out", || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        now > Duration::from_nanos(seen) + lease
+    });
+    append_until(&mut writer, 800);
+    assert!(first_offset(&two.publisher) > 500);
+    check_kept(&two.publisher, 800);
+}
+
+#[test]
+fn at_the_byte_limit_the_oldest_go_and_the_laggard_is_told() {
+    let two = Two::new();
+    let limited = keeping(|retention| retention.bytes_max = Some(4 * SEGMENT_BYTES));
+    let mut writer = Writer::open(&two.publisher, &limited).unwrap();
+    append_until(&mut writer, 20);
+    let mut reader = Reader::open(&two.publisher, Start::Beginning, Level::Committed).unwrap().unwrap();
+    let mut cursor = two.claim();
+    cursor.store(Position::at(Offset(1)));
+    assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.offset == Offset(0)));
+    append_until(&mut writer, 2000);
+    assert!(bytes_on_disk(&two.publisher).unwrap() <= 4 * SEGMENT_BYTES);
+    check_kept(&two.publisher, 2000);
+
+    // The reader still has the oldest segment mapped: it reads that to its end, then it is told.
+    let (mut next, mut gaps) = (1, 0);
+    while let Some(item) = reader.next().unwrap() {
+        match item {
+            Item::Record(record) => {
+                assert_eq!((record.offset.0, Said::of(&record)), (next, Said::at(next)));
+                next += 1;
+            }
+            Item::Gap(gap) => {
+                assert!(next > 20, "the segment that was mapped survives its removal");
+                assert_eq!((gap.from.0, gap.reason), (next, GapReason::Trimmed));
+                next = gap.to.0;
+                gaps += 1;
+            }
+        }
+    }
+    assert_eq!((next, gaps), (2000, 1));
+}
+
+#[test]
+fn at_the_byte_limit_appending_waits_for_the_laggard() {
+    let two = Two::new();
+    let limited = keeping(|retention| {
+        retention.bytes_max = Some(4 * SEGMENT_BYTES);
+        retention.when_full = WhenFull::Wait;
+    });
+    let mut writer = Writer::open(&two.publisher, &limited).unwrap();
+    let mut cursor = two.claim();
+    cursor.store(Position::at(Offset(5)));
+    let full = |writer: &mut Writer| {
+        for _ in 0..2000 {
+            match append(writer) {
+                Ok(_) => {}
+                Err(Error::Full { reason, .. }) => {
+                    assert!(reason.contains("laggard of subscriber"), "{reason}");
+                    return writer.next_offset().0;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("it did not wait for the laggard");
+    };
+    let end = full(&mut writer);
+    assert_eq!(full(&mut writer), end, "no offset is used up by a refusal");
+    assert!(bytes_on_disk(&two.publisher).unwrap() <= 4 * SEGMENT_BYTES);
+    assert_eq!(read_records(&two.publisher, Start::Offset(Offset(5))).len() as u64, end - 5);
+
+    cursor.store(Position::at(Offset(end)));
+    assert_eq!(append(&mut writer).unwrap().0, end);
+    assert!(full(&mut writer) > end + 20);
+    check_kept(&two.publisher, writer.next_offset().0);
+}
+
+#[test]
+fn segments_of_an_age_go_when_they_are_passed() {
+    let two = Two::new();
+    let aged = keeping(|retention| {
+        retention.bytes_kept = 1 << 30;
+        retention.age_kept = Some(Duration::from_secs(3600));
+    });
+    let mut writer = Writer::open(&two.publisher, &aged).unwrap();
+    append_until(&mut writer, 500);
+    assert_eq!(first_offset(&two.publisher), 0, "an hour has not passed");
+    let past = SystemTime::now() - Duration::from_secs(7200);
+    for path in &segments(&two.publisher)[..3] {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
+    }
+    let left = segments(&two.publisher)[3].clone();
+    append_until(&mut writer, 800);
+    assert_eq!(segments(&two.publisher)[0], left);
+    check_kept(&two.publisher, 800);
+}

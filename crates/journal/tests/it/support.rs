@@ -1,0 +1,202 @@
+//! What several tests use: owned records, records that follow from their offset, a small generator.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use journal::{
+    Cause, Codec, Entry, Gap, Item, Level, Offset, Options, Reader, Record, Result, Start, SyncPolicy,
+};
+
+/// A record without the mapping it was borrowed from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) topic: String,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) cause: Option<(String, Offset)>,
+    pub(crate) codec: Codec,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Said {
+    pub(crate) fn of(record: &Record<'_>) -> Self {
+        Self {
+            topic: record.topic.to_owned(),
+            key: record.key.map(<[u8]>::to_vec),
+            cause: record.cause.map(|cause| (cause.journal.to_owned(), cause.offset)),
+            codec: record.codec,
+            payload: record.payload.to_vec(),
+        }
+    }
+
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry {
+            topic: &self.topic,
+            key: self.key.as_deref(),
+            cause: self.cause.as_ref().map(|(journal, offset)| Cause { journal, offset: *offset }),
+            codec: self.codec,
+            payload: &self.payload,
+        }
+    }
+
+    /// The record that must lie at `offset`: topic, key, cause, codec and length vary with it.
+    pub(crate) fn at(offset: u64) -> Self {
+        let mut random = Random(offset ^ 0x5eed);
+        let length = random.below(if offset.is_multiple_of(17) { 900 } else { 90 });
+        Self {
+            topic: format!("topic{}", random.below(4)),
+            key: (random.below(3) == 0).then(|| offset.to_le_bytes()[..random.below(9)].to_vec()),
+            cause: (random.below(3) == 0).then(|| (format!("source{}", random.below(3)), Offset(offset * 7))),
+            codec: [Codec::Raw, Codec::Json, Codec::Bincode][random.below(3)],
+            payload: (0..length).map(|_| random.byte()).collect(),
+        }
+    }
+}
+
+/// What a reader gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Got {
+    Record(Offset, Said),
+    Gap(Gap),
+}
+
+/// Takes everything a reader has, in at most `steps_max` steps.
+pub(crate) fn drain(reader: &mut Reader, steps_max: usize) -> Result<Vec<Got>> {
+    let mut got = Vec::new();
+    for _ in 0..steps_max {
+        got.push(match reader.next()? {
+            None => return Ok(got),
+            Some(Item::Record(record)) => Got::Record(record.offset, Said::of(&record)),
+            Some(Item::Gap(gap)) => Got::Gap(gap),
+        });
+    }
+    panic!("the reader never ends: {:?}", &got[..got.len().min(40)]);
+}
+
+/// Reads a whole journal that a writer has been in.
+pub(crate) fn read_all(instance: &Path, start: Start) -> Vec<Got> {
+    let mut reader = Reader::open(instance, start, Level::Committed).unwrap().expect("a writer was there");
+    drain(&mut reader, 1_000_000).unwrap()
+}
+
+/// The records of a journal that must have no gap.
+pub(crate) fn read_records(instance: &Path, start: Start) -> Vec<(Offset, Said)> {
+    let record = |got| match got {
+        Got::Record(offset, said) => (offset, said),
+        Got::Gap(gap) => panic!("unexpected {gap:?}"),
+    };
+    read_all(instance, start).into_iter().map(record).collect()
+}
+
+/// Small segments, synced only when asked.
+pub(crate) fn small(segment_kib: u64) -> Options {
+    Options { segment_bytes: segment_kib << 10, sync: SyncPolicy::Never, ..Options::default() }
+}
+
+/// The paths of an instance's segments, oldest first.
+pub(crate) fn segments(instance: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(journal::journal_folder(instance))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Copies an instance's folder, but for files that are being made.
+pub(crate) fn copy_instance(from: &Path, to: &Path) {
+    fs::create_dir_all(journal::journal_folder(to)).unwrap();
+    for name in ["cursors", "journal/marks"] {
+        if from.join(name).exists() {
+            fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+    for path in segments(from) {
+        fs::copy(&path, journal::journal_folder(to).join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+/// SplitMix64: repeatable, and good enough to choose with.
+#[derive(Debug, Clone)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// A generator whose seed is printed, and may be given by `JOURNAL_SEED`.
+    pub(crate) fn announced() -> Self {
+        let given = std::env::var("JOURNAL_SEED").ok().and_then(|text| text.parse().ok());
+        let clock =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
+        let seed = given.unwrap_or_else(|| u64::from(clock) ^ u64::from(std::process::id()) << 32);
+        println!("JOURNAL_SEED={seed}");
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap()
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+}
+
+/// Waits for a condition; the deadline is for a machine that is very busy.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A process that ends with its owner.
+#[derive(Debug)]
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    /// Runs one test of this binary in a process of its own, with `instance` in its environment.
+    pub(crate) fn child(test: &str, instance: &Path) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let mut command = Command::new(program);
+        command.args([test, "--exact", "--nocapture", "--quiet"]).env(CHILD, instance);
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const CHILD: &str = "JOURNAL_TEST_CHILD";
+
+/// The instance to work in, if this process was started by [`Process::child`].
+pub(crate) fn as_child() -> Option<PathBuf> {
+    std::env::var_os(CHILD).map(PathBuf::from)
+}
+
+/// Where syncing costs nothing, for tests that sync often and lose no power.
+pub(crate) fn fast_folder() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}

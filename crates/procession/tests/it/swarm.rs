@@ -1,0 +1,165 @@
+//! The two programs of the crate's front page as real processes: `greeter` says, `listener` answers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use journal::{Entry, Item, Level, Options, Reader, Start, Writer};
+use serde_json::Value;
+
+use crate::sample::{DEADLINE, Home};
+
+/// A process that is killed and reaped when dropped.
+struct Running(Child);
+
+impl Running {
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
+    let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(example);
+    let mut command: Command = home.command_of(&program, &[&["run"], arguments].concat());
+    Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
+
+fn folder(home: &Home, instance: &str) -> PathBuf {
+    home.path().join("state").join(instance)
+}
+
+/// A record, as far as these tests look at it.
+#[derive(Debug, Clone, PartialEq)]
+struct Said {
+    topic: String,
+    payload: Value,
+    cause: Option<(String, u64)>,
+}
+
+/// Everything that an instance has said, by offset.
+fn said(home: &Home, instance: &str) -> Vec<Said> {
+    let Some(mut reader) = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap()
+    else {
+        return Vec::new();
+    };
+    let mut said = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Record(record) = item else { panic!("{item:?}") };
+        assert_eq!(record.offset.0, said.len() as u64);
+        said.push(Said {
+            topic: record.topic.to_owned(),
+            payload: serde_json::from_slice(record.payload).unwrap(),
+            cause: record.cause.map(|cause| (cause.journal.to_owned(), cause.offset.0)),
+        });
+    }
+    said
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+fn answers(home: &Home) -> Vec<Said> {
+    said(home, "listener").into_iter().filter(|said| said.topic == "answer").collect()
+}
+
+#[test]
+fn each_greeting_has_one_answer_whoever_is_killed() {
+    let home = Home::new();
+    let greet = ["--every", "1ms"];
+    let mut listener = start(&home, "listener", &[]);
+    let mut greeter = start(&home, "greeter", &greet);
+    for round in 1..=20 {
+        let before = answers(&home).len();
+        wait_until("more answers", || answers(&home).len() > before + 3);
+        if round % 2 == 0 {
+            listener.kill();
+            listener = start(&home, "listener", &[]);
+        } else {
+            greeter.kill();
+            greeter = start(&home, "greeter", &greet);
+        }
+    }
+    greeter.kill();
+    let greetings = said(&home, "greeter");
+    wait_until("every answer", || answers(&home).len() >= greetings.len());
+    listener.kill();
+    let answers = answers(&home);
+    assert_eq!(answers.len(), greetings.len());
+    for (offset, (greeting, answer)) in greetings.iter().zip(&answers).enumerate() {
+        assert_eq!(greeting.payload["number"], offset + 1);
+        assert_eq!(answer.payload["to"], greeting.payload["number"]);
+        assert_eq!(answer.cause, Some(("greeter".to_owned(), offset as u64)));
+    }
+}
+
+#[test]
+fn what_cannot_be_decoded_is_parked_and_the_rest_goes_on() {
+    let home = Home::new();
+    let listener = start(&home, "listener", &[]);
+    {
+        std::fs::create_dir_all(folder(&home, "greeter")).unwrap();
+        let mut writer = Writer::open(&folder(&home, "greeter"), &Options::default()).unwrap();
+        for payload in [
+            &br#"{"number":1,"whom":"a"}"#[..],
+            b"{\"nonsense\":true}",
+            b"\xff",
+            br#"{"number":2,"whom":"b"}"#,
+        ] {
+            let codec = journal::Codec::Json;
+            writer
+                .append(&Entry { topic: "greeting", key: Some(b"k"), cause: None, codec, payload })
+                .unwrap();
+        }
+    }
+    wait_until("both answers", || answers(&home).len() == 2);
+    listener.kill();
+    let letters: Vec<Said> =
+        said(&home, "listener").into_iter().filter(|said| said.topic == "_dead-letter").collect();
+    assert_eq!(letters.len(), 2);
+    assert_eq!(letters[0].cause, Some(("greeter".to_owned(), 1)));
+    assert_eq!(letters[0].payload["payload"]["nonsense"], true);
+    assert_eq!(letters[1].payload["payload"], "/w==");
+    for letter in letters {
+        assert_eq!(letter.payload["key"], "k");
+        assert!(letter.payload["reason"].as_str().unwrap().contains("decoded"), "{letter:?}");
+    }
+}
+
+#[test]
+fn a_name_stands_for_all_instances_also_those_that_come_later() {
+    let home = Home::new();
+    let listener = start(&home, "listener", &[]);
+    let first = start(&home, "greeter", &["--every", "5ms", "--instance", "greeter@1"]);
+    wait_until("answers to the first", || answers(&home).len() > 2);
+    let second = start(&home, "greeter", &["--every", "5ms", "--instance", "greeter@2"]);
+    let from = |answers: &[Said]| {
+        let mut causes = BTreeMap::<String, Vec<u64>>::new();
+        for answer in answers {
+            let (journal, offset) = answer.cause.clone().unwrap();
+            causes.entry(journal).or_default().push(offset);
+        }
+        causes
+    };
+    wait_until("answers to the second", || {
+        from(&answers(&home)).get("greeter@2").is_some_and(|heard| heard.len() > 2)
+    });
+    drop((first, second, listener));
+    for (journal, offsets) in from(&answers(&home)) {
+        assert_eq!(offsets, (0..offsets.len() as u64).collect::<Vec<_>>(), "{journal}");
+    }
+}
