@@ -70,7 +70,7 @@ pub fn script(name: &str) -> PathBuf {
 }
 
 /// Says that a test, or a part of one, is left out, also where the output of tests that pass is swallowed.
-pub(crate) fn left_out(why: impl fmt::Display) {
+pub fn left_out(why: impl fmt::Display) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     // Nobody to tell is no reason to fail.

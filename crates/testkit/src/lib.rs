@@ -34,7 +34,7 @@ mod tmpfs;
 mod wait;
 
 pub use damage::{flip_bit, overwrite, truncate};
-pub use find::{bin, data, python, script};
+pub use find::{bin, data, left_out, python, script};
 pub use home::Home;
 pub use limits::{is_root, raise_open_files};
 pub use peer::{Peer, call};

@@ -1,5 +1,8 @@
 //! Cursors: a subscription's place survives its process, and never goes back behind what the journal knows.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 use journal::{Ack, Batch, Cursors, Epoch, Error, NAME_BYTES_MAX, Offset, Position, Writer, read_cursors};
 
 use crate::support::{fast_folder, small};
@@ -88,4 +91,23 @@ fn deliveries_of_one_record_are_counted_across_processes() {
     let writer = Writer::open(&instance, &small(8)).unwrap();
     let mut cursor = Cursors::open(&instance, &writer).unwrap().claim("reads", "source").unwrap();
     assert_eq!(cursor.attempt(Offset(8)), 1);
+}
+
+#[test]
+fn a_damaged_cursor_is_no_position_and_can_be_moved_again() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("reader");
+    let writer = Writer::open(&instance, &small(8)).unwrap();
+    let cursors = Cursors::open(&instance, &writer).unwrap();
+    let mut cursor = cursors.claim("reads", "source").unwrap();
+    let table = File::options().write(true).open(journal::cursors_path(&instance)).unwrap();
+    for selector in [u64::MAX, u64::MAX - 1, 1 << 63] {
+        cursor.store(at(9));
+        // The selector of the first slot: which of the slot's two copies holds.
+        table.write_all_at(&selector.to_le_bytes(), 64 + 272).unwrap();
+        assert_eq!(cursor.position(), None);
+        assert_eq!(read_cursors(&instance).unwrap(), []);
+        cursor.store(at(10));
+        assert_eq!(cursor.position(), Some(at(10)));
+    }
 }

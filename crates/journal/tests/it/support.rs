@@ -90,8 +90,11 @@ pub(crate) fn read_records(instance: &Path, start: Start) -> Vec<(Offset, Said)>
 }
 
 /// Small segments, synced only when asked.
+///
+/// Patient: a process that another test starts shares all locks from its fork to its exec.
 pub(crate) fn small(segment_kib: u64) -> Options {
-    Options { segment_bytes: segment_kib << 10, sync: SyncPolicy::Never, ..Options::default() }
+    let (segment_bytes, lock_patience) = (segment_kib << 10, Duration::from_secs(20));
+    Options { segment_bytes, sync: SyncPolicy::Never, lock_patience, ..Options::default() }
 }
 
 /// The paths of an instance's segments, oldest first.

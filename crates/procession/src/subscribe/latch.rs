@@ -19,13 +19,16 @@ use crate::varlink::{Client, ClientError};
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// Gives the client back, or nothing if the publisher could not be asked.
+type Waiting = Pin<Box<dyn Future<Output = Option<Client>> + Send>>;
+
 /// One reader's line to one publisher.
 pub(crate) struct Latch {
     socket: PathBuf,
     durable: bool,
     client: Option<Client>,
     /// The wait in progress. It owns the client, so that dropping whoever polls it loses nothing.
-    waiting: Option<Pin<Box<dyn Future<Output = Result<Client, ()>> + Send>>>,
+    waiting: Option<Waiting>,
     failures: u32,
 }
 
@@ -62,8 +65,8 @@ impl Latch {
             Poll::Pending => Poll::Pending,
             Poll::Ready(outcome) => {
                 self.waiting = None;
-                self.failures = if outcome.is_ok() { 0 } else { self.failures + 1 };
-                self.client = outcome.ok();
+                self.failures = if outcome.is_some() { 0 } else { self.failures + 1 };
+                self.client = outcome;
                 Poll::Ready(())
             }
         }
@@ -76,13 +79,13 @@ fn pause(failures: u32) -> Duration {
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
-async fn wait(client: Option<Client>, socket: PathBuf, what: WaitFor, pause: Duration) -> Result<Client, ()> {
+async fn wait(client: Option<Client>, socket: PathBuf, what: WaitFor, pause: Duration) -> Option<Client> {
     match ask(client, socket, &what).await {
-        Ok(client) => Ok(client),
+        Ok(client) => Some(client),
         Err(error) => {
             tracing::debug!(%error, ?pause, "cannot wait on a publisher");
             tokio::time::sleep(pause).await;
-            Err(())
+            None
         }
     }
 }

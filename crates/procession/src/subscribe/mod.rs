@@ -289,7 +289,9 @@ impl<P: Payload> Subscription<P> {
                             *ready = Some(deliver(event, &found, attempt.number));
                             Ok(())
                         }
-                        Err(reason) => Err(Trouble::GivenUp(found.to_owned_record(), attempt.number, reason)),
+                        Err(reason) => {
+                            Err(Trouble::GivenUp(Box::new(found.to_owned_record()), attempt.number, reason))
+                        }
                     }
                 }
                 Err(gap) => Err(Trouble::Gap(gap)),
@@ -392,7 +394,10 @@ impl<P: Payload> Subscription<P> {
             return Poll::Ready(true);
         }
         // All are polled, so that each is waited for.
-        let woken = self.sources.iter_mut().fold(false, |woken, source| source.is_woken(context) || woken);
+        let mut woken = false;
+        for source in &mut self.sources {
+            woken |= source.is_woken(context);
+        }
         if woken { Poll::Ready(false) } else { Poll::Pending }
     }
 
@@ -439,7 +444,7 @@ impl<P: Payload> Subscription<P> {
 /// Why a record is not delivered.
 enum Trouble {
     Gap(Gap),
-    GivenUp(OwnedRecord, u32, String),
+    GivenUp(Box<OwnedRecord>, u32, String),
 }
 
 #[inline]
