@@ -66,10 +66,12 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Recovered>> {
     let segments = segment::list(folder)?;
     let Some(last) = segments.last() else {
-        // Everything was trimmed by hand, or this is a new journal.
-        return Ok(
-            marks.map(|marks| Recovery::new(marks.journal, marks.trusted(), marks.trusted()).finish(None))
-        );
+        // Everything was trimmed by hand, or the first writer was killed before it had a segment.
+        return Ok(marks.map(|marks| {
+            let mut recovery = Recovery::new(marks.journal, marks.trusted(), marks.trusted());
+            recovery.epoch = marks.epoch;
+            recovery.finish(None)
+        }));
     };
     // Without marks the newest segment is the only place where a tail can be torn.
     let trusted = marks.map_or(last.base, Marks::trusted);

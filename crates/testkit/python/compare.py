@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares what processes have said with what a recording holds; exits 1 at the first difference.
 
-    compare.py operations RECORDING BROADCASTER_TAIL [--blocks-of FILE]
+    compare.py operations RECORDING BROADCASTER_TAIL
     compare.py net        RECORDING BROADCASTER_TAIL
     compare.py posts      RECORDING BROADCASTER_TAIL BOT_TAIL [--frontend URL]
     compare.py transfers  RECORDING BROADCASTER_TAIL WATCH_TAIL [--threshold THOUSANDTHS]
@@ -215,7 +215,6 @@ def arguments():
         command = what.add_parser(name)
         for argument in ["recording", "broadcaster_tail", *extra]:
             command.add_argument(argument)
-        command.add_argument("--blocks-of", metavar="FILE")
         command.add_argument("--frontend", default="https://peakd.com", metavar="URL")
         command.add_argument("--threshold", type=int, default=1_000_000, metavar="THOUSANDTHS")
     return parser.parse_args()
@@ -223,17 +222,16 @@ def arguments():
 
 def main():
     given = arguments()
-    only = recording.recorded_ids(given.blocks_of) if given.blocks_of else None
     operations = tail(given.broadcaster_tail, "broadcaster")
     if given.what in ("operations", "net"):
-        expected = list(recording.operations(given.recording, only))
+        expected = list(recording.operations(given.recording))
         found = net(operations) if given.what == "net" else operations
         compare("operation", expected, found, operation_difference)
     elif given.what == "posts":
-        expected = list(recording.posts(given.recording, given.frontend, only))
+        expected = list(recording.posts(given.recording, given.frontend))
         compare("post", expected, tail(given.bot_tail, "bot"), post_difference(operations))
     else:
-        expected = list(recording.large_transfers(given.recording, given.threshold, only))
+        expected = list(recording.large_transfers(given.recording, given.threshold))
         compare("transfer", expected, tail(given.watch_tail, "transfer-watch"), transfer_difference(operations))
     if not expected:
         raise Different(f"the recording has no {given.what}: nothing was compared")

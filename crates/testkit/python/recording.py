@@ -22,45 +22,22 @@ def lines(path):
                 yield line
 
 
-def blocks(path, only=None):
-    """The blocks with their numbers in the played chain; `only` keeps those whose recorded number it has."""
-    number = 0
-    for line in lines(path):
-        block = lossless.loads(line)
-        if only is None or recorded_number(block) in only:
-            number += 1
-            yield number, block
+def blocks(path):
+    """The blocks with their numbers in the played chain."""
+    return enumerate(map(lossless.loads, lines(path)), 1)
 
 
-def recorded_number(block):
-    number = block.get("block_num")
-    if number is not None:
-        return int(number)
-    if block.get("block_id"):
-        return int(block.get("block_id")[:8], 16)
-    return int(block.get("previous")[:8], 16) + 1
-
-
-def recorded_ids(path):
-    """Of each recorded number whether the block's transaction ids were recorded with it."""
-    told = {}
-    for _, block in blocks(path):
-        told[recorded_number(block)] = not block.get("transactions") or ids(block, 0) is not None
-    return told
-
-
-def ids(block, index):
+def transaction_id(block, index):
     """The id of a transaction, which is told for the whole block or by the transaction itself; or not at all."""
     told = block.get("transaction_ids")
     return told[index] if told else block.get("transactions")[index].get("transaction_id")
 
 
-def operations(path, only=None):
-    """Every operation in the chain's order. `trx_id` is None where it wasn't recorded, or `only` says that it wasn't."""
-    for number, block in blocks(path, only):
-        known = only is None or only[recorded_number(block)]
+def operations(path):
+    """Every operation in the chain's order. `trx_id` is None where the recording has none."""
+    for number, block in blocks(path):
         for trx_in_block, transaction in enumerate(block.get("transactions")):
-            trx_id = ids(block, trx_in_block) if known else None
+            trx_id = transaction_id(block, trx_in_block)
             for op_in_trx, operation in enumerate(transaction.get("operations")):
                 kind, value = parts(operation)
                 yield {
@@ -97,10 +74,10 @@ def topic(kind):
     return "x-" + "".join(chr(byte) if byte in TOPIC_BYTES else "-" for byte in lowered)
 
 
-def posts(path, frontend, only=None):
+def posts(path, frontend):
     """Every top-level post once, when it is first there: later ones of the same author and permlink are edits."""
     seen = set()
-    for operation in operations(path, only):
+    for operation in operations(path):
         if operation["topic"] != "comment" or operation["value"].get("parent_author"):
             continue
         author, permlink = operation["value"].get("author"), operation["value"].get("permlink")
@@ -124,9 +101,9 @@ def amount(value):
     return int(units) * 10 ** (3 - int(precision)) if int(precision) <= 3 else None, NAMES.get(nai)
 
 
-def large_transfers(path, threshold, only=None):
+def large_transfers(path, threshold):
     """Every transfer of more than a threshold, in thousandths of HIVE or HBD."""
-    for operation in operations(path, only):
+    for operation in operations(path):
         if operation["topic"] != "transfer":
             continue
         units, asset = amount(operation["value"].get("amount"))

@@ -9,7 +9,7 @@ use journal::{
     SyncPolicy, Writer, verify,
 };
 
-use crate::support::{Process, Random, Said, as_child, fast_folder, small, wait_until};
+use crate::support::{Process, Random, Said, as_child, fast_folder, segments, small, wait_until};
 
 const KILLS: usize = 220;
 const TIME_MAX: Duration = Duration::from_secs(40);
@@ -115,9 +115,13 @@ fn sigkill_at_any_instant_loses_and_repeats_nothing() {
         kills += 1;
         let Some(marks) = journal::read_marks(&instance).unwrap() else { continue };
         let grown = marks.epoch.0 - epoch.0;
-        assert!(grown == 1 || grown == 0 && anywhere, "the epoch grew by {grown}");
+        assert!(
+            grown == 1 || grown == 0 && anywhere,
+            "kill {kills}, {end} records: the epoch grew by {grown}: {marks:?}"
+        );
         epoch = marks.epoch;
         end = check(&instance, Offset(end.0.saturating_sub(50)));
+        assert!(end >= marks.committed, "kill {kills}: readers see up to {end} of {marks:?}");
         if kills % 20 == 0 {
             assert_eq!(verify(&instance).unwrap().damage, []);
         }
@@ -131,4 +135,16 @@ fn sigkill_at_any_instant_loses_and_repeats_nothing() {
     assert_eq!(check(&instance, Offset::ZERO), end);
     let report = verify(&instance).unwrap();
     assert_eq!((report.records, report.damage), (end.0, Vec::new()));
+}
+
+#[test]
+fn an_epoch_is_not_used_twice_even_if_it_left_no_segment() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("bare");
+    drop(Writer::open(&instance, &small(8)).unwrap());
+    // As if it had been killed after its marks and before its segment.
+    for path in segments(&instance) {
+        std::fs::remove_file(path).unwrap();
+    }
+    assert_eq!(Writer::open(&instance, &small(8)).unwrap().epoch(), Epoch(2));
 }

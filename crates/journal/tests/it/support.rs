@@ -195,7 +195,10 @@ const CHILD: &str = "JOURNAL_TEST_CHILD";
 
 /// The instance to work in, if this process was started by [`Process::child`].
 pub(crate) fn as_child() -> Option<PathBuf> {
-    std::env::var_os(CHILD).map(PathBuf::from)
+    let instance = std::env::var_os(CHILD).map(PathBuf::from)?;
+    // Its owner may be killed before it can end it.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
+    Some(instance)
 }
 
 /// Where syncing costs nothing, for tests that sync often and lose no power.
