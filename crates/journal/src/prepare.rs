@@ -14,10 +14,12 @@ use crate::retention::Trimmer;
 use crate::segment;
 use crate::shared::lock;
 
-/// Pages are faulted in this far ahead of the writer.
-const AHEAD_BYTES: usize = 8 << 20;
+/// Pages are faulted in this far ahead of a writer that has just begun: a process that says little stays small.
+const AHEAD_BYTES_MIN: usize = 512 << 10;
+/// And this far ahead of a busy one. Each step that it takes doubles the distance.
+const AHEAD_BYTES_MAX: usize = 8 << 20;
 /// The writer tells where it is each time it has passed this much.
-pub(crate) const STEP_BYTES: usize = 1 << 20;
+pub(crate) const STEP_BYTES: usize = 256 << 10;
 
 /// Name of a segment that waits for the writer.
 const WAITING: &str = "next.tmp";
@@ -57,6 +59,8 @@ struct Work {
     position: usize,
     /// How far its pages are faulted in.
     populated: usize,
+    /// How far ahead of it they are to be.
+    ahead: usize,
     length: usize,
     want_next: bool,
     stop: bool,
@@ -93,6 +97,7 @@ impl Preparer {
                 current: Some(map.pages()),
                 position,
                 populated: position,
+                ahead: work.ahead.max(AHEAD_BYTES_MIN),
                 length: map.len(),
                 want_next: false,
                 stop: work.stop,
@@ -104,6 +109,7 @@ impl Preparer {
     pub(crate) fn passed(&self, position: usize) {
         self.tell(|work| {
             work.position = position;
+            work.ahead = (work.ahead * 2).min(AHEAD_BYTES_MAX);
             work.want_next = position > work.length / 2;
         });
     }
@@ -162,7 +168,7 @@ impl Inner {
                 return Task::Stop;
             }
             let from = work.populated.max(work.position);
-            let wanted = (work.position + AHEAD_BYTES).min(work.length);
+            let wanted = (work.position + work.ahead).min(work.length);
             if let Some(pages) = work.current.clone()
                 && from < wanted
             {

@@ -136,8 +136,8 @@ impl Writer {
     }
 
     /// Appends one record. When it returns, every reader can read it, and it survives the death of any
-    /// process. No system call, allocation or lock, but for once in a segment, once in a sync period, once in
-    /// a megabyte, and for somebody who sleeps until it comes.
+    /// process. No system call, allocation or lock, but for once in a segment, once in a sync period, once in a
+    /// quarter of a megabyte, and for somebody who sleeps until it comes.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::TooLarge`], [`Error::BadName`], [`Error::Poisoned`]; nothing was

@@ -240,7 +240,7 @@ impl Service for JournalService {
     fn call(&self, call: Call) -> Answer<'_> {
         Box::pin(async move {
             match call.method() {
-                "Info" => self.info(call),
+                "Info" => self.info(call).await,
                 "Wait" => self.wait(call),
                 "Read" => self.read(call).await,
                 _ => Err(call.unknown_method()),
@@ -250,9 +250,14 @@ impl Service for JournalService {
 }
 
 impl JournalService {
-    fn info(&self, call: Call) -> Result<(), CallError> {
+    async fn info(&self, call: Call) -> Result<(), CallError> {
         let folder = self.core.folders.instance(&self.core.instance);
-        let topics = journal::count_topics(&folder).map_err(|error| failed(&error))?;
+        // Counting reads all of the journal: not on the thread that answers everybody else.
+        let counted = tokio::task::spawn_blocking(move || {
+            Ok::<_, journal::Error>((journal::count_topics(&folder)?, journal::bytes_on_disk(&folder)?))
+        });
+        let (topics, bytes) =
+            counted.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
         let topics: Vec<_> =
             topics.into_iter().map(|(name, records)| json!({"name": name, "records": records})).collect();
         let marks = self.core.outlet.watch.marks();
@@ -263,7 +268,7 @@ impl JournalService {
             "committed": marks.committed.0,
             "durable": marks.durable.0,
             "trimmed": marks.trimmed.0,
-            "bytes": journal::bytes_on_disk(&folder).map_err(|error| failed(&error))?,
+            "bytes": bytes,
             "topics": topics,
         }))
     }
