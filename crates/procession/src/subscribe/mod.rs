@@ -120,6 +120,8 @@ impl<P: Payload> Subscribe<P> {
             delivered: 0,
             reading,
             ready: None,
+            missing: None,
+            trouble: None,
         };
         // A journal that appears while the subscription exists is read from its beginning.
         let start = if known { Start::Beginning } else { self.start };
@@ -152,13 +154,18 @@ pub struct Subscription<P> {
     delivered: u32,
     reading: Reading,
     ready: Option<Delivery<P>>,
+    missing: Option<Missing>,
+    trouble: Option<Trouble>,
 }
 
-/// What looking at the sources gave.
+/// What looking at the sources gave. What belongs to it lies in the subscription: handing large values
+/// through many layers costs more than the rest of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// A delivery, which lies in the subscription: large things are not handed through many layers.
+    /// `ready` holds a delivery.
     Delivery,
-    Missing(Missing),
+    /// `missing` holds a gap.
+    Missing,
     /// An event was given up; look again.
     Parked,
     Nothing,
@@ -183,18 +190,24 @@ impl<P: Payload> Subscription<P> {
         loop {
             match self.wait().await? {
                 Some(Look::Delivery) => return Ok(self.ready.take()),
-                Some(Look::Missing(Missing { journal, gap })) if self.strict => {
-                    let (subscription, journal) = (self.name.to_string(), journal.to_string());
-                    return Err(Error::Gap { subscription, journal, gap });
-                }
-                Some(Look::Missing(Missing { journal, gap })) => {
-                    tracing::error!(subscription = &*self.name, journal = &*journal, from = gap.from.0, to = gap.to.0,
-                        reason = %gap.reason, "records are missing");
-                }
+                Some(Look::Missing) => self.miss()?,
                 Some(Look::Parked | Look::Nothing) => {}
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Nobody takes the gap: it is logged, or ends a strict subscription.
+    #[cold]
+    fn miss(&mut self) -> Result<()> {
+        let Some(Missing { journal, gap }) = self.missing.take() else { return Ok(()) };
+        if self.strict {
+            let (subscription, journal) = (self.name.to_string(), journal.to_string());
+            return Err(Error::Gap { subscription, journal, gap });
+        }
+        let (subscription, journal, reason) = (&*self.name, &*journal, gap.reason);
+        tracing::error!(subscription, journal, from = gap.from.0, to = gap.to.0, %reason, "records are missing");
+        Ok(())
     }
 
     /// The next delivery or gap, waiting for it; `None` once the process is to stop.
@@ -205,7 +218,7 @@ impl<P: Payload> Subscription<P> {
         loop {
             match self.wait().await? {
                 Some(Look::Delivery) => return Ok(self.ready.take().map(Heard::Delivery)),
-                Some(Look::Missing(missing)) => return Ok(Some(Heard::Missing(missing))),
+                Some(Look::Missing) => return Ok(self.missing.take().map(Heard::Missing)),
                 Some(Look::Parked | Look::Nothing) => {}
                 None => return Ok(None),
             }
@@ -220,7 +233,7 @@ impl<P: Payload> Subscription<P> {
         loop {
             match self.look()? {
                 Look::Delivery => return Ok(self.ready.take().map(Heard::Delivery)),
-                Look::Missing(missing) => return Ok(Some(Heard::Missing(missing))),
+                Look::Missing => return Ok(self.missing.take().map(Heard::Missing)),
                 Look::Parked => {}
                 Look::Nothing => return Ok(None),
             }
@@ -239,7 +252,7 @@ impl<P: Payload> Subscription<P> {
                 return Ok(Some(Look::Delivery));
             }
             let look = self.look()?;
-            if matches!(look, Look::Nothing) {
+            if look == Look::Nothing {
                 self.delivered = 0;
                 self.sleep().await?;
                 continue;
@@ -272,36 +285,42 @@ impl<P: Payload> Subscription<P> {
     /// One journal: the event is decoded where it lies.
     #[inline]
     fn look_at_one(&mut self) -> Result<Look> {
-        let Self { core, selectors, sources, ready, .. } = self;
+        let Self { core, selectors, sources, ready, trouble, .. } = self;
         let found = sources[0].find(
             |topic| takes_topic(selectors, topic),
-            |found| match found {
-                Ok(mut found) => {
-                    let attempt = found.count();
-                    core.outlet.hear(found.record.time);
-                    match take_event(
-                        &attempt,
-                        core.retries.attempts_max,
-                        found.record.codec,
-                        found.record.payload,
-                    ) {
-                        Ok(event) => {
-                            *ready = Some(deliver(event, &found, attempt.number));
-                            Ok(())
-                        }
-                        Err(reason) => {
-                            Err(Trouble::GivenUp(Box::new(found.to_owned_record()), attempt.number, reason))
-                        }
+            |found| {
+                let mut found = match found {
+                    Ok(found) => found,
+                    Err(gap) => {
+                        *trouble = Some(Trouble::Gap(gap));
+                        return false;
+                    }
+                };
+                let attempt = found.count();
+                let record = &found.record;
+                core.outlet.hear(record.time);
+                match take_event(&attempt, core.retries.attempts_max, record.codec, record.payload) {
+                    Ok(event) => *ready = Some(deliver(event, &found, attempt.number)),
+                    Err(reason) => {
+                        *trouble = Some(Trouble::GivenUp(found.to_owned_record(), attempt.number, reason));
                     }
                 }
-                Err(gap) => Err(Trouble::Gap(gap)),
+                trouble.is_none()
             },
         )?;
         match found {
             None => Ok(Look::Nothing),
-            Some(Ok(())) => Ok(Look::Delivery),
-            Some(Err(Trouble::Gap(gap))) => Ok(self.missing(0, gap)),
-            Some(Err(Trouble::GivenUp(record, attempts, reason))) => self.park(0, &record, attempts, reason),
+            Some(true) => Ok(Look::Delivery),
+            Some(false) => self.not_delivered(),
+        }
+    }
+
+    #[cold]
+    fn not_delivered(&mut self) -> Result<Look> {
+        match self.trouble.take() {
+            None => Ok(Look::Parked),
+            Some(Trouble::Gap(gap)) => Ok(self.miss_at(0, gap)),
+            Some(Trouble::GivenUp(record, attempts, reason)) => self.park(0, &record, attempts, reason),
         }
     }
 
@@ -319,7 +338,7 @@ impl<P: Payload> Subscription<P> {
         let Some((_, index)) = first else { return Ok(Look::Nothing) };
         let Some((held, attempt)) = sources[index].take_held() else { return Ok(Look::Nothing) };
         let record = match held {
-            Held::Gap(gap) => return Ok(self.missing(index, gap)),
+            Held::Gap(gap) => return Ok(self.miss_at(index, gap)),
             Held::Record(record) => record,
         };
         core.outlet.hear(record.time);
@@ -334,10 +353,11 @@ impl<P: Payload> Subscription<P> {
         }
     }
 
-    fn missing(&mut self, index: usize, gap: Gap) -> Look {
+    fn miss_at(&mut self, index: usize, gap: Gap) -> Look {
         let source = &mut self.sources[index];
         source.pass_gap();
-        Look::Missing(Missing { journal: Arc::clone(&source.journal), gap })
+        self.missing = Some(Missing { journal: Arc::clone(&source.journal), gap });
+        Look::Missing
     }
 
     /// Gives an event up: it goes to the dead-letter topic and is acknowledged, in one.
@@ -444,7 +464,7 @@ impl<P: Payload> Subscription<P> {
 /// Why a record is not delivered.
 enum Trouble {
     Gap(Gap),
-    GivenUp(Box<OwnedRecord>, u32, String),
+    GivenUp(OwnedRecord, u32, String),
 }
 
 #[inline]

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::member::Home;
-use super::probe::now_ns;
+use super::probe::{self, now_ns};
 use super::report::nanoseconds;
 
 pub(super) const NAME: &str = "bench-echo";
@@ -44,7 +44,7 @@ fn measure(home: &Home, bytes: u32, count: u64, pause: Option<Duration>) -> anyh
     let mut times = nanoseconds();
     for _ in 0..count {
         if let Some(pause) = pause {
-            std::thread::sleep(pause);
+            probe::pause(pause);
         }
         let before = now_ns();
         stream.write_all(&message)?;

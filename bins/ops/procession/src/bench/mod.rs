@@ -14,6 +14,7 @@ mod subscriber;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
@@ -22,6 +23,7 @@ use serde_json::json;
 
 use self::member::{Home, Member};
 use self::report::{PublisherReport, SubscriberReport};
+use crate::parse_duration;
 
 /// What is measured.
 #[derive(Debug, Args)]
@@ -70,9 +72,10 @@ struct Latency {
     /// The reader spins instead of sleeping: lowest latency, for a whole core
     #[arg(long)]
     spin: bool,
-    /// Pause between messages, so that the reader has gone to sleep
-    #[arg(long, default_value = "500us", value_parser = procession_duration)]
-    pause: std::time::Duration,
+    /// Pause between messages: long enough for a sleeping reader to be asleep again [default: 500us; 10us for a
+    /// spinning one]
+    #[arg(long, value_parser = parse_duration)]
+    pause: Option<Duration>,
     #[command(flatten)]
     common: Common,
 }
@@ -104,10 +107,6 @@ impl Codec {
             Self::Json => "json",
         }
     }
-}
-
-fn procession_duration(text: &str) -> Result<std::time::Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
 }
 
 /// Runs as a publisher or subscriber of a benchmark if the program was started under such a name.
@@ -196,17 +195,18 @@ impl Latency {
     fn run(&self) -> anyhow::Result<ExitCode> {
         let home = Home::new(self.common.dir.as_deref())?;
         let (payload, count) = (self.payload.to_string(), self.count.to_string());
-        let pause = format!("{}ns", self.pause.as_nanos());
+        let pause = self.pause.unwrap_or(Duration::from_micros(if self.spin { 10 } else { 500 }));
+        let pause_ns = format!("{}ns", pause.as_nanos());
         let work = ["--payload", &payload, "--messages", &count, "--codec", "raw"];
         let spin: &[&str] = if self.spin { &["--spin"] } else { &[] };
         let subscriber =
             Member::start(&home, subscriber::NAME, subscriber::NAME, &[&work[..], spin].concat())?;
         subscriber.wait_ready(&home)?;
-        let paced = [&work[..], &["--pause", &pause]].concat();
+        let paced = [&work[..], &["--pause", &pause_ns]].concat();
         let publisher = Member::start(&home, publisher::NAME, publisher::NAME, &paced)?;
         let subscriber: SubscriberReport = subscriber.report().context("the subscriber")?;
         let publisher: PublisherReport = publisher.finish(&home).context("the publisher")?;
-        let floor = floor::latency(&home, self.payload, self.count, self.pause)?;
+        let floor = floor::latency(&home, self.payload, self.count, pause)?;
         Outcome {
             payload_bytes: self.payload,
             messages: self.count,

@@ -1,6 +1,7 @@
 //! The messages: each carries its number, when it was said, and a content that follows from the number.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use procession::{Codec, Event, Payload};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,18 @@ pub(super) fn cpu_ns() -> u64 {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let (seconds, nanoseconds) = (u64::try_from(used.tv_sec), u64::try_from(used.tv_nsec));
     seconds.unwrap_or_default() * 1_000_000_000 + nanoseconds.unwrap_or_default()
+}
+
+/// Waits between two messages, blocking the loop on purpose: readers are woken all the same. The kernel cannot
+/// sleep for less than about 60 us, so short pauses spin.
+pub(super) fn pause(pause: Duration) {
+    if pause >= Duration::from_micros(100) {
+        return std::thread::sleep(pause);
+    }
+    let until = Instant::now() + pause;
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
 }
 
 /// Writes the message with a number into `bytes`.

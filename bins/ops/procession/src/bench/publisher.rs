@@ -44,8 +44,7 @@ async fn publish(process: Process<Settings>) -> procession::Result<()> {
     let (first_ns, cpu_before) = (now_ns(), cpu_ns());
     for number in 0..settings.messages {
         if let Some(pause) = settings.pause {
-            // Blocks the loop on purpose, as the floor does: readers are woken all the same.
-            std::thread::sleep(pause);
+            probe::pause(pause);
             said.publish_timed(&process, number, &mut times)?;
         } else if number.is_multiple_of(TIMED_EVERY) {
             said.publish_timed(&process, number, &mut times)?;
