@@ -1,4 +1,4 @@
-//! The example `sample` as a real process in a home of its own.
+//! The example `behaviours` as a real process in a home of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ impl Home {
 /// The example is built with the tests, beside them.
 fn sample() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    let path = tests.parent().unwrap().parent().unwrap().join("examples/sample");
+    let path = tests.parent().unwrap().parent().unwrap().join("examples/behaviours");
     assert!(path.is_file(), "{} is missing: cargo build --examples", path.display());
     path
 }

@@ -111,6 +111,8 @@ fn main() -> ExitCode {
 async fn app(process: Process<Settings>) -> Result<(), Failure> {
     let text = serde_json::to_string(process.settings()).expect("settings serialise");
     writeln!(io::stdout(), "{text}").map_err(Failure)?;
+    // A process is ready when its application waits for the first time.
+    tokio::task::yield_now().await;
     match process.settings().behaviour {
         Behaviour::Wait => process.shutdown().cancelled().await,
         Behaviour::Finish => {}
