@@ -287,7 +287,7 @@ fn read_slot(map: &ReadMap, start: usize) -> Option<CursorInfo> {
         return None;
     }
     let mut names = [0; NAMES_BYTES.next_multiple_of(8)];
-    for (index, chunk) in names.chunks_exact_mut(8).enumerate() {
+    for (index, chunk) in names.as_chunks_mut::<8>().0.iter_mut().enumerate() {
         chunk.copy_from_slice(&map.word(start + AT_NAMES + index * 8).load(Ordering::Relaxed).to_le_bytes());
     }
     let (subscription, journal) = decode_names(&names)?;
@@ -358,7 +358,8 @@ fn find_free(inner: &Inner) -> Option<usize> {
 
 fn encode_names(subscription: &str, journal: &str) -> [u8; NAMES_BYTES] {
     let mut names = [0; NAMES_BYTES];
-    for (name, field) in [subscription, journal].into_iter().zip(names.chunks_exact_mut(NAME_BYTES_MAX + 1)) {
+    let (fields, _) = names.as_chunks_mut::<{ NAME_BYTES_MAX + 1 }>();
+    for (name, field) in [subscription, journal].into_iter().zip(fields) {
         field[0] = u8::try_from(name.len()).expect("names were checked");
         field[1..=name.len()].copy_from_slice(name.as_bytes());
     }

@@ -23,14 +23,16 @@ pub(super) struct HalfRoundTrip {
     p99: f64,
 }
 
-/// Round trips at the pace of the latency measurement: each finds the other side asleep.
-pub(super) fn latency(home: &Home, bytes: u32, count: u64, pause: Duration) -> anyhow::Result<HalfRoundTrip> {
-    measure(home, bytes, count, Some(pause))
+/// Round trips back to back, as a ping-pong is usually measured. Whether the two sides share a core or not is the
+/// scheduler's choice, and makes a difference of five times on some machines.
+pub(super) fn back_to_back(home: &Home, bytes: u32, count: u64) -> anyhow::Result<HalfRoundTrip> {
+    measure(home, bytes, count.min(20_000), None)
 }
 
-/// Round trips back to back.
-pub(super) fn throughput(home: &Home, bytes: u32, count: u64) -> anyhow::Result<HalfRoundTrip> {
-    measure(home, bytes, count.min(20_000), None)
+/// Round trips at the pace of the latency measurement: the way there finds the other side asleep and its caches cold,
+/// the way back does not.
+pub(super) fn paced(home: &Home, bytes: u32, count: u64, pause: Duration) -> anyhow::Result<HalfRoundTrip> {
+    measure(home, bytes, count, Some(pause))
 }
 
 fn measure(home: &Home, bytes: u32, count: u64, pause: Option<Duration>) -> anyhow::Result<HalfRoundTrip> {

@@ -174,7 +174,7 @@ impl Pubsub {
         let subscribers =
             subscribers.into_iter().map(Member::report).collect::<anyhow::Result<Vec<SubscriberReport>>>()?;
         let publisher: PublisherReport = publisher.finish(&home).context("the publisher")?;
-        let floor = floor::throughput(&home, self.payload, self.messages.min(200_000))?;
+        let floor = floor::back_to_back(&home, self.payload, self.messages)?;
         Outcome {
             payload_bytes: self.payload,
             messages: self.messages,
@@ -206,7 +206,8 @@ impl Latency {
         let publisher = Member::start(&home, publisher::NAME, publisher::NAME, &paced)?;
         let subscriber: SubscriberReport = subscriber.report().context("the subscriber")?;
         let publisher: PublisherReport = publisher.finish(&home).context("the publisher")?;
-        let floor = floor::latency(&home, self.payload, self.count, pause)?;
+        let floor = floor::back_to_back(&home, self.payload, self.count)?;
+        let paced = floor::paced(&home, self.payload, self.count, pause)?;
         Outcome {
             payload_bytes: self.payload,
             messages: self.count,
@@ -214,7 +215,10 @@ impl Latency {
             delivery_us: subscriber.delivery_us.clone(),
             subscribers: vec![subscriber.since(publisher.first_ns, self.count)],
             publisher,
-            floor: json!({"unix_socket_half_round_trip_us": floor}),
+            floor: json!({
+                "unix_socket_half_round_trip_us": floor,
+                "unix_socket_paced_half_round_trip_us": paced,
+            }),
         }
         .print(self.common.json)
     }

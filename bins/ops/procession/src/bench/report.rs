@@ -128,12 +128,19 @@ pub(super) fn in_words(outcome: &Outcome) -> String {
     if let Some(Percentiles { p50, p99, p999 }) = delivery_us {
         let _ = writeln!(text, "delivery      p50 {p50:.1} us, p99 {p99:.1} us, p99.9 {p999:.1} us");
     }
-    let socket = &floor["unix_socket_half_round_trip_us"];
-    let _ = writeln!(
-        text,
-        "floor         blocking Unix socket, half a round trip: p50 {} us, p99 {} us",
-        socket["p50"], socket["p99"]
-    );
+    for (key, how) in [
+        ("unix_socket_half_round_trip_us", "back to back"),
+        ("unix_socket_paced_half_round_trip_us", "at the same pace"),
+    ] {
+        let socket = &floor[key];
+        if !socket.is_null() {
+            let _ = writeln!(
+                text,
+                "floor         half a round trip over a blocking Unix socket, {how}: p50 {} us, p99 {} us",
+                socket["p50"], socket["p99"]
+            );
+        }
+    }
     text
 }
 
