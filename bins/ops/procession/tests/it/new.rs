@@ -45,7 +45,10 @@ impl Workspace {
     }
 
     fn spawn(&self, name: &str, mut command: Command, deadline: Duration) -> Ended {
-        for variable in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+        // Without its own settings rustup may take another toolchain than this test's, or even install one.
+        for variable in
+            ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTUP_AUTO_INSTALL"]
+        {
             command.envs(env::var_os(variable).map(|value| (variable, value)));
         }
         command.current_dir(&self.root);
