@@ -15,7 +15,7 @@ fn no_verb_is_usage_and_help_is_help() {
     let home = Home::new();
     let ended = home.run(&[]);
     assert_eq!(ended.code, Some(2));
-    assert!(ended.stdout.is_empty() && ended.stderr.contains("Usage: sample <COMMAND>"), "{ended:?}");
+    assert!(ended.stdout.is_empty() && ended.stderr.contains("Usage: behaviours <COMMAND>"), "{ended:?}");
 
     let ended = home.run(&["--help"]);
     assert_eq!(ended.code, Some(0));
@@ -95,7 +95,7 @@ fn a_panic_anywhere_is_logged_with_its_place_and_ends_the_process() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         let last: Value = serde_json::from_str(ended.stderr.lines().last().unwrap()).unwrap();
         assert!(last["message"].as_str().unwrap().contains(text), "{last}");
-        assert!(last["fields"]["place"].as_str().unwrap().contains("sample.rs:"), "{last}");
+        assert!(last["fields"]["place"].as_str().unwrap().contains("behaviours.rs:"), "{last}");
     }
 }
 
