@@ -104,8 +104,7 @@ impl<S: Settings> Process<S> {
         Ok(Self { core, settings: Arc::new(settings), server: Arc::new(server) })
     }
 
-    /// Says that the process does its work now. Happens by itself when the application first waits; an application
-    /// with a long start calls it when it is done.
+    /// Says that the process does its work now: when its application waits for the first time.
     pub(crate) fn set_ready(&self) {
         self.core.set_ready();
         notify::ready("ready");
