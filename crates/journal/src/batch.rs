@@ -38,12 +38,16 @@ pub struct Checkpoint<'a> {
     pub value: &'a [u8],
 }
 
-#[inline]
 pub(crate) fn check_entry(entry: &Entry<'_>) -> Result<()> {
     let topic = entry.topic;
     if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
         return Err(Error::BadName { what: "topic", name: topic.to_owned(), limit: TOPIC_BYTES_MAX });
     }
+    check_sizes(entry)
+}
+
+#[inline]
+pub(crate) fn check_sizes(entry: &Entry<'_>) -> Result<()> {
     let key = entry.key.map_or(0, <[u8]>::len);
     if key > KEY_BYTES_MAX {
         return Err(Error::TooLarge { what: "key", found: key, limit: KEY_BYTES_MAX });

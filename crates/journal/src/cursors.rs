@@ -104,7 +104,7 @@ impl Cursors {
         cursors.file.write_all_at(&FORMAT_VERSION.to_le_bytes(), 8).at("write", &cursors.path)?;
         let cursors = Arc::new(cursors);
         for (subscription, journal, position) in writer.acknowledged() {
-            let mut cursor = cursors.claim(subscription, journal)?;
+            let cursor = cursors.claim(subscription, journal)?;
             if cursor.position().is_none_or(|old| position.is_later_than(&old)) {
                 cursor.store(position);
             }
@@ -207,8 +207,10 @@ impl Cursor {
 
     /// Acknowledges everything before `position.next`. Survives SIGKILL from here on; power loss
     /// after the next sync.
+    ///
+    /// By one thread at a time: of two positions that are stored at once neither may last.
     #[inline]
-    pub fn store(&mut self, position: Position) {
+    pub fn store(&self, position: Position) {
         let selector = self.word(AT_SELECTOR).load(Ordering::Relaxed).wrapping_add(1).max(1);
         let copy = AT_COPIES[usize::from(selector & 1 == 1)];
         let image = image(&position, selector);
@@ -224,7 +226,7 @@ impl Cursor {
     /// Notes that the record at `offset` is being delivered, and returns the how-many-th time in a row
     /// that is: 1 unless a process died or was stopped over it.
     #[inline]
-    pub fn attempt(&mut self, offset: Offset) -> u16 {
+    pub fn attempt(&self, offset: Offset) -> u16 {
         let word = self.word(AT_TRYING);
         let last = word.load(Ordering::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
@@ -234,11 +236,12 @@ impl Cursor {
     }
 
     /// Takes [`Self::attempt`] back: that the record could not be dealt with was not its fault.
-    pub fn forgive(&mut self, offset: Offset) {
+    pub fn forgive(&self, offset: Offset) {
         let word = self.word(AT_TRYING);
         let last = word.load(Ordering::Relaxed);
         if last >> TRIES_BITS == offset.0 && last & ((1 << TRIES_BITS) - 1) > 0 {
-            word.store(last - 1, Ordering::Relaxed);
+            // If it fails, another record is being tried by now: nothing to take back.
+            let _ = word.compare_exchange(last, last - 1, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 

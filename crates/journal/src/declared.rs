@@ -20,7 +20,6 @@ impl Declared {
     }
 
     /// Whether `more` names can still get numbers in this segment.
-    #[inline]
     pub(crate) fn can_name(&self, more: usize) -> bool {
         let most = usize::from(u16::MAX) - more;
         self.topics.by_name.len() <= most && self.journals.by_name.len() <= most
@@ -28,7 +27,6 @@ impl Declared {
 
     /// Bytes that a batch takes in this segment, an upper bound: a name that it declares counts as often as
     /// it occurs.
-    #[inline]
     pub(crate) fn bytes_of(&self, batch: &Batch<'_>) -> usize {
         let mut bytes = 0;
         for entry in batch.entries {
@@ -65,12 +63,16 @@ impl Numbers {
         numbers
     }
 
+    /// The number of a name that was the last one asked for.
     #[inline]
+    pub(crate) fn number_of_last(&self, name: &str) -> Option<u16> {
+        let (last, number) = self.last.as_ref()?;
+        (**last == *name).then_some(*number)
+    }
+
     pub(crate) fn number(&mut self, name: &str) -> Option<u16> {
-        if let Some((last, number)) = &self.last
-            && **last == *name
-        {
-            return Some(*number);
+        if let Some(number) = self.number_of_last(name) {
+            return Some(number);
         }
         let (name, number) = self.by_name.get_key_value(name)?;
         self.last = Some((Arc::clone(name), *number));
@@ -87,9 +89,8 @@ impl Numbers {
         (number, [&number.to_le_bytes(), name.as_bytes()].concat())
     }
 
-    #[inline]
     fn declaration_bytes(&self, name: &str) -> usize {
-        if self.last.as_ref().is_some_and(|(last, _)| **last == *name) || self.by_name.contains_key(name) {
+        if self.number_of_last(name).is_some() || self.by_name.contains_key(name) {
             0
         } else {
             record::stride(0, 2 + name.len())

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::{At, Result};
 use crate::map::{Pages, WriteMap};
@@ -20,6 +21,11 @@ const AHEAD_BYTES_MIN: usize = 512 << 10;
 const AHEAD_BYTES_MAX: usize = 8 << 20;
 /// The writer tells where it is each time it has passed this much.
 pub(crate) const STEP_BYTES: usize = 256 << 10;
+
+/// A writer that fills a segment, or half of it, in this time is fast.
+const FAST_WITHIN: Duration = Duration::from_secs(1);
+/// Smaller segments are made in no time.
+const FAST_BYTES: usize = 4 << 20;
 
 /// Name of a segment that waits for the writer.
 const WAITING: &str = "next.tmp";
@@ -62,13 +68,31 @@ struct Work {
     /// How far ahead of it they are to be.
     ahead: usize,
     length: usize,
-    want_next: bool,
+    /// When the writer began with the segment.
+    began: Option<Instant>,
+    want_next: Option<Pace>,
     stop: bool,
+}
+
+/// How fast a writer fills its segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Slow,
+    Fast,
+}
+
+impl Work {
+    /// How fast the writer got to where it is.
+    fn pace(&self) -> Option<Pace> {
+        let began = self.began?;
+        let fast = self.length >= FAST_BYTES && began.elapsed() < FAST_WITHIN;
+        Some(if fast { Pace::Fast } else { Pace::Slow })
+    }
 }
 
 enum Task {
     Populate(Pages, std::ops::Range<usize>),
-    MakeNext,
+    MakeNext(Pace),
     Stop,
 }
 
@@ -99,7 +123,9 @@ impl Preparer {
                 populated: position,
                 ahead: work.ahead.max(AHEAD_BYTES_MIN),
                 length: map.len(),
-                want_next: false,
+                began: Some(Instant::now()),
+                // Whoever filled the last one fast needs the next one soon.
+                want_next: work.pace().filter(|pace| *pace == Pace::Fast),
                 stop: work.stop,
             };
         });
@@ -110,7 +136,9 @@ impl Preparer {
         self.tell(|work| {
             work.position = position;
             work.ahead = (work.ahead * 2).min(AHEAD_BYTES_MAX);
-            work.want_next = position > work.length / 2;
+            if position > work.length / 2 {
+                work.want_next = work.pace();
+            }
         });
     }
 
@@ -122,7 +150,7 @@ impl Preparer {
         let mut next = lock(&self.inner.next);
         let mut prepared = match next.take() {
             Some(prepared) => prepared,
-            None => self.inner.make()?,
+            None => self.inner.make(Pace::Slow)?,
         };
         // Out of the way of the preparing thread, which may be about to make the one after it under the same
         // name; the lock is held until it is.
@@ -155,7 +183,7 @@ impl Inner {
         loop {
             match self.next_task() {
                 Task::Populate(pages, range) => pages.populate(range),
-                Task::MakeNext => self.make_ahead(),
+                Task::MakeNext(pace) => self.make_ahead(pace),
                 Task::Stop => return,
             }
         }
@@ -176,19 +204,19 @@ impl Inner {
                 work.populated = to;
                 return Task::Populate(pages, from..to);
             }
-            if std::mem::take(&mut work.want_next) {
-                return Task::MakeNext;
+            if let Some(pace) = work.want_next.take() {
+                return Task::MakeNext(pace);
             }
             work = self.working.wait(work).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn make_ahead(&self) {
+    fn make_ahead(&self, pace: Pace) {
         let mut next = lock(&self.next);
         if next.is_none() {
             // If it can't be made now the writer tries again when it needs it, and reports why not.
             *next = self
-                .make()
+                .make(pace)
                 .inspect_err(|error| tracing::warn!(%error, "cannot prepare the next segment"))
                 .ok();
         }
@@ -198,13 +226,24 @@ impl Inner {
         self.trimmer.shared.folder.join(name)
     }
 
-    fn make(&self) -> Result<Prepared> {
+    fn make(&self, pace: Pace) -> Result<Prepared> {
         let bytes = self.segment_bytes as u64;
         self.trimmer.make_room(bytes)?;
         let path = self.path(WAITING);
         let file = segment::reserve(&path, bytes)?;
+        if pace == Pace::Fast && !is_in_memory(&file) {
+            // Written in large pieces, the page cache gets large folios: an eighth of the page faults, and half of the
+            // kernel's work for each page. If it fails, the reserved file will do.
+            let _ = segment::write_zeros(&file, 0, bytes);
+        }
         let map = WriteMap::new(&file, self.segment_bytes, &path)?;
         map.pages().populate(0..STEP_BYTES.min(self.segment_bytes));
         Ok(Prepared { file: Arc::new(file), map, path })
     }
+}
+
+/// Whether the file lies on tmpfs, which has small pages only: zeros written to it are zeros written twice.
+fn is_in_memory(file: &File) -> bool {
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == TMPFS_MAGIC)
 }

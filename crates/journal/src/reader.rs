@@ -1,14 +1,13 @@
 //! Reading a journal, from any process, while its writer goes on or is gone.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::marks::{Marks, MarksReader};
-use crate::record::{self, Head, Kind};
+use crate::record::{self, Decoded, Head, Kind};
 use crate::segment::{self, HEADER_BYTES};
-use crate::types::{Cause, Epoch, Gap, GapReason, Item, JournalId, Offset, Position, Record, Time};
+use crate::types::{Cause, Codec, Epoch, Gap, GapReason, Item, JournalId, Offset, Position, Record, Time};
 use crate::walk::{Segment, Step, Tables, sealed_at};
 
 /// Where reading begins.
@@ -59,12 +58,41 @@ pub struct Reader {
     gap: Option<Gap>,
 }
 
-/// A record that was found, without borrowing the mapping.
+/// A record that was found, without borrowing the mapping. Whole words only, in which it travels fast.
 struct Found {
-    head: Head,
-    key: Option<Range<usize>>,
-    payload: Range<usize>,
+    offset: Offset,
+    time: Time,
+    cause_offset: Offset,
+    /// Where the record lies, and how many bytes key and payload have.
+    at: usize,
+    key_bytes: Option<usize>,
+    payload_bytes: usize,
+    epoch: Epoch,
     checksum: u32,
+    topic: u16,
+    cause_journal: u16,
+    codec: Codec,
+}
+
+impl Found {
+    /// A record that lies at position `at`.
+    #[inline]
+    fn new(decoded: &Decoded<'_>, at: usize) -> Self {
+        let Decoded { head, key, payload, checksum, .. } = decoded;
+        Self {
+            offset: head.offset,
+            time: head.time,
+            cause_offset: head.cause_offset,
+            at,
+            key_bytes: key.map(<[u8]>::len),
+            payload_bytes: payload.len(),
+            epoch: head.epoch,
+            checksum: *checksum,
+            topic: head.topic,
+            cause_journal: head.cause_journal,
+            codec: head.codec,
+        }
+    }
 }
 
 /// How a step went that did not give a record.
@@ -111,6 +139,40 @@ impl Reader {
     )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Item<'_>>> {
+        match self.next_here() {
+            Some(found) => Ok(Some(Item::Record(self.record(found)))),
+            None => self.next_elsewhere(),
+        }
+    }
+
+    /// The next record, if it lies right here and nothing is to be said before it: nearly always. Small enough to
+    /// become part of the caller, which then takes what it needs from registers.
+    #[inline]
+    fn next_here(&mut self) -> Option<Found> {
+        if self.next >= self.limit || self.gap.is_some() {
+            return None;
+        }
+        let Step::Record(decoded) = self.segment.as_ref()?.at(self.at) else { return None };
+        let is_next = decoded.head.offset == self.next && decoded.head.kind == Kind::Event;
+        if !is_next || !self.tables.can_name(decoded.head.topic, decoded.head.cause_journal) {
+            return None;
+        }
+        let found = Found::new(&decoded, self.at);
+        self.passed(&found, decoded.stride);
+        Some(found)
+    }
+
+    /// Goes past an event.
+    #[inline]
+    const fn passed(&mut self, found: &Found, stride: usize) {
+        self.at += stride;
+        self.next = self.next.plus(1);
+        self.last = (found.epoch, found.checksum);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_elsewhere(&mut self) -> Result<Option<Item<'_>>> {
         let found = loop {
             if self.next >= self.limit && !self.raise_limit()? {
                 return Ok(self.gap.take().map(Item::Gap));
@@ -129,22 +191,13 @@ impl Reader {
                 Step::Record(decoded)
                     if decoded.head.offset == self.next && decoded.head.kind == Kind::Event =>
                 {
-                    let body = self.at + record::HEADER_BYTES;
-                    let key_end = body + decoded.key.map_or(0, <[u8]>::len);
-                    let found = Found {
-                        head: decoded.head,
-                        key: decoded.key.map(|_| body..key_end),
-                        payload: key_end..key_end + decoded.payload.len(),
-                        checksum: decoded.checksum,
-                    };
-                    self.at += decoded.stride;
-                    self.next = self.next.plus(1);
-                    self.last = (found.head.epoch, found.checksum);
-                    if self.tables.can_name(&found.head) {
+                    let found = Found::new(&decoded, self.at);
+                    self.passed(&found, decoded.stride);
+                    if self.tables.can_name(found.topic, found.cause_journal) {
                         break found;
                     }
                     // A declaration that it needs was damaged.
-                    Turn::Gap(Gap { from: found.head.offset, to: self.next, reason: GapReason::Corrupt })
+                    Turn::Gap(Gap { from: found.offset, to: self.next, reason: GapReason::Corrupt })
                 }
                 Step::Record(decoded) => {
                     let (head, stride) = (decoded.head, decoded.stride);
@@ -204,18 +257,20 @@ impl Reader {
     fn record(&self, found: Found) -> Record<'_> {
         let segment = self.segment.as_ref().expect("the record was found in it");
         let name = |number| self.tables.topics.get(number).map_or("", |name| name);
-        let journal = self.tables.journals.get(found.head.cause_journal);
+        let journal = self.tables.journals.get(found.cause_journal);
+        let body = found.at + record::HEADER_BYTES;
+        let payload = body + found.key_bytes.unwrap_or_default();
         Record {
-            offset: found.head.offset,
-            epoch: found.head.epoch,
-            time: found.head.time,
-            topic: name(found.head.topic),
-            key: found.key.map(|range| segment.bytes(range)),
-            cause: journal.map(|journal| Cause { journal, offset: found.head.cause_offset }),
-            codec: found.head.codec,
-            payload: segment.bytes(found.payload),
+            offset: found.offset,
+            epoch: found.epoch,
+            time: found.time,
+            topic: name(found.topic),
+            key: found.key_bytes.map(|bytes| segment.bytes(body..body + bytes)),
+            cause: journal.map(|journal| Cause { journal, offset: found.cause_offset }),
+            codec: found.codec,
+            payload: segment.bytes(payload..payload + found.payload_bytes),
             checksum: found.checksum,
-            topic_key: self.entered << 16 | u64::from(found.head.topic),
+            topic_key: self.entered << 16 | u64::from(found.topic),
         }
     }
 

@@ -298,7 +298,7 @@ impl Batch {
             return Err("epoch out of turn");
         }
         match decoded.head.kind {
-            Kind::Event if !self.tables.can_name(&decoded.head) => {
+            Kind::Event if !self.tables.can_name(decoded.head.topic, decoded.head.cause_journal) => {
                 return Err("topic or cause never declared");
             }
             Kind::Event => self.next = self.next.plus(1),

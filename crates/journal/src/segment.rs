@@ -180,7 +180,8 @@ pub(crate) fn extend(file: &File, bytes: u64, path: &Path) -> Result<()> {
 }
 
 pub(crate) fn write_zeros(file: &File, from: u64, end: u64) -> io::Result<()> {
-    let zeros = vec![0_u8; 1 << 16];
+    // Never touched, so all of it is the one zeroed page.
+    let zeros = vec![0_u8; 2 << 20];
     let mut at = from;
     while at < end {
         let take = usize::try_from(end - at).unwrap_or(usize::MAX).min(zeros.len());

@@ -120,7 +120,7 @@ impl Check {
                         self.damage(path, decoded.head.offset, "records are missing");
                     }
                     match decoded.head.kind {
-                        Kind::Event if !tables.can_name(&decoded.head) => {
+                        Kind::Event if !tables.can_name(decoded.head.topic, decoded.head.cause_journal) => {
                             self.damage(
                                 path,
                                 self.next.plus(1),

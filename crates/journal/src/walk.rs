@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{At, Error, Result};
 use crate::map::ReadMap;
 use crate::options::TAIL_BYTES;
-use crate::record::{self, ALIGN, Decoded, Head, Kind, Place};
+use crate::record::{self, ALIGN, Decoded, Kind, Place};
 use crate::segment::{HEADER_BYTES, Header};
 use crate::types::Offset;
 
@@ -22,6 +22,8 @@ pub(crate) struct Segment {
     map: ReadMap,
     pub(crate) header: Header,
     seed: u32,
+    /// End of the bytes that may hold records.
+    end: usize,
     /// Number of the file in its file system.
     inode: u64,
 }
@@ -57,12 +59,14 @@ impl Segment {
             let reason = format!("the header begins at {}, which the file's name does not say", header.base);
             return Err(Error::Corrupt { path: path.to_owned(), offset: header.base, reason });
         }
-        Ok(Self { map, header, seed: header.seed(), inode: metadata.ino() })
+        let stated = usize::try_from(header.segment_bytes).unwrap_or(usize::MAX);
+        let end = map.bytes().len().min(stated);
+        Ok(Self { map, header, seed: header.seed(), end, inode: metadata.ino() })
     }
 
     #[inline]
     pub(crate) fn at(&self, at: usize) -> Step<'_> {
-        if at + 8 > self.end() {
+        if at + 8 > self.end {
             return Step::Empty;
         }
         // Pairs with the writer's store of the word: whoever sees it sees the whole record, and the
@@ -83,10 +87,10 @@ impl Segment {
     /// bounded, whatever the bytes say: at most [`SEARCH_BYTES_MAX`] are summed.
     pub(crate) fn find_record(&self, at: usize) -> Option<(usize, Offset)> {
         let mut budget = SEARCH_BYTES_MAX;
-        for at in (at + ALIGN..self.end().saturating_sub(record::HEADER_BYTES)).step_by(ALIGN) {
+        for at in (at + ALIGN..self.end.saturating_sub(record::HEADER_BYTES)).step_by(ALIGN) {
             let length =
                 usize::try_from(self.map.word(at).load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(0);
-            if length < record::HEADER_BYTES || length > self.end() - at {
+            if length < record::HEADER_BYTES || length > self.end - at {
                 continue;
             }
             budget = budget.checked_sub(length)?;
@@ -111,12 +115,6 @@ impl Segment {
     /// Whether a writer that goes on at `at` can still seal the segment: one that keeps to the format always can.
     pub(crate) fn has_room_at(&self, at: usize) -> bool {
         usize::try_from(self.header.segment_bytes).is_ok_and(|bytes| at <= bytes - TAIL_BYTES)
-    }
-
-    #[inline]
-    fn end(&self) -> usize {
-        let stated = usize::try_from(self.header.segment_bytes).unwrap_or(usize::MAX);
-        self.map.bytes().len().min(stated)
     }
 }
 
@@ -166,9 +164,9 @@ impl Tables {
     /// Whether the names that an event's numbers stand for were declared. If one was damaged, nobody can say
     /// what the record is.
     #[inline]
-    pub(crate) fn can_name(&self, head: &Head) -> bool {
-        let caused = head.cause_journal == 0 || self.journals.get(head.cause_journal).is_some();
-        caused && self.topics.get(head.topic).is_some()
+    pub(crate) fn can_name(&self, topic: u16, cause_journal: u16) -> bool {
+        let caused = cause_journal == 0 || self.journals.get(cause_journal).is_some();
+        caused && self.topics.get(topic).is_some()
     }
 }
 

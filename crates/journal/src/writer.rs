@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::batch::{Batch, ENTRIES_MAX, ack_stride, check_entry, checkpoint_stride};
+use crate::batch::{Batch, ENTRIES_MAX, ack_stride, check_entry, check_sizes, checkpoint_stride};
 use crate::cursors::{check_name, wall_clock_ns};
 use crate::declared::Declared;
 use crate::error::{Error, Result};
@@ -36,6 +36,10 @@ pub struct Writer {
     next: Offset,
     epoch: Epoch,
     time: Time,
+    /// The latest time that was received.
+    heard: Time,
+    /// The last such time was too far ahead: said once.
+    heard_nonsense: bool,
     declared: Declared,
     /// Tell the preparer when the position has passed this.
     tell_at: usize,
@@ -122,6 +126,8 @@ impl Writer {
             next,
             epoch,
             time,
+            heard: Time(0),
+            heard_nonsense: false,
             declared,
             journal,
             name,
@@ -144,6 +150,26 @@ impl Writer {
     /// appended then.
     #[inline]
     pub fn append(&mut self, entry: &Entry<'_>) -> Result<Offset> {
+        // Most records go where the one before went, under the same names.
+        let stride = record::stride(entry.key.map_or(0, <[u8]>::len), entry.payload.len());
+        let cause = match entry.cause {
+            None => Some((0, Offset::ZERO)),
+            Some(cause) => {
+                self.declared.journals.number_of_last(cause.journal).map(|number| (number, cause.offset))
+            }
+        };
+        if let (Some(topic), Some(cause)) = (self.declared.topics.number_of_last(entry.topic), cause)
+            && self.fits(stride)
+            && check_sizes(entry).is_ok()
+        {
+            self.shared.check_poison()?;
+            let offset = self.next;
+            let mut commit = Commit::default();
+            self.write_event(&mut commit, entry, topic, cause, false);
+            commit.publish(&self.map);
+            self.committed();
+            return Ok(offset);
+        }
         self.commit(&Batch { entries: std::slice::from_ref(entry), ..Batch::default() })
             .map(|offsets| offsets.start)
     }
@@ -152,7 +178,6 @@ impl Writer {
     ///
     /// # Errors
     /// Those of [`Self::append`].
-    #[inline]
     pub fn commit(&mut self, batch: &Batch<'_>) -> Result<Range<Offset>> {
         self.shared.check_poison()?;
         if batch.entries.len() > ENTRIES_MAX {
@@ -174,6 +199,13 @@ impl Writer {
         let start = self.next;
         self.write_batch(batch);
         self.keep_state(batch);
+        self.committed();
+        Ok(start..self.next)
+    }
+
+    /// Tells whoever wants to know that everything before `next` is committed.
+    #[inline]
+    fn committed(&mut self) {
         self.shared.marks.commit(self.next);
         self.shared.committed.moved(self.next);
         self.shared.mark_dirty();
@@ -181,7 +213,6 @@ impl Writer {
             self.tell_at = self.place.at + STEP_BYTES;
             self.preparer.passed(self.place.at);
         }
-        Ok(start..self.next)
     }
 
     /// Makes everything appended so far durable; blocks until it is.
@@ -238,14 +269,10 @@ impl Writer {
 
     /// Takes note of a time that was received, so that what is said from now on is later.
     ///
-    /// Returns `false`, and leaves the clock alone, if it is more than a minute ahead of the wall clock.
-    pub fn observe(&mut self, time: Time) -> bool {
-        let sane =
-            time.0 <= wall_clock_ns().saturating_add(u64::try_from(AHEAD_MAX.as_nanos()).unwrap_or(u64::MAX));
-        if sane {
-            self.time = self.time.max(time);
-        }
-        sane
+    /// A time that is more than a minute ahead of the wall clock when the next record is said is left out of account.
+    #[inline]
+    pub fn observe(&mut self, time: Time) {
+        self.heard = self.heard.max(time);
     }
 
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
@@ -365,7 +392,6 @@ impl Writer {
         Ok(())
     }
 
-    #[inline]
     fn keep_state(&mut self, batch: &Batch<'_>) {
         for ack in batch.acks {
             let names = (ack.subscription.to_owned(), ack.journal.to_owned());
@@ -376,30 +402,43 @@ impl Writer {
         }
     }
 
-    /// Writes a batch that fits, and makes it visible.
+    /// Writes a record that fits, under names that are declared.
     #[inline]
+    fn write_event(
+        &mut self,
+        commit: &mut Commit,
+        entry: &Entry<'_>,
+        topic: u16,
+        (cause_journal, cause_offset): (u16, Offset),
+        more: bool,
+    ) {
+        let head = Head {
+            offset: self.next,
+            time: self.tick(),
+            epoch: self.epoch,
+            kind: Kind::Event,
+            topic,
+            cause_journal,
+            cause_offset,
+            codec: entry.codec,
+            more,
+        };
+        self.write(commit, &head, entry.key, entry.payload);
+        self.next = self.next.plus(1);
+    }
+
+    /// Writes a batch that fits, and makes it visible.
     fn write_batch(&mut self, batch: &Batch<'_>) {
         let mut commit = Commit::default();
         let controls = batch.acks.len() + batch.checkpoints.len();
         for (index, entry) in batch.entries.iter().enumerate() {
             let topic = self.topic(&mut commit, entry.topic);
-            let (cause_journal, cause_offset) = match entry.cause {
+            let cause = match entry.cause {
                 None => (0, Offset::ZERO),
                 Some(cause) => (self.cause_journal(&mut commit, cause.journal), cause.offset),
             };
-            let head = Head {
-                offset: self.next,
-                time: self.tick(),
-                epoch: self.epoch,
-                kind: Kind::Event,
-                topic,
-                cause_journal,
-                cause_offset,
-                codec: entry.codec,
-                more: controls > 0 || index + 1 < batch.entries.len(),
-            };
-            self.write(&mut commit, &head, entry.key, entry.payload);
-            self.next = self.next.plus(1);
+            let more = controls > 0 || index + 1 < batch.entries.len();
+            self.write_event(&mut commit, entry, topic, cause, more);
         }
         let mut left = controls;
         for ack in batch.acks {
@@ -415,7 +454,6 @@ impl Writer {
         commit.publish(&self.map);
     }
 
-    #[inline]
     fn topic(&mut self, commit: &mut Commit, name: &str) -> u16 {
         match self.declared.topics.number(name) {
             Some(number) => number,
@@ -427,7 +465,6 @@ impl Writer {
         }
     }
 
-    #[inline]
     fn cause_journal(&mut self, commit: &mut Commit, name: &str) -> u16 {
         match self.declared.journals.number(name) {
             Some(number) => number,
@@ -469,11 +506,33 @@ impl Writer {
         self.place.at = at + record::stride(key.map_or(0, <[u8]>::len), payload.len());
     }
 
-    /// The time of the next record: later than every one before it.
+    /// The time of the next record: later than every one before it, and than what was heard.
     #[inline]
     fn tick(&mut self) -> Time {
-        self.time = Time(wall_clock_ns().max(self.time.0.saturating_add(1)));
+        let now = wall_clock_ns();
+        self.time = Time(now.max(self.time.0.saturating_add(1)));
+        if self.heard >= self.time {
+            self.catch_up_with_heard(now);
+        }
         self.time
+    }
+
+    #[cold]
+    fn catch_up_with_heard(&mut self, now: u64) {
+        let ahead = self.heard.0.saturating_sub(now);
+        let sane = u128::from(ahead) <= AHEAD_MAX.as_nanos();
+        if sane {
+            self.time = Time(self.heard.0.saturating_add(1));
+        } else if !self.heard_nonsense {
+            let (journal, time_ns) = (&self.name, self.heard.0);
+            tracing::warn!(
+                journal,
+                time_ns,
+                "a received time is too far ahead of this machine's clock: ignored"
+            );
+        }
+        self.heard_nonsense = !sane;
+        self.heard = Time(0);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Acknowledgements of one subscription in one journal: what was delivered, what is done.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use journal::{Ack, Cursor, Offset, Position};
+use journal::{Ack, Cursor, Epoch, Offset, Position};
 
 use crate::error::{Error, Result};
 
@@ -16,25 +16,44 @@ pub(crate) struct Origin {
 }
 
 /// Shared by a subscription and its deliveries.
+///
+/// Most subscribers finish one delivery before they take the next, so a lone open delivery needs no lock: it is a
+/// word, `lone`, that the subscription sets and the acknowledgement clears. Once there are several, they are in a
+/// list behind a lock, until it is empty again. The cursor is moved by whoever has changed `lone` to `SETTLING`,
+/// by the subscription while it is `NONE`, and by whoever holds the lock while it is `LISTED`.
 #[derive(Debug)]
 pub(crate) struct Acks {
     pub(crate) subscription: Arc<str>,
     pub(crate) journal: Arc<str>,
+    cursor: Cursor,
+    /// The offset of the only open delivery, or one of the values below, which are no offsets. Only the subscription
+    /// changes it from `NONE` or to `LISTED`.
+    lone: AtomicU64,
+    /// Epoch and checksum of that delivery's record.
+    lone_last: AtomicU64,
+    /// The journal's identity, as positions carry it.
+    identity: u64,
     /// Whether a delivery was refused: spares the lock of whoever looks for one.
     refused: AtomicBool,
+    parked: AtomicU64,
     /// Deliveries may be acknowledged on other threads than the one that takes them.
-    inner: Mutex<Inner>,
+    list: Mutex<List>,
 }
 
+/// No delivery is open.
+const NONE: u64 = u64::MAX;
+/// The only open delivery is being acknowledged.
+const SETTLING: u64 = u64::MAX - 1;
+/// The open deliveries are in the list.
+const LISTED: u64 = u64::MAX - 2;
+
 #[derive(Debug)]
-struct Inner {
-    cursor: Cursor,
+struct List {
     /// Deliveries that are not all done, oldest first.
     open: VecDeque<Open>,
     /// The place up to which records were passed over since the newest delivery.
     passed: Position,
     refused: Option<Refused>,
-    parked: u64,
 }
 
 #[derive(Debug)]
@@ -69,39 +88,106 @@ impl Due<'_> {
 
 impl Acks {
     pub(crate) fn new(subscription: Arc<str>, journal: Arc<str>, cursor: Cursor, at: Position) -> Self {
-        let inner = Inner { cursor, open: VecDeque::new(), passed: at, refused: None, parked: 0 };
-        Self { subscription, journal, refused: AtomicBool::new(false), inner: Mutex::new(inner) }
+        Self {
+            subscription,
+            journal,
+            cursor,
+            lone: AtomicU64::new(NONE),
+            lone_last: AtomicU64::new(0),
+            identity: at.journal,
+            refused: AtomicBool::new(false),
+            parked: AtomicU64::new(0),
+            list: Mutex::new(List { open: VecDeque::new(), passed: at, refused: None }),
+        }
     }
 
     /// Notes a delivery, and returns the how-many-th in a row it is.
+    ///
+    /// For the subscription alone, like [`Self::pass`] and [`Self::rewind`].
     #[inline]
-    pub(crate) fn deliver(&self, offset: Offset, after: Position) -> u32 {
-        let mut inner = self.lock();
+    pub(crate) fn deliver(&self, offset: Offset, epoch: Epoch, checksum: u32) -> u32 {
+        if self.lone.load(Ordering::Acquire) != NONE {
+            return self.deliver_another(offset, epoch, checksum);
+        }
+        let attempt = self.cursor.attempt(offset);
+        self.lone_last.store(u64::from(epoch.0) << 32 | u64::from(checksum), Ordering::Relaxed);
+        // Pairs with the exchange that acknowledges it.
+        self.lone.store(offset.0, Ordering::Release);
+        attempt.into()
+    }
+
+    #[cold]
+    fn deliver_another(&self, offset: Offset, epoch: Epoch, checksum: u32) -> u32 {
+        let Some(mut list) = self.listed() else { return self.deliver(offset, epoch, checksum) };
+        let after = Position { next: offset.plus(1), epoch, checksum, journal: self.identity };
+        list.open.push_back(Open { offset, after, done: false });
+        list.passed = after;
         // A record behind an open delivery was not what a crash was over.
-        let attempt = if inner.open.is_empty() { inner.cursor.attempt(offset).into() } else { 1 };
-        inner.open.push_back(Open { offset, after, done: false });
-        inner.passed = after;
-        attempt
+        1
     }
 
     /// Everything before `position` is dealt with or of no interest.
     pub(crate) fn pass(&self, position: Position) {
-        let mut inner = self.lock();
-        inner.passed = position;
-        if inner.open.is_empty() {
-            inner.cursor.store(position);
+        match self.listed() {
+            Some(mut list) => list.passed = position,
+            None => self.cursor.store(position),
         }
+    }
+
+    /// The list of open deliveries; `None` if there are none. For the subscription alone.
+    fn listed(&self) -> Option<MutexGuard<'_, List>> {
+        loop {
+            let mut list = self.lock();
+            let lone = self.lone.load(Ordering::Acquire);
+            match lone {
+                NONE => return None,
+                LISTED => return Some(list),
+                // Another thread is about to have moved the cursor.
+                SETTLING => {
+                    drop(list);
+                    std::thread::yield_now();
+                }
+                _ => {
+                    let listed =
+                        self.lone.compare_exchange(lone, LISTED, Ordering::AcqRel, Ordering::Relaxed);
+                    if listed.is_ok() {
+                        let (offset, after) = (Offset(lone), self.after_lone(Offset(lone)));
+                        list.open.push_back(Open { offset, after, done: false });
+                        list.passed = after;
+                        return Some(list);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The cursor's position once the lone delivery at `offset` is done.
+    #[inline]
+    fn after_lone(&self, offset: Offset) -> Position {
+        let last = self.lone_last.load(Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
+        let (epoch, checksum) = (Epoch((last >> 32) as u32), last as u32);
+        Position { next: offset.plus(1), epoch, checksum, journal: self.identity }
     }
 
     /// The delivery is done. Later acknowledgements count once all earlier ones are there.
     #[inline]
     pub(crate) fn acknowledge(&self, offset: Offset) {
-        let mut inner = self.lock();
-        let Inner { cursor, open, passed, .. } = &mut *inner;
-        if open.len() == 1 && open.front().is_some_and(|only| only.offset == offset) {
-            open.clear();
-            return cursor.store(*passed);
+        match self.lone.compare_exchange(offset.0, SETTLING, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => {
+                self.cursor.store(self.after_lone(offset));
+                self.lone.store(NONE, Ordering::Release);
+            }
+            Err(LISTED) => self.acknowledge_listed(offset),
+            // Done already.
+            Err(_) => {}
         }
+    }
+
+    #[cold]
+    fn acknowledge_listed(&self, offset: Offset) {
+        let mut list = self.lock();
+        let List { open, passed, .. } = &mut *list;
         let Ok(index) = open.binary_search_by_key(&offset, |open| open.offset) else { return };
         open[index].done = true;
         let mut after = None;
@@ -109,7 +195,15 @@ impl Acks {
             after = open.pop_front().map(|first| first.after);
         }
         if let Some(after) = after {
-            cursor.store(if open.is_empty() { *passed } else { after });
+            self.cursor.store(if open.is_empty() { *passed } else { after });
+        }
+        self.unlist(&list);
+    }
+
+    /// Leaves the list if it is empty.
+    fn unlist(&self, list: &List) {
+        if list.open.is_empty() {
+            self.lone.store(NONE, Ordering::Release);
         }
     }
 
@@ -118,27 +212,41 @@ impl Acks {
     /// # Errors
     /// [`Error::OutOfOrder`] if an earlier delivery is open.
     pub(crate) fn due<'a>(self: &'a Arc<Self>, offsets: &[Offset]) -> Result<Due<'a>> {
-        let inner = self.lock();
         let last = offsets.iter().copied().max().unwrap_or_default();
         let mut position = None;
-        for open in inner.open.iter().take_while(|open| open.offset <= last) {
-            if !open.done && !offsets.contains(&open.offset) {
-                let (journal, first) = (self.journal.to_string(), open.offset);
-                return Err(Error::OutOfOrder { journal, offset: last, first });
+        let mut finish = |offset: Offset, after: Position, done: bool| {
+            if !done && !offsets.contains(&offset) {
+                let journal = self.journal.to_string();
+                return Err(Error::OutOfOrder { journal, offset: last, first: offset });
             }
-            position = Some(open.after);
+            position = Some(after);
+            Ok(())
+        };
+        // The lock, so that a lone delivery is not being put into the list just now.
+        let list = self.lock();
+        match self.lone.load(Ordering::Acquire) {
+            LISTED => list
+                .open
+                .iter()
+                .take_while(|open| open.offset <= last)
+                .try_for_each(|open| finish(open.offset, open.after, open.done))?,
+            lone if lone <= last.0 => finish(Offset(lone), self.after_lone(Offset(lone)), false)?,
+            _ => {}
         }
         // Acknowledged before: the cursor is further already, and stays there.
-        let position = position.or_else(|| inner.cursor.position()).unwrap_or_default();
+        let position = position.or_else(|| self.position()).unwrap_or_default();
         Ok(Due { acks: self, offset: last, position })
     }
 
     pub(crate) fn refuse(&self, refused: Refused) {
-        let mut inner = self.lock();
-        let open = inner.open.iter().any(|open| open.offset == refused.offset && !open.done);
-        let earlier = inner.refused.as_ref().is_none_or(|other| refused.offset < other.offset);
+        let mut list = self.lock();
+        let open = match self.lone.load(Ordering::Acquire) {
+            LISTED => list.open.iter().any(|open| open.offset == refused.offset && !open.done),
+            lone => lone == refused.offset.0,
+        };
+        let earlier = list.refused.as_ref().is_none_or(|other| refused.offset < other.offset);
         if open && earlier {
-            inner.refused = Some(refused);
+            list.refused = Some(refused);
             self.refused.store(true, Ordering::Release);
         }
     }
@@ -149,45 +257,46 @@ impl Acks {
         if !self.refused.load(Ordering::Acquire) {
             return None;
         }
-        let mut inner = self.lock();
+        let mut list = self.lock();
         self.refused.store(false, Ordering::Release);
-        inner.refused.take()
+        list.refused.take()
     }
 
     /// What came of the delivery could not be said, for want of room: that doesn't count against it, however often the
     /// process ends and starts over it.
     pub(crate) fn forgive(&self, offset: Offset) {
-        self.lock().cursor.forgive(offset);
+        self.cursor.forgive(offset);
     }
 
     /// Forgets open deliveries from `offset` on: they will be delivered again. Returns those among them
     /// that are done all the same.
     pub(crate) fn rewind(&self, offset: Offset) -> Vec<Offset> {
-        let mut inner = self.lock();
-        let from = inner.open.partition_point(|open| open.offset < offset);
-        inner.open.drain(from..).filter(|open| open.done).map(|open| open.offset).collect()
+        let Some(mut list) = self.listed() else { return Vec::new() };
+        let from = list.open.partition_point(|open| open.offset < offset);
+        let done = list.open.drain(from..).filter(|open| open.done).map(|open| open.offset).collect();
+        self.unlist(&list);
+        done
     }
 
     pub(crate) fn count_parked(&self) {
-        self.lock().parked += 1;
+        self.parked.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn parked(&self) -> u64 {
-        self.lock().parked
+        self.parked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
-        self.lock().cursor.position()
+        self.cursor.position()
     }
 
     /// Renews the lease on what is not read yet.
     pub(crate) fn touch(&self) {
-        self.lock().cursor.touch();
+        self.cursor.touch();
     }
 
-    #[inline]
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, List> {
         // Nothing in here panics between two states.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,8 +23,6 @@ pub(crate) struct Outlet {
     /// Locked for the time of one append: tasks on several threads may publish.
     inner: Mutex<Inner>,
     pub(crate) watch: Watch,
-    /// The latest time that was heard: what is said next is later.
-    heard: AtomicU64,
     /// Publishing waits until it is durable.
     always: bool,
 }
@@ -36,6 +34,21 @@ struct Inner {
     scratch: Vec<u8>,
     /// The topic that was checked last: most processes say the same thing again.
     checked: String,
+    /// What is said is later than what any of them has heard.
+    ears: Vec<Ear>,
+}
+
+/// The latest time that a subscription has heard. It alone moves it, so moving it is a plain store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ear(Arc<AtomicU64>);
+
+impl Ear {
+    #[inline]
+    pub(crate) fn hear(&self, time: Time) {
+        if self.0.load(Ordering::Relaxed) < time.0 {
+            self.0.store(time.0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// One record to be said.
@@ -49,16 +62,18 @@ struct Said<'a> {
 impl Outlet {
     pub(crate) fn new(writer: Writer, sync: SyncPolicy) -> Self {
         let watch = writer.watch();
-        let inner = Mutex::new(Inner { writer, scratch: Vec::new(), checked: String::new() });
-        Self { inner, watch, heard: AtomicU64::new(0), always: sync == SyncPolicy::Always }
+        let inner =
+            Mutex::new(Inner { writer, scratch: Vec::new(), checked: String::new(), ears: Vec::new() });
+        Self { inner, watch, always: sync == SyncPolicy::Always }
     }
 
-    /// Takes note of a time in a delivery.
-    #[inline]
-    pub(crate) fn hear(&self, time: Time) {
-        if self.heard.load(Ordering::Relaxed) < time.0 {
-            self.heard.fetch_max(time.0, Ordering::Relaxed);
-        }
+    /// For a subscription that begins.
+    pub(crate) fn listen(&self) -> Ear {
+        let ear = Ear::default();
+        let mut inner = self.lock();
+        inner.ears.retain(|ear| Arc::strong_count(&ear.0) > 1);
+        inner.ears.push(ear.clone());
+        ear
     }
 
     #[inline]
@@ -91,28 +106,19 @@ impl Outlet {
     fn say<E: Event>(&self, event: &E, cause: Option<Cause<'_>>, acks: &[Ack<'_>]) -> Result<Offset> {
         let key = event.key();
         let mut inner = self.lock();
-        let Inner { writer, scratch, checked } = &mut *inner;
+        let Inner { writer, scratch, checked, ears } = &mut *inner;
         check_topic(checked, E::TOPIC)?;
         scratch.clear();
         codec::encode(E::CODEC, event, scratch)
             .map_err(|reason| Error::Encode { topic: E::TOPIC.to_owned(), reason })?;
         let said = Said { topic: E::TOPIC, key: key.as_deref(), cause, codec: E::CODEC };
         let entry = said.entry(scratch);
-        self.observe(writer);
+        observe(writer, ears);
+        if acks.is_empty() {
+            return Ok(writer.append(&entry)?);
+        }
         let batch = JournalBatch { entries: std::slice::from_ref(&entry), acks, checkpoints: &[] };
         Ok(writer.commit(&batch)?.start)
-    }
-
-    #[inline]
-    fn observe(&self, writer: &mut Writer) {
-        let heard = self.heard.load(Ordering::Relaxed);
-        if heard > 0 && !writer.observe(Time(heard)) {
-            tracing::warn!(
-                time_ns = heard,
-                "a received time is too far ahead of this machine's clock: ignored"
-            );
-            self.heard.store(0, Ordering::Relaxed);
-        }
     }
 
     fn commit(&self, batch: &Batch<'_>) -> Result<Range<Offset>> {
@@ -122,9 +128,9 @@ impl Outlet {
         let checkpoints: Vec<Checkpoint<'_>> =
             batch.checkpoints.iter().map(|(name, value)| Checkpoint { name, value }).collect();
         let mut inner = self.lock();
-        self.observe(&mut inner.writer);
-        let said =
-            inner.writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints });
+        let Inner { writer, ears, .. } = &mut *inner;
+        observe(writer, ears);
+        let said = writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints });
         drop(inner);
         let offsets =
             said.map_err(Error::from).inspect_err(|error| due.iter().for_each(|due| forgive(error, due)))?;
@@ -137,9 +143,9 @@ impl Outlet {
 
     pub(crate) fn message(&self, message: &Message<'_>) -> Result<Offset> {
         let mut inner = self.lock();
-        let Inner { writer, checked, .. } = &mut *inner;
+        let Inner { writer, checked, ears, .. } = &mut *inner;
         check_topic(checked, &message.topic)?;
-        self.observe(writer);
+        observe(writer, ears);
         let offset = writer.append(&entry_of(message))?;
         drop(inner);
         self.settle(offset.plus(1))?;
@@ -181,6 +187,13 @@ impl Outlet {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while encoding leaves the writer as it was: appending is all or nothing.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[inline]
+fn observe(writer: &mut Writer, ears: &[Ear]) {
+    for ear in ears {
+        writer.observe(Time(ear.0.load(Ordering::Relaxed)));
     }
 }
 

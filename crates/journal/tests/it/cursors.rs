@@ -21,7 +21,7 @@ fn many_cursors_survive_reopening_each_with_its_own_place() {
         let writer = Writer::open(&instance, &small(8)).unwrap();
         let cursors = Cursors::open(&instance, &writer).unwrap();
         for (name, number) in names.iter().zip(0..) {
-            let mut cursor = cursors.claim(name, "source").unwrap();
+            let cursor = cursors.claim(name, "source").unwrap();
             let before = (round > 1).then(|| at(number + 2));
             assert_eq!(cursor.position(), before, "{name}");
             for step in 0..=2 {
@@ -61,7 +61,7 @@ fn a_cursor_has_one_owner_and_can_be_forgotten() {
     let instance = home.path().join("reader");
     let writer = Writer::open(&instance, &small(8)).unwrap();
     let cursors = Cursors::open(&instance, &writer).unwrap();
-    let mut cursor = cursors.claim("reads", "source").unwrap();
+    let cursor = cursors.claim("reads", "source").unwrap();
     cursor.store(at(9));
     assert!(matches!(cursors.claim("reads", "source"), Err(Error::Claimed { .. })));
     assert!(matches!(cursors.forget("reads", "source"), Err(Error::Claimed { .. })));
@@ -82,14 +82,14 @@ fn deliveries_of_one_record_are_counted_across_processes() {
     for round in 0..3_u16 {
         let writer = Writer::open(&instance, &small(8)).unwrap();
         let cursors = Cursors::open(&instance, &writer).unwrap();
-        let mut cursor = cursors.claim("reads", "source").unwrap();
+        let cursor = cursors.claim("reads", "source").unwrap();
         assert_eq!(cursor.attempt(Offset(7)), round + 1);
         assert_eq!(cursor.attempt(Offset(7)), round + 2);
         cursor.forgive(Offset(7));
         cursor.forgive(Offset(8));
     }
     let writer = Writer::open(&instance, &small(8)).unwrap();
-    let mut cursor = Cursors::open(&instance, &writer).unwrap().claim("reads", "source").unwrap();
+    let cursor = Cursors::open(&instance, &writer).unwrap().claim("reads", "source").unwrap();
     assert_eq!(cursor.attempt(Offset(8)), 1);
 }
 
@@ -99,7 +99,7 @@ fn a_damaged_cursor_is_no_position_and_can_be_moved_again() {
     let instance = home.path().join("reader");
     let writer = Writer::open(&instance, &small(8)).unwrap();
     let cursors = Cursors::open(&instance, &writer).unwrap();
-    let mut cursor = cursors.claim("reads", "source").unwrap();
+    let cursor = cursors.claim("reads", "source").unwrap();
     let table = File::options().write(true).open(journal::cursors_path(&instance)).unwrap();
     for selector in [u64::MAX, u64::MAX - 1, 1 << 63] {
         cursor.store(at(9));

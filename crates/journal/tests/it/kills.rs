@@ -56,7 +56,7 @@ fn child() {
     let mut random = Random(u64::from(std::process::id()));
     let mut writer = Writer::open(&instance, &options(&mut random)).unwrap();
     let cursors = Cursors::open(&instance, &writer).unwrap();
-    let mut cursor = cursors.claim("inputs", "source").unwrap();
+    let cursor = cursors.claim("inputs", "source").unwrap();
     let mut input = resume(&writer);
     assert_eq!(
         cursor.position().unwrap_or_default().next.0,

@@ -93,7 +93,7 @@ fn nobody_wants_them_so_they_go() {
 fn a_laggard_holds_segments_back_until_it_has_passed_them() {
     let two = Two::new();
     let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
-    let mut cursor = two.claim();
+    let cursor = two.claim();
     cursor.store(Position::at(Offset(30)));
     append_until(&mut writer, 1000);
     assert!(first_offset(&two.publisher) <= 30);
@@ -120,7 +120,7 @@ fn a_cursor_on_another_journal_of_that_name_holds_nothing_back() {
     let mut reader = Reader::open(&two.publisher, Start::Beginning, Level::Committed).unwrap().unwrap();
     assert!(reader.next().unwrap().is_some());
     let mine = reader.position();
-    let mut cursor = two.claim();
+    let cursor = two.claim();
     cursor.store(Position { journal: mine.journal ^ 1, ..mine });
     append_until(&mut writer, 500);
     let first = first_offset(&two.publisher);
@@ -135,7 +135,7 @@ fn a_lease_that_ran_out_releases() {
     let two = Two::new();
     let lease = Duration::from_millis(1500);
     let mut writer = Writer::open(&two.publisher, &keeping(|retention| retention.lease = lease)).unwrap();
-    let mut cursor = two.claim();
+    let cursor = two.claim();
     cursor.store(Position::at(Offset(30)));
     // As long as it is seen it holds back.
     while writer.next_offset().0 < 500 {
@@ -160,7 +160,7 @@ fn at_the_byte_limit_the_oldest_go_and_the_laggard_is_told() {
     let mut writer = Writer::open(&two.publisher, &limited).unwrap();
     append_until(&mut writer, 20);
     let mut reader = Reader::open(&two.publisher, Start::Beginning, Level::Committed).unwrap().unwrap();
-    let mut cursor = two.claim();
+    let cursor = two.claim();
     cursor.store(Position::at(Offset(1)));
     assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.offset == Offset(0)));
     append_until(&mut writer, 2000);
@@ -194,7 +194,7 @@ fn at_the_byte_limit_appending_waits_for_the_laggard() {
         retention.when_full = WhenFull::Wait;
     });
     let mut writer = Writer::open(&two.publisher, &limited).unwrap();
-    let mut cursor = two.claim();
+    let cursor = two.claim();
     cursor.store(Position::at(Offset(5)));
     let full = |writer: &mut Writer| {
         for _ in 0..2000 {

@@ -17,6 +17,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use journal::{Cause, Codec, Gap, Level, Start};
 use tokio::time::Instant;
@@ -32,9 +33,12 @@ use crate::core::{Core, Reading};
 use crate::error::{Error, Result};
 use crate::event::Payload;
 use crate::names;
+use crate::outlet::Ear;
 
-/// After so many deliveries in a row, other tasks of the process get their turn.
-const TURN: u32 = 256;
+/// After so many deliveries in a row it is time to look at the clock,
+const LOOK_EVERY: u32 = 64;
+/// and after so long a turn other tasks of the process get theirs.
+const TURN: Duration = Duration::from_micros(200);
 
 /// A subscription being described; `.await` it to begin.
 #[must_use = "await it to begin"]
@@ -110,6 +114,7 @@ impl<P: Payload> Subscribe<P> {
         let mut subscription = Subscription {
             discovery: Discovery::watch(&self.core.folders.state)?,
             name: name.into(),
+            ear: self.core.outlet.listen(),
             core: self.core,
             selectors,
             sources: Vec::new(),
@@ -117,7 +122,7 @@ impl<P: Payload> Subscribe<P> {
             level: self.level,
             strict: self.strict,
             spin: self.spin,
-            delivered: 0,
+            turn: Turn::default(),
             reading,
             ready: None,
             missing: None,
@@ -151,11 +156,34 @@ pub struct Subscription<P> {
     level: Level,
     strict: bool,
     spin: bool,
-    delivered: u32,
+    turn: Turn,
+    ear: Ear,
     reading: Reading,
     ready: Option<Delivery<P>>,
     missing: Option<Missing>,
     trouble: Option<Trouble>,
+}
+
+/// How long deliveries have gone on without a pause.
+#[derive(Debug)]
+struct Turn {
+    delivered: u32,
+    began: Instant,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { delivered: 0, began: Instant::now() }
+    }
+}
+
+impl Turn {
+    /// Counts a delivery, and says whether others are to have their turn.
+    #[inline]
+    fn is_over(&mut self) -> bool {
+        self.delivered = self.delivered.wrapping_add(1);
+        self.delivered.is_multiple_of(LOOK_EVERY) && self.began.elapsed() >= TURN
+    }
 }
 
 /// What looking at the sources gave. What belongs to it lies in the subscription: handing large values
@@ -253,14 +281,13 @@ impl<P: Payload> Subscription<P> {
             }
             let look = self.look()?;
             if look == Look::Nothing {
-                self.delivered = 0;
                 self.sleep().await?;
+                self.turn = Turn::default();
                 continue;
             }
-            self.delivered += 1;
-            if self.delivered >= TURN {
-                self.delivered = 0;
+            if self.turn.is_over() {
                 tokio::task::yield_now().await;
+                self.turn = Turn::default();
             }
             return Ok(Some(look));
         }
@@ -285,7 +312,7 @@ impl<P: Payload> Subscription<P> {
     /// One journal: the event is decoded where it lies.
     #[inline]
     fn look_at_one(&mut self) -> Result<Look> {
-        let Self { core, selectors, sources, ready, trouble, .. } = self;
+        let Self { core, selectors, sources, ear, ready, trouble, .. } = self;
         let found = sources[0].find(
             |topic| takes_topic(selectors, topic),
             |found| {
@@ -298,7 +325,7 @@ impl<P: Payload> Subscription<P> {
                 };
                 let attempt = found.count();
                 let record = &found.record;
-                core.outlet.hear(record.time);
+                ear.hear(record.time);
                 match take_event(&attempt, core.retries.attempts_max, record.codec, record.payload) {
                     Ok(event) => *ready = Some(deliver(event, &found, attempt.number)),
                     Err(reason) => {
@@ -326,7 +353,7 @@ impl<P: Payload> Subscription<P> {
 
     /// Several journals: of what is there, the earliest by time, then by the journals' names.
     fn merge(&mut self) -> Result<Look> {
-        let Self { core, selectors, sources, .. } = self;
+        let Self { core, selectors, sources, ear, .. } = self;
         let mut first: Option<(journal::Time, usize)> = None;
         for (index, source) in sources.iter_mut().enumerate() {
             if let Some(time) = source.peek(|topic| takes_topic(selectors, topic))?
@@ -341,7 +368,7 @@ impl<P: Payload> Subscription<P> {
             Held::Gap(gap) => return Ok(self.miss_at(index, gap)),
             Held::Record(record) => record,
         };
-        core.outlet.hear(record.time);
+        ear.hear(record.time);
         match take_event(&attempt, core.retries.attempts_max, record.codec, &record.payload) {
             Err(reason) => self.park(index, &record, attempt.number, reason),
             Ok(event) => {

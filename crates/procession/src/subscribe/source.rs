@@ -83,13 +83,12 @@ pub(crate) struct OwnedRecord {
     pub(crate) cause: Option<(Arc<str>, Offset)>,
     pub(crate) codec: Codec,
     pub(crate) payload: Vec<u8>,
-    pub(crate) after: Position,
+    pub(crate) checksum: u32,
 }
 
 /// The next wanted record, lent from the mapping.
 pub(crate) struct Found<'a> {
     pub(crate) record: Record<'a>,
-    pub(crate) after: Position,
     pub(crate) origin: &'a Arc<Origin>,
     cause: &'a Arc<str>,
     again: &'a mut Option<Again>,
@@ -99,6 +98,20 @@ pub(crate) struct Found<'a> {
 pub(crate) struct Attempt {
     pub(crate) number: u32,
     pub(crate) refusal: Option<String>,
+}
+
+impl Attempt {
+    /// A delivery's number is what the refusal says, or what the cursor knows of processes that died over it.
+    #[inline]
+    fn new(counted: u32, again: &mut Option<Again>, offset: Offset) -> Self {
+        match again.take_if(|again| again.refused.offset == offset) {
+            None => Self { number: counted, refusal: None },
+            Some(Again { refused, .. }) => {
+                let number = counted.max(refused.attempt.saturating_add(1));
+                Self { number, refusal: Some(refused.reason) }
+            }
+        }
+    }
 }
 
 impl Source {
@@ -135,7 +148,7 @@ impl Source {
 
     fn try_open(&mut self, subscription: &Arc<str>) -> Result<Option<&Arc<Acks>>> {
         let Some(reader) = Reader::open(&self.folder, self.start, self.level)? else { return Ok(None) };
-        let Some(mut cursor) = self.cursor.take() else { return Ok(None) };
+        let Some(cursor) = self.cursor.take() else { return Ok(None) };
         if cursor.position().is_none() {
             // From here on the subscription exists, and holds back what it has not read.
             cursor.store(reader.position());
@@ -177,7 +190,10 @@ impl Source {
         let open = self.open.as_mut()?;
         let held = open.held.take()?;
         let attempt = match &held {
-            Held::Record(record) => count(&open.acks, &mut open.again, record.offset, record.after),
+            Held::Record(record) => {
+                let counted = open.acks.deliver(record.offset, record.epoch, record.checksum);
+                Attempt::new(counted, &mut open.again, record.offset)
+            }
             Held::Gap(_) => Attempt { number: 1, refusal: None },
         };
         Some((held, attempt))
@@ -272,12 +288,6 @@ impl Opened {
                 Some(Item::Gap(gap)) => return Ok(Some(with(Err(gap)))),
                 Some(Item::Record(record)) => record,
             };
-            let after = Position {
-                next: record.offset.plus(1),
-                epoch: record.epoch,
-                checksum: record.checksum,
-                journal: self.identity,
-            };
             let topic = match &mut self.last {
                 Some(topic) if topic.key == record.topic_key => topic,
                 last => {
@@ -292,7 +302,12 @@ impl Opened {
                     self.passed += 1;
                     if self.passed >= PASS_EVERY {
                         self.passed = 0;
-                        self.acks.pass(after);
+                        self.acks.pass(Position {
+                            next: record.offset.plus(1),
+                            epoch: record.epoch,
+                            checksum: record.checksum,
+                            journal: self.identity,
+                        });
                     }
                     continue;
                 }
@@ -303,7 +318,7 @@ impl Opened {
                 self.cause = cause.journal.into();
             }
             let (again, cause) = (&mut self.again, &self.cause);
-            return Ok(Some(with(Ok(Found { record, after, origin, cause, again }))));
+            return Ok(Some(with(Ok(Found { record, origin, cause, again }))));
         }
     }
 
@@ -338,7 +353,8 @@ impl Found<'_> {
     /// Counts its delivery.
     #[inline]
     pub(crate) fn count(&mut self) -> Attempt {
-        count(&self.origin.acks, self.again, self.record.offset, self.after)
+        let Record { offset, epoch, checksum, .. } = self.record;
+        Attempt::new(self.origin.acks.deliver(offset, epoch, checksum), self.again, offset)
     }
 
     /// The record that led to it.
@@ -348,7 +364,7 @@ impl Found<'_> {
     }
 
     pub(crate) fn to_owned_record(&self) -> OwnedRecord {
-        let Record { offset, epoch, time, key, codec, payload, .. } = self.record;
+        let Record { offset, epoch, time, key, codec, payload, checksum, .. } = self.record;
         OwnedRecord {
             offset,
             epoch,
@@ -358,7 +374,7 @@ impl Found<'_> {
             cause: self.cause(),
             codec,
             payload: payload.to_vec(),
-            after: self.after,
+            checksum,
         }
     }
 }
@@ -372,17 +388,4 @@ fn origin_of(origins: &mut HashMap<Arc<str>, Arc<Origin>>, acks: &Arc<Acks>, top
     let origin = Arc::new(Origin { topic: Arc::clone(&topic), acks: Arc::clone(acks) });
     origins.insert(topic, Arc::clone(&origin));
     origin
-}
-
-/// Notes a delivery: its number is what the refusal says, or what the cursor knows of processes that died
-/// over it.
-#[inline]
-fn count(acks: &Acks, again: &mut Option<Again>, offset: Offset, after: Position) -> Attempt {
-    let counted = acks.deliver(offset, after);
-    match again.take_if(|again| again.refused.offset == offset) {
-        None => Attempt { number: counted, refusal: None },
-        Some(Again { refused, .. }) => {
-            Attempt { number: counted.max(refused.attempt.saturating_add(1)), refusal: Some(refused.reason) }
-        }
-    }
 }

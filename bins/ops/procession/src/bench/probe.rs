@@ -72,7 +72,7 @@ fn is_content(bytes: &[u8], number: u64) -> bool {
         wrong |= u64::from_le_bytes(*chunk) ^ word;
         word = next_word(word);
     }
-    wrong == 0 && *rest == word.to_le_bytes()[..rest.len()]
+    wrong == 0 && rest.iter().eq(&word.to_le_bytes()[..rest.len()])
 }
 
 /// A message as it was heard, checked.
