@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use journal::{Gap, Offset};
+use journal::{Gap, GapReason, Offset};
 
 use crate::folders::FolderError;
 use crate::names::NameError;
@@ -46,7 +46,7 @@ pub enum Error {
         reason: String,
     },
     /// A strict subscription met a gap.
-    #[error("subscription {subscription:?} misses {journal} from {} to {}: {}", gap.from, gap.to, gap.reason)]
+    #[error("subscription {subscription:?} cannot have offsets {} to {} of {journal}: {}", gap.from, gap.to.0.saturating_sub(1), in_words(gap.reason))]
     Gap {
         /// Name of the subscription.
         subscription: String,
@@ -91,3 +91,14 @@ pub enum Error {
 
 /// A result of this crate; an application's own error may take the place of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why records are missing, and what to do.
+fn in_words(reason: GapReason) -> &'static str {
+    match reason {
+        GapReason::Trimmed => {
+            "they were dropped before it had read them; let the publisher keep more, or start anew"
+        }
+        GapReason::Corrupt => "they are damaged; `procession verify` says where",
+        GapReason::Diverged => "the publisher lost them with the power after they had been read",
+    }
+}

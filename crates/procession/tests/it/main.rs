@@ -5,5 +5,6 @@
 mod program;
 mod sample;
 mod settings;
+mod subscriptions;
 mod swarm;
 mod varlink;

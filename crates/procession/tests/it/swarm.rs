@@ -11,10 +11,14 @@ use serde_json::Value;
 use crate::sample::{DEADLINE, Home};
 
 /// A process that is killed and reaped when dropped.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
-    fn kill(mut self) {
+    pub(crate) fn start(command: &mut Command) -> Running {
+        Running(command.spawn().unwrap())
+    }
+
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -30,7 +34,7 @@ impl Drop for Running {
 fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
     let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(example);
     let mut command: Command = home.command_of(&program, &[&["run"], arguments].concat());
-    Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
 fn folder(home: &Home, instance: &str) -> PathBuf {
@@ -64,7 +68,7 @@ fn said(home: &Home, instance: &str) -> Vec<Said> {
     said
 }
 
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");

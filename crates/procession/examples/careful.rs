@@ -1,0 +1,58 @@
+//! A subscriber with scruples: takes only what is durable, ends at a gap, refuses what it is told to refuse. The tests
+//! of subscriptions drive it as a real process.
+
+use std::process::ExitCode;
+
+use procession::{Codec, Message, Process, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Settings {
+    /// Take only what is safe from power loss
+    durable: bool,
+    /// End at a gap
+    strict: bool,
+    /// Refuse events with this number
+    refuse: u64,
+    /// Hold so many deliveries before the first of them is acknowledged
+    hold: usize,
+}
+
+fn main() -> ExitCode {
+    procession::run("careful", listen)
+}
+
+/// Says `heard` for each delivery, with its attempt, and acknowledges in another order than it heard.
+async fn listen(process: Process<Settings>) -> Result<()> {
+    let settings = process.settings();
+    let mut subscribe = process.subscribe_any("source").named("all");
+    if settings.durable {
+        subscribe = subscribe.durable();
+    }
+    if settings.strict {
+        subscribe = subscribe.strict();
+    }
+    let mut subscription = subscribe.await?;
+    let mut held = Vec::new();
+    while let Some(delivery) = subscription.next().await? {
+        let number = delivery.event.decode::<Value>()?["number"].as_u64().unwrap_or_default();
+        let heard = json!({"number": number, "attempt": delivery.attempt});
+        process.publish_message(&Message::json("heard", &heard)?.caused_by(&delivery))?;
+        if settings.refuse == number {
+            delivery.nack("told so");
+            continue;
+        }
+        held.push(delivery);
+        if held.len() > settings.hold {
+            // The newest first: none of them counts before the oldest.
+            while let Some(delivery) = held.pop() {
+                delivery.ack();
+            }
+            process.publish_message(&Message::encoded("settled", Codec::Raw, &b"null"[..]))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! What a subscription does with refusals, late acknowledgements, gaps and records that are not durable yet.
+//!
+//! The example `careful` hears a journal that the test itself writes, so every record is where the test wants it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
+use serde_json::{Value, json};
+
+use crate::sample::{Home, finish};
+use crate::swarm::{Running, wait_until};
+
+fn folder(home: &Home, instance: &str) -> PathBuf {
+    home.path().join("state").join(instance)
+}
+
+/// The journal that is heard. It has no socket: the subscriber looks by itself.
+fn source(home: &Home) -> Writer {
+    fs::create_dir_all(folder(home, "source")).unwrap();
+    let options = Options { sync: SyncPolicy::Never, ..Options::default() };
+    Writer::open(&folder(home, "source"), &options).unwrap()
+}
+
+fn say(writer: &mut Writer, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        let payload = json!({"number": number}).to_string();
+        let codec = Codec::Json;
+        writer
+            .append(&Entry { topic: "count", key: None, cause: None, codec, payload: payload.as_bytes() })
+            .unwrap();
+    }
+}
+
+fn careful(home: &Home, arguments: &[&str]) -> Running {
+    let mut command = home.command_of(&program(), &[&["run"], arguments].concat());
+    Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("careful")
+}
+
+/// What an instance has said under a topic.
+fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
+    let Some(mut reader) = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap()
+    else {
+        return Vec::new();
+    };
+    let mut said = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Record(record) = item else { panic!("{item:?}") };
+        if record.topic == topic {
+            said.push(serde_json::from_slice(record.payload).unwrap());
+        }
+    }
+    said
+}
+
+/// Number and attempt of each delivery.
+fn heard(home: &Home, instance: &str) -> Vec<(u64, u64)> {
+    let both = |value: Value| (value["number"].as_u64().unwrap(), value["attempt"].as_u64().unwrap());
+    said(home, instance, "heard").into_iter().map(both).collect()
+}
+
+fn acknowledged(home: &Home) -> u64 {
+    let cursors = read_cursors(&folder(home, "careful")).unwrap();
+    cursors.iter().find(|cursor| cursor.journal == "source").map_or(0, |cursor| cursor.position.next.0)
+}
+
+#[test]
+fn what_is_refused_comes_again_before_anything_later_and_is_then_parked() {
+    let home = Home::new();
+    let mut source = source(&home);
+    say(&mut source, 1..=3);
+    let attempts = ["--refuse", "2", "--subscription-max-attempts", "3", "--subscription-backoff", "1ms"];
+    let careful = careful(&home, &attempts);
+    wait_until("the third is heard", || heard(&home, "careful").contains(&(3, 1)));
+    wait_until("all is acknowledged", || acknowledged(&home) == 3);
+    careful.kill();
+    assert_eq!(heard(&home, "careful"), [(1, 1), (2, 1), (2, 2), (2, 3), (3, 1)]);
+    let letters = said(&home, "careful", "_dead-letter");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0]["payload"]["number"], 2);
+    assert_eq!(letters[0]["reason"], "told so");
+}
+
+#[test]
+fn deliveries_count_in_order_however_they_are_acknowledged() {
+    let home = Home::new();
+    let mut source = source(&home);
+    say(&mut source, 1..=8);
+    let hold = ["--hold", "3"];
+    let first = careful(&home, &hold);
+    wait_until("two groups are acknowledged", || acknowledged(&home) == 8);
+    say(&mut source, 9..=10);
+    wait_until("two more are heard", || heard(&home, "careful").contains(&(10, 1)));
+    assert_eq!(acknowledged(&home), 8);
+    first.kill();
+    let again = careful(&home, &hold);
+    wait_until("they are heard again", || heard(&home, "careful").len() == 12);
+    again.kill();
+    let once: Vec<_> = (1..=10).map(|number| (number, 1)).collect();
+    // The process died over the ninth; whether the tenth had a part in it, nobody can say.
+    assert_eq!(heard(&home, "careful"), [&once[..], &[(9, 2), (10, 1)]].concat());
+}
+
+#[test]
+fn only_what_is_durable_is_heard_if_that_is_asked_for() {
+    let home = Home::new();
+    let mut source = source(&home);
+    say(&mut source, 1..=3);
+    let durable = careful(&home, &["--durable", "--instance", "careful@durable"]);
+    let any = careful(&home, &["--instance", "careful@any"]);
+    let heard_all = |instance| heard(&home, instance).len();
+    wait_until("the other one hears them", || heard_all("careful@any") == 3);
+    wait_until("it has a cursor", || !read_cursors(&folder(&home, "careful@durable")).unwrap().is_empty());
+    say(&mut source, 4..=5);
+    wait_until("the other one hears more", || heard_all("careful@any") == 5);
+    assert_eq!(heard_all("careful@durable"), 0);
+    source.sync().unwrap();
+    wait_until("it hears what is durable", || heard_all("careful@durable") == 5);
+    say(&mut source, 6..=6);
+    wait_until("the other one hears the last", || heard_all("careful@any") == 6);
+    assert_eq!(heard_all("careful@durable"), 5);
+    durable.kill();
+    any.kill();
+}
+
+#[test]
+fn a_strict_subscription_ends_at_a_gap_and_others_go_on() {
+    let home = Home::new();
+    let mut writer = source(&home);
+    say(&mut writer, 1..=3);
+    drop(writer);
+    let segment = folder(&home, "source").join("journal").join(format!("{:020}.seg", 0));
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(12).position(|window| window == b"{\"number\":2}").unwrap();
+    bytes[at + 10] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+
+    let arguments = ["run", "--strict", "--instance", "careful@strict"];
+    let ended = finish(&mut home.command_of(&program(), &arguments));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("source") && ended.stderr.contains("damaged"), "{}", ended.stderr);
+    assert_eq!(heard(&home, "careful@strict"), [(1, 1)]);
+
+    let lenient = careful(&home, &[]);
+    wait_until("the last is heard", || heard(&home, "careful").contains(&(3, 1)));
+    lenient.kill();
+    assert_eq!(heard(&home, "careful"), [(1, 1), (3, 1)]);
+}
