@@ -77,12 +77,40 @@ test: lint doc
     PROCESSION_BIN_DIR="${PROCESSION_BIN_DIR:-{{ target }}/debug}" \
         PROCESSION_TEST_PYTHON="${PROCESSION_TEST_PYTHON:-{{ test_python }}}" \
         cargo test --workspace --locked --no-fail-fast
+    cargo test --package journal --features faults --locked --no-fail-fast faults
+
+# Prove for a time that nothing is lost, whoever is killed and whatever fails: `just prove 30m`
+[group('check')]
+prove budget='10m':
+    @deploy/prove '{{ budget }}'
+
+# Bad bytes: every fuzz target for its share of the time: `just fuzz 300s`, `just fuzz 60s varlink`
+[group('check')]
+fuzz seconds='60s' *targets:
+    @CARGO_TARGET_DIR='{{ target }}' fuzz/run "$@"
+
+# The memory model: every order of the accesses by which processes and threads share memory
+[group('check')]
+loom:
+    RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR='{{ target }}/loom' \
+        cargo test --locked --package journal --package acks-loom --lib loom_tests
+
+# Undefined behaviour, by Miri, in what does not map files: needs a nightly toolchain, and is skipped without one
+[group('check')]
+miri:
+    @CARGO_TARGET_DIR='{{ target }}' deploy/miri
+
+# Plant each known bug in a copy of the journal, and see that its proof catches it: `just mutants folder-not-synced`
+[group('check')]
+mutants *names:
+    @CARGO_TARGET_DIR='{{ target }}' crates/journal/mutants/run "$@"
 
 # Format, clippy, shell scripts, systemd units
 [group('check')]
 lint: _shell units
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --package journal --features faults --all-targets --locked -- -D warnings
 
 # Check the systemd units: that systemd finds nothing to say, and how far they are locked down
 [group('check')]
@@ -94,13 +122,22 @@ units:
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
-# Measure publishing, fan-out and latency on this machine: one JSON object each
+# Measure Procession and the floors on this machine, in a few minutes: table and plots in target/bench
+[group('measure')]
+bench *arguments: bootstrap
+    @'{{ target }}/release/bench' run --out '{{ target }}/bench' "$@"
+
+# The same beside the systems people would pick instead; `deploy/setup bench-peers` installs them first
+[group('measure')]
+bench-peers *arguments: bootstrap
+    cargo build --release --locked --package bench --features peers
+    @'{{ target }}/release/bench' run --peers --out '{{ target }}/bench' "$@"
+
+# Keep a small swarm under load and kill parts of it for so long: what grows, what is lost; the report is in target/soak
 [group('check')]
-bench: bootstrap
-    '{{ target }}/release/procession' bench pubsub --payload 64 --messages 20000000 --subscribers 1 --codec raw --json
-    '{{ target }}/release/procession' bench pubsub --payload 64 --messages 5000000 --subscribers 8 --codec raw --json
-    '{{ target }}/release/procession' bench latency --payload 64 --count 20000 --json
-    '{{ target }}/release/procession' bench latency --payload 64 --count 20000 --spin --json
+soak time='10m' *arguments:
+    cargo build --release --locked --package soak
+    '{{ target }}/release/soak' --for '{{ time }}' --out '{{ target }}/soak' {{ arguments }}
 
 # Format the code
 [group('change')]
@@ -118,7 +155,7 @@ _shell:
     set -eu
     PATH="$PATH:{{ tools }}/venv/bin"
     if command -v shellcheck >/dev/null; then
-        shellcheck deploy/setup deploy/systemd/check .ci/run
+        shellcheck deploy/setup deploy/prove deploy/miri fuzz/run deploy/systemd/check crates/journal/mutants/run .ci/run
     else
         echo 'shellcheck is missing: the shell scripts are not checked'
     fi

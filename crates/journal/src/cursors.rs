@@ -3,6 +3,9 @@
 //! A mapped table with one slot per (subscription, journal). A slot holds two copies of the
 //! position and a selector, so an update is a handful of stores, and whoever reads the table (the
 //! publisher's retention, the command line) sees the old position or the new one.
+//!
+//! The kernel may write a position back before the records that were said because of it. So after another boot
+//! these two do not count, but the last position that a sync has noted once those records were durable.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -12,9 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::disk;
 use crate::error::{At, Error, Result};
+use crate::fault;
 use crate::layout;
 use crate::map::{ReadMap, WriteMap};
+use crate::marks::boot_id;
+use crate::memory::Word;
 use crate::segment::{FILE_MODE, FORMAT_VERSION, extend};
 use crate::shared::Shared;
 use crate::types::{Epoch, NAME_BYTES_MAX, Offset, Position};
@@ -37,6 +44,13 @@ const AT_SEEN: usize = 256;
 const AT_TRYING: usize = 264;
 const AT_SELECTOR: usize = 272;
 const AT_COPIES: [usize; 2] = [280, 312];
+/// Within a copy.
+const AT_JOURNAL: usize = 16;
+const AT_NOTES: [usize; 2] = [344, 360];
+const AT_NOTE_SELECTOR: usize = 376;
+
+/// Within the header: the boot in which the table was last opened; 0 in tables that are older than notes.
+const AT_BOOT: u64 = 16;
 
 const USED: u64 = 0x5553_4544;
 
@@ -54,6 +68,8 @@ pub struct CursorInfo {
     pub position: Position,
     /// When the subscriber was last alive: nanoseconds since the Unix epoch, by the wall clock.
     pub seen_ns: u64,
+    /// The last record whose delivery was counted; not acknowledged yet unless it lies before `position`.
+    pub trying: Option<Offset>,
 }
 
 /// The table of an instance, held by its only writer.
@@ -70,7 +86,13 @@ pub struct Cursors {
 struct Inner {
     chunks: Vec<Arc<WriteMap>>,
     claimed: HashSet<usize>,
+    /// Slots that were given away since a sync last took down positions: it must not note those of their
+    /// predecessors.
+    renewed: HashSet<usize>,
 }
+
+/// Positions of used slots, taken down when a sync begins.
+pub(crate) type Taken = Vec<(usize, Position)>;
 
 impl Cursors {
     /// Opens or creates the table of the instance whose journal `writer` holds, and brings it up to what
@@ -88,8 +110,10 @@ impl Cursors {
             .mode(FILE_MODE)
             .open(&path)
             .at("open", &path)?;
+        disk::created(&file, &path);
         let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(usize::MAX);
-        check_header(&file, length, &path)?;
+        let finished = check_header(&file, length, &path)?;
+        let boot = boot_of(&file, &path)?;
         let chunks = length.saturating_sub(HEADER_BYTES).div_ceil(CHUNK_BYTES).clamp(1, CHUNKS_MAX);
         let shared = Arc::clone(writer.shared());
         let cursors = Self { file, path, shared, inner: Mutex::default() };
@@ -99,6 +123,14 @@ impl Cursors {
                 cursors.grow(&mut inner)?;
             }
         }
+        if !finished {
+            cursors.clear();
+            // Its name, before anything is believed to be in it.
+            disk::sync_folder(instance)?;
+        } else if boot != 0 && boot != boot_id() {
+            cursors.go_back_to_notes();
+        }
+        cursors.file.write_all_at(&boot_id().to_le_bytes(), AT_BOOT).at("write", &cursors.path)?;
         // Written last: a table without magic is one that was never finished.
         cursors.file.write_all_at(&MAGIC.to_le_bytes(), 0).at("write", &cursors.path)?;
         cursors.file.write_all_at(&FORMAT_VERSION.to_le_bytes(), 8).at("write", &cursors.path)?;
@@ -122,7 +154,7 @@ impl Cursors {
         check_name("journal name", journal)?;
         let names = encode_names(subscription, journal);
         let mut inner = self.lock();
-        let slot = match find(&inner.chunks, &names) {
+        let slot = match find(&inner.chunks, subscription, journal) {
             Some(slot) => slot,
             None => self.allocate(&mut inner, &names)?,
         };
@@ -148,8 +180,30 @@ impl Cursors {
         Ok(())
     }
 
-    pub(crate) fn sync(&self) -> Result<()> {
-        rustix::fs::fdatasync(&self.file).at("sync", &self.path)
+    /// What is acknowledged by now. Whatever was said because of it was said before.
+    pub(crate) fn take_down(&self) -> Taken {
+        let mut inner = self.lock();
+        inner.renewed.clear();
+        let position = |slot| {
+            let (map, start) = inner.slot(slot);
+            let used = map.word(start + AT_USED).load(Ordering::Relaxed) == USED;
+            used.then(|| read_position(|at| map.word(start + at))).flatten()
+        };
+        (0..inner.chunks.len() * CHUNK_SLOTS).filter_map(|slot| Some((slot, position(slot)?))).collect()
+    }
+
+    /// Notes what was taken down, now that all that was said before is durable, and makes it durable.
+    pub(crate) fn sync(&self, taken: &Taken) -> Result<()> {
+        let inner = self.lock();
+        for (slot, position) in taken.iter().filter(|(slot, _)| !inner.renewed.contains(slot)) {
+            let (map, start) = inner.slot(*slot);
+            let word = |at| map.word(start + at);
+            if read_note(word, position.journal).as_ref() != Some(position) {
+                note(word, position);
+            }
+        }
+        drop(inner);
+        disk::sync_file(&self.file, &self.path)
     }
 
     fn allocate(&self, inner: &mut Inner, names: &[u8; NAMES_BYTES]) -> Result<usize> {
@@ -164,8 +218,8 @@ impl Cursors {
                 return Err(Error::Full { path: self.path.clone(), reason });
             }
         };
-        let map = &inner.chunks[slot / CHUNK_SLOTS];
-        let start = slot % CHUNK_SLOTS * SLOT_BYTES;
+        inner.renewed.insert(slot);
+        let (map, start) = inner.slot(slot);
         for at in (AT_SEEN..SLOT_BYTES).step_by(8) {
             map.word(start + at).store(0, Ordering::Relaxed);
         }
@@ -173,7 +227,31 @@ impl Cursors {
             map.word(start + AT_NAMES + index * 8).store(word, Ordering::Relaxed);
         }
         map.word(start + AT_USED).store(USED, Ordering::Release);
+        fault::point("cursor.allocated");
         Ok(slot)
+    }
+
+    /// A table that was never finished holds nothing, whatever power loss has left in it.
+    fn clear(&self) {
+        let inner = self.lock();
+        for slot in 0..inner.chunks.len() * CHUNK_SLOTS {
+            let (map, start) = inner.slot(slot);
+            map.word(start + AT_USED).store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Another boot: nothing but what was noted is founded on records that are durable.
+    fn go_back_to_notes(&self) {
+        let inner = self.lock();
+        for slot in 0..inner.chunks.len() * CHUNK_SLOTS {
+            let (map, start) = inner.slot(slot);
+            let word = |at| map.word(start + at);
+            let noted = read_founded(word);
+            word(AT_SELECTOR).store(0, Ordering::Relaxed);
+            if let Some(position) = noted {
+                store(word, &position);
+            }
+        }
     }
 
     fn grow(&self, inner: &mut Inner) -> Result<()> {
@@ -186,6 +264,24 @@ impl Cursors {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Cursors {
+    /// A clean end leaves everything noted, also if the writer goes on.
+    fn drop(&mut self) {
+        match self.shared.sync_last(self) {
+            // Said when it happened.
+            Ok(_) | Err(Error::Poisoned { .. }) => {}
+            Err(error) => tracing::error!(%error, "could not sync the cursors at their end"),
+        }
+    }
+}
+
+impl Inner {
+    /// Where a slot lies.
+    fn slot(&self, slot: usize) -> (&WriteMap, usize) {
+        (&self.chunks[slot / CHUNK_SLOTS], slot % CHUNK_SLOTS * SLOT_BYTES)
     }
 }
 
@@ -206,20 +302,12 @@ impl Cursor {
     }
 
     /// Acknowledges everything before `position.next`. Survives SIGKILL from here on; power loss
-    /// after the next sync.
+    /// after the next sync. After power loss it is never ahead of what was said before it was stored.
     ///
     /// By one thread at a time: of two positions that are stored at once neither may last.
     #[inline]
     pub fn store(&self, position: Position) {
-        let selector = self.word(AT_SELECTOR).load(Ordering::Relaxed).wrapping_add(1).max(1);
-        let copy = AT_COPIES[usize::from(selector & 1 == 1)];
-        let image = image(&position, selector);
-        for (index, word) in image.into_iter().enumerate() {
-            self.word(copy + index * 8).store(word, Ordering::Relaxed);
-        }
-        // Pairs with the acquire load in `read_position`: whoever sees the selector sees the copy. Sequentially
-        // consistent, so that it is not missed by a sync that clears the dirty flag just now.
-        self.word(AT_SELECTOR).store(selector, Ordering::SeqCst);
+        store(|at| self.word(at), &position);
         self.table.shared.mark_dirty();
     }
 
@@ -277,36 +365,95 @@ pub fn read_cursors(instance: &Path) -> Result<Vec<CursorInfo>> {
     };
     let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(0);
     check_header(&file, length, &path)?;
+    let boot = boot_of(&file, &path)?;
+    let same_boot = boot == 0 || boot == boot_id();
     if length < HEADER_BYTES + SLOT_BYTES {
         return Ok(Vec::new());
     }
     let map = ReadMap::new(&file, length, &path)?;
     let slots = ((length - HEADER_BYTES) / SLOT_BYTES).min(CHUNKS_MAX * CHUNK_SLOTS);
-    Ok((0..slots).filter_map(|slot| read_slot(&map, HEADER_BYTES + slot * SLOT_BYTES)).collect())
+    Ok((0..slots).filter_map(|slot| read_slot(&map, HEADER_BYTES + slot * SLOT_BYTES, same_boot)).collect())
 }
 
-fn read_slot(map: &ReadMap, start: usize) -> Option<CursorInfo> {
+fn read_slot(map: &ReadMap, start: usize, same_boot: bool) -> Option<CursorInfo> {
     if map.word(start + AT_USED).load(Ordering::Acquire) != USED {
         return None;
     }
-    let mut names = [0; NAMES_BYTES.next_multiple_of(8)];
-    for (index, chunk) in names.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        chunk.copy_from_slice(&map.word(start + AT_NAMES + index * 8).load(Ordering::Relaxed).to_le_bytes());
-    }
-    let (subscription, journal) = decode_names(&names)?;
-    let position = read_position(|at| map.word(start + at))?;
+    let word = |at| map.word(start + at);
+    let (subscription, journal) = read_names(word)?;
+    let position = if same_boot { read_position(word)? } else { read_founded(word)? };
+    let trying = map.word(start + AT_TRYING).load(Ordering::Relaxed);
     Some(CursorInfo {
         subscription,
         journal,
         position,
         seen_ns: map.word(start + AT_SEEN).load(Ordering::Relaxed),
+        // The low bits count: 0 for a delivery that was taken back, or for none.
+        trying: (trying & ((1 << TRIES_BITS) - 1) > 0).then_some(Offset(trying >> TRIES_BITS)),
     })
 }
 
+/// Stores a position.
+#[inline]
+pub(crate) fn store<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W, position: &Position) {
+    let selector = word(AT_SELECTOR).load(Ordering::Relaxed).wrapping_add(1).max(1);
+    let copy = AT_COPIES[usize::from(selector & 1 == 1)];
+    for (index, value) in image(position, selector).into_iter().enumerate() {
+        word(copy + index * 8).store(value, Ordering::Relaxed);
+    }
+    fault::point("cursor.copied");
+    // Pairs with the acquire load in `read_position`: whoever sees the selector sees the copy. Sequentially
+    // consistent, so that it is not missed by a sync that clears the dirty flag just now.
+    word(AT_SELECTOR).store(selector, Ordering::SeqCst);
+    fault::point("cursor.selected");
+}
+
+/// Notes a position that is founded on durable records.
+fn note<'a>(word: impl Fn(usize) -> &'a AtomicU64, position: &Position) {
+    let selector = word(AT_NOTE_SELECTOR).load(Ordering::Relaxed).wrapping_add(1).max(1);
+    let at = AT_NOTES[usize::from(selector & 1 == 1)];
+    for (index, value) in short_image(position, selector).into_iter().enumerate() {
+        word(at + index * 8).store(value, Ordering::Release);
+    }
+    word(AT_NOTE_SELECTOR).store(selector, Ordering::Release);
+}
+
+/// The newest intact note of a position in the journal of that identity.
+fn read_note<'a>(word: impl Fn(usize) -> &'a AtomicU64, journal: u64) -> Option<Position> {
+    let selector = word(AT_NOTE_SELECTOR).load(Ordering::Acquire);
+    // The newest may be torn.
+    [selector, selector.wrapping_sub(1)].into_iter().filter(|selector| *selector > 0).find_map(|selector| {
+        let at = AT_NOTES[usize::from(selector & 1 == 1)];
+        let found: [u64; 2] = std::array::from_fn(|index| word(at + index * 8).load(Ordering::Acquire));
+        let position = position_of([found[0] >> 8, found[1], journal]);
+        (short_image(&position, selector) == found).then_some(position)
+    })
+}
+
+/// The position of a slot after another boot.
+///
+/// Either copy may be torn, but says in a word of its own which journal it is. The word of the second one, which is
+/// stored first, lies in the same sector as the notes.
+fn read_founded<'a>(word: impl Fn(usize) -> &'a AtomicU64) -> Option<Position> {
+    let [first, second] = AT_COPIES;
+    [second, first].into_iter().find_map(|copy| {
+        let journal = word(copy + AT_JOURNAL).load(Ordering::Acquire);
+        read_note(&word, journal)
+    })
+}
+
+fn position_of([next, last, journal]: [u64; 3]) -> Position {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
+    let (epoch, checksum) = (Epoch((last >> 32) as u32), last as u32);
+    Position { next: Offset(next), epoch, checksum, journal }
+}
+
 /// The newest intact copy of a position.
-fn read_position<'a>(word: impl Fn(usize) -> &'a AtomicU64) -> Option<Position> {
-    // The owner may overwrite the copy we read, at most once for each of its acknowledgements.
-    for _ in 0..16 {
+pub(crate) fn read_position<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W) -> Option<Position> {
+    // The owner may overwrite the copy we read, at most once for each of its acknowledgements. Under loom each
+    // further look multiplies what there is to try.
+    const LOOKS: usize = if cfg!(loom) { 2 } else { 16 };
+    for _ in 0..LOOKS {
         let selector = word(AT_SELECTOR).load(Ordering::Acquire);
         if selector == 0 {
             return None;
@@ -315,13 +462,7 @@ fn read_position<'a>(word: impl Fn(usize) -> &'a AtomicU64) -> Option<Position> 
         for selector in [selector, selector - 1] {
             let copy = AT_COPIES[usize::from(selector & 1 == 1)];
             let found: [u64; 4] = std::array::from_fn(|index| word(copy + index * 8).load(Ordering::Relaxed));
-            #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
-            let position = Position {
-                next: Offset(found[0]),
-                epoch: Epoch((found[1] >> 32) as u32),
-                checksum: found[1] as u32,
-                journal: found[2],
-            };
+            let position = position_of([found[0], found[1], found[2]]);
             if image(&position, selector) == found {
                 return Some(position);
             }
@@ -342,14 +483,30 @@ fn image(position: &Position, selector: u64) -> [u64; 4] {
     [next, last, journal, check]
 }
 
-fn find(chunks: &[Arc<WriteMap>], names: &[u8; NAMES_BYTES]) -> Option<usize> {
+/// The same in two words: the journal's identity goes into the check alone.
+fn short_image(position: &Position, selector: u64) -> [u64; 2] {
+    let [next, last, _, check] = image(position, selector);
+    [next << 8 | check & 0xff, last]
+}
+
+/// By what a reader takes for its names: bytes behind them do not count, or a damaged one would make the owner
+/// forget what readers still see.
+fn find(chunks: &[Arc<WriteMap>], subscription: &str, journal: &str) -> Option<usize> {
     (0..chunks.len() * CHUNK_SLOTS).find(|slot| {
         let (map, start) = (&chunks[slot / CHUNK_SLOTS], slot % CHUNK_SLOTS * SLOT_BYTES);
         map.word(start + AT_USED).load(Ordering::Relaxed) == USED
-            && words(names)
-                .enumerate()
-                .all(|(index, word)| map.word(start + AT_NAMES + index * 8).load(Ordering::Relaxed) == word)
+            && read_names(|at| map.word(start + at))
+                .is_some_and(|names| (names.0.as_str(), names.1.as_str()) == (subscription, journal))
     })
+}
+
+/// The names of a slot, if they make sense.
+fn read_names<'a>(word: impl Fn(usize) -> &'a AtomicU64) -> Option<(String, String)> {
+    let mut names = [0; NAMES_BYTES.next_multiple_of(8)];
+    for (index, chunk) in names.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        chunk.copy_from_slice(&word(AT_NAMES + index * 8).load(Ordering::Relaxed).to_le_bytes());
+    }
+    decode_names(&names)
 }
 
 fn find_free(inner: &Inner) -> Option<usize> {
@@ -385,13 +542,14 @@ fn words(names: &[u8; NAMES_BYTES]) -> impl Iterator<Item = u64> {
     })
 }
 
-fn check_header(file: &File, length: usize, path: &Path) -> Result<()> {
+/// Whether there is a table.
+fn check_header(file: &File, length: usize, path: &Path) -> Result<bool> {
     let mut header = [0; 16];
     if length >= HEADER_BYTES {
         file.read_exact_at(&mut header, 0).at("read", path)?;
     }
     if header == [0; 16] {
-        return Ok(());
+        return Ok(false);
     }
     let magic = u64::from_le_bytes(std::array::from_fn(|i| header[i]));
     let version = u32::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
@@ -406,7 +564,15 @@ fn check_header(file: &File, length: usize, path: &Path) -> Result<()> {
             supported: FORMAT_VERSION,
         });
     }
-    Ok(())
+    Ok(true)
+}
+
+fn boot_of(file: &File, path: &Path) -> Result<u128> {
+    let mut boot = [0; 16];
+    match file.read_exact_at(&mut boot, AT_BOOT) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error).at("read", path),
+        _ => Ok(u128::from_le_bytes(boot)),
+    }
 }
 
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
@@ -421,5 +587,24 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
 pub(crate) fn wall_clock_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
-    seconds.unwrap_or_default() * 1_000_000_000 + nanoseconds.unwrap_or_default()
+    let now = seconds.unwrap_or_default() * 1_000_000_000 + nanoseconds.unwrap_or_default();
+    now.saturating_add_signed(fault::clock_error_ns())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn damage_behind_a_name_does_not_make_the_owner_forget() {
+        let home = tempfile::tempdir().unwrap();
+        let instance = home.path().join("listener");
+        let writer = Writer::open(&instance, &Options::default()).unwrap();
+        let cursors = Cursors::open(&instance, &writer).unwrap();
+        cursors.claim("s", "j").unwrap().store(Position::at(Offset(5)));
+        cursors.file.write_all_at(&[1], (HEADER_BYTES + AT_NAMES + 50) as u64).unwrap();
+        assert_eq!(cursors.claim("s", "j").unwrap().position(), Some(Position::at(Offset(5))));
+        assert_eq!(read_cursors(&instance).unwrap().len(), 1);
+    }
 }

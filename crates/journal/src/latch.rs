@@ -1,9 +1,10 @@
 //! The latch: who sleeps until a mark has moved past an offset.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
 use crate::types::Offset;
 
 /// Called once with the mark that woke it, on the thread that moved the mark: it must not block.
@@ -80,6 +81,28 @@ impl Latch {
     fn lock(&self) -> MutexGuard<'_, Waiters> {
         // A waker that panicked has left the list whole: it runs outside of the lock.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether something was said or acknowledged since the last sync began. Like the latch it pairs with the mark, or the
+/// cursor, that was stored before.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty(AtomicBool);
+
+impl Dirty {
+    /// Says so; `true` if it was not known yet, and a sync must be asked for.
+    #[inline]
+    pub(crate) fn note(&self) -> bool {
+        let news = !self.0.load(Ordering::SeqCst);
+        if news {
+            self.0.store(true, Ordering::SeqCst);
+        }
+        news
+    }
+
+    /// A sync begins: before it looks at what there is to sync.
+    pub(crate) fn clear(&self) {
+        self.0.store(false, Ordering::SeqCst);
     }
 }
 

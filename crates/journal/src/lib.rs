@@ -42,14 +42,26 @@
 //! what is assumed of file system and processor is in `FORMAT.md`.
 
 mod batch;
+mod commit;
 mod cursors;
 mod declared;
+mod disk;
 mod error;
+#[cfg(feature = "faults")]
+pub mod fault;
+#[cfg(not(feature = "faults"))]
+mod fault;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod latch;
 mod layout;
 mod lock;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod map;
 mod marks;
+mod memory;
 mod options;
 mod prepare;
 mod reader;
@@ -59,6 +71,7 @@ mod retention;
 mod segment;
 mod shared;
 mod summary;
+mod sync;
 mod takeover;
 mod types;
 mod verify;

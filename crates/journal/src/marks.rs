@@ -9,10 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use rustix::fs::fdatasync;
-
+use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::map::{ReadMap, WriteMap};
+use crate::memory::{Word, Words};
 use crate::segment::{FILE_MODE, FORMAT_VERSION, extend};
 use crate::types::{Epoch, JournalId, Offset};
 
@@ -32,7 +32,7 @@ const AT_TRIMMED: usize = 3072;
 
 /// A number below 2^56 with a check byte in one word.
 #[inline]
-const fn seal(value: u64) -> u64 {
+pub(crate) const fn seal(value: u64) -> u64 {
     value << 8 | check(value)
 }
 
@@ -100,54 +100,35 @@ impl MarksWriter {
             .mode(FILE_MODE)
             .open(path)
             .at("open", path)?;
+        disk::created(&file, path);
         extend(&file, BYTES as u64, path)?;
         let map = WriteMap::new(&file, BYTES, path)?;
-        let left = read(|at| map.word(at).load(Ordering::Acquire), path)?;
+        let left = read(&map, boot_id(), path)?;
         Ok((Self { map, file, path: path.to_owned() }, left))
     }
 
     /// Begins an epoch: all marks at once, durable on return, so that no epoch is ever used twice.
     pub(crate) fn begin(&self, marks: &Marks) -> Result<()> {
-        let store = |at, value| self.map.word(at).store(value, Ordering::Release);
-        let halves = |value: u128| {
-            #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-            let halves = [value as u64, (value >> 64) as u64];
-            halves
-        };
-        store(AT_MAGIC, MAGIC);
-        store(AT_VERSION, u64::from(FORMAT_VERSION));
-        for (at, half) in AT_ID.into_iter().zip(halves(marks.journal.0)) {
-            store(at, half);
-        }
-        store(AT_PID, u64::from(marks.pid));
-        self.commit(marks.committed);
-        self.set_durable(marks.durable);
-        self.set_trimmed(marks.trimmed);
-        // After the marks: this makes `committed` trusted, and what an earlier boot left there must not be.
-        for (at, half) in AT_BOOT.into_iter().zip(halves(boot_id())) {
-            store(at, half);
-        }
-        store(AT_EPOCH, seal(u64::from(marks.epoch.0)));
+        begin(&self.map, marks, boot_id());
         self.sync()
     }
 
-    /// Sequentially consistent: pairs with the latch and the dirty flag, which a waiter sets before it
-    /// looks at this mark (Dekker's pattern), so neither side can miss the other.
+    /// Pairs with the latch and the dirty flag, see [`set_committed`].
     #[inline]
     pub(crate) fn commit(&self, end: Offset) {
-        self.map.word(AT_COMMITTED).store(seal(end.0), Ordering::SeqCst);
+        set_committed(&self.map, end);
     }
 
     pub(crate) fn set_durable(&self, end: Offset) {
-        self.map.word(AT_DURABLE).store(seal(end.0), Ordering::SeqCst);
+        set_durable(&self.map, end);
     }
 
     pub(crate) fn set_trimmed(&self, start: Offset) {
-        self.map.word(AT_TRIMMED).store(seal(start.0), Ordering::Release);
+        set_trimmed(&self.map, start);
     }
 
     pub(crate) fn committed(&self) -> Offset {
-        Offset(self.map.word(AT_COMMITTED).load(Ordering::SeqCst) >> 8)
+        own_committed(&self.map)
     }
 
     pub(crate) fn durable(&self) -> Offset {
@@ -159,7 +140,7 @@ impl MarksWriter {
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        fdatasync(&self.file).at("sync", &self.path)
+        disk::sync_file(&self.file, &self.path)
     }
 }
 
@@ -188,7 +169,7 @@ impl MarksReader {
 
     /// All marks; `None` if they are damaged or were never written.
     pub(crate) fn load(&self) -> Result<Option<Marks>> {
-        read(|at| self.map.word(at).load(Ordering::Acquire), &self.path)
+        read(&self.map, boot_id(), &self.path)
     }
 
     pub(crate) fn epoch(&self) -> Option<Epoch> {
@@ -197,7 +178,7 @@ impl MarksReader {
 
     #[inline]
     pub(crate) fn committed(&self) -> Option<Offset> {
-        unseal(self.map.word(AT_COMMITTED).load(Ordering::Acquire)).map(Offset)
+        committed(&self.map)
     }
 }
 
@@ -205,7 +186,59 @@ fn to_epoch(value: u64) -> Option<Epoch> {
     u32::try_from(value).ok().map(Epoch)
 }
 
-fn read(word: impl Fn(usize) -> u64, path: &Path) -> Result<Option<Marks>> {
+/// Stores the marks that an epoch begins with.
+pub(crate) fn begin<M: Words>(memory: &M, marks: &Marks, boot: u128) {
+    let store = |at, value| memory.word(at).store(value, Ordering::Release);
+    let halves = |value: u128| {
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+        let halves = [value as u64, (value >> 64) as u64];
+        halves
+    };
+    store(AT_MAGIC, MAGIC);
+    store(AT_VERSION, u64::from(FORMAT_VERSION));
+    for (at, half) in AT_ID.into_iter().zip(halves(marks.journal.0)) {
+        store(at, half);
+    }
+    store(AT_PID, u64::from(marks.pid));
+    set_committed(memory, marks.committed);
+    set_durable(memory, marks.durable);
+    set_trimmed(memory, marks.trimmed);
+    // After the marks: this makes `committed` trusted, and what an earlier boot left there must not be.
+    for (at, half) in AT_BOOT.into_iter().zip(halves(boot)) {
+        store(at, half);
+    }
+    store(AT_EPOCH, seal(u64::from(marks.epoch.0)));
+}
+
+/// Sequentially consistent: pairs with the latch and the dirty flag, which a waiter sets before it
+/// looks at this mark (Dekker's pattern), so neither side can miss the other.
+#[inline]
+pub(crate) fn set_committed<M: Words>(memory: &M, end: Offset) {
+    memory.word(AT_COMMITTED).store(seal(end.0), Ordering::SeqCst);
+}
+
+fn set_durable<M: Words>(memory: &M, end: Offset) {
+    memory.word(AT_DURABLE).store(seal(end.0), Ordering::SeqCst);
+}
+
+fn set_trimmed<M: Words>(memory: &M, start: Offset) {
+    memory.word(AT_TRIMMED).store(seal(start.0), Ordering::Release);
+}
+
+/// The committed mark, for readers.
+#[inline]
+pub(crate) fn committed<M: Words>(memory: &M) -> Option<Offset> {
+    unseal(memory.word(AT_COMMITTED).load(Ordering::Acquire)).map(Offset)
+}
+
+/// The committed mark, for the process that has stored it.
+pub(crate) fn own_committed<M: Words>(memory: &M) -> Offset {
+    Offset(memory.word(AT_COMMITTED).load(Ordering::SeqCst) >> 8)
+}
+
+/// All marks; `None` if they are damaged or were never written.
+pub(crate) fn read<M: Words>(memory: &M, boot: u128, path: &Path) -> Result<Option<Marks>> {
+    let word = |at| memory.word(at).load(Ordering::Acquire);
     if word(AT_MAGIC) != MAGIC {
         return Ok(None);
     }
@@ -215,6 +248,9 @@ fn read(word: impl Fn(usize) -> u64, path: &Path) -> Result<Option<Marks>> {
         return Err(Error::ForeignVersion { path: path.to_owned(), found, supported: FORMAT_VERSION });
     }
     let double = |at: [usize; 2]| u128::from(word(at[0])) | u128::from(word(at[1])) << 64;
+    // Before the marks, which a new epoch stores before it: whoever sees that it began in this boot sees its marks,
+    // and not what an earlier boot has left.
+    let same_boot = boot != 0 && double(AT_BOOT) == boot;
     let marks = || {
         Some(Marks {
             journal: JournalId(double(AT_ID)),
@@ -223,14 +259,14 @@ fn read(word: impl Fn(usize) -> u64, path: &Path) -> Result<Option<Marks>> {
             committed: Offset(unseal(word(AT_COMMITTED))?),
             durable: Offset(unseal(word(AT_DURABLE))?),
             trimmed: Offset(unseal(word(AT_TRIMMED))?),
-            same_boot: boot_id() != 0 && double(AT_BOOT) == boot_id(),
+            same_boot,
         })
     };
     Ok(marks())
 }
 
 /// The kernel's identity of this boot; 0 where there is none, which equals no boot.
-fn boot_id() -> u128 {
+pub(crate) fn boot_id() -> u128 {
     static BOOT: std::sync::OnceLock<u128> = std::sync::OnceLock::new();
     *BOOT.get_or_init(|| {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

@@ -1,17 +1,19 @@
 //! The next segment, made ready ahead of the writer; pages of the current one, faulted in ahead of it.
 //!
 //! First touch of a page costs a fraction of a microsecond, now and then milliseconds. Here it
-//! happens on a thread of its own, which sleeps while the writer does.
+//! happens on a thread of its own, which sleeps while the writer does. For a fast writer the file of a segment that
+//! is dropped just then becomes the next one, as PostgreSQL does with its write-ahead log.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::disk;
 use crate::error::{At, Result};
 use crate::map::{Pages, WriteMap};
-use crate::retention::Trimmer;
+use crate::retention::{Reused, Trimmer};
 use crate::segment;
 use crate::shared::lock;
 
@@ -103,7 +105,7 @@ impl Preparer {
         let inner = Arc::new(Inner { trimmer, segment_bytes, next, work, working });
         // What a killed writer left takes up room.
         for name in [WAITING, TAKEN] {
-            let _ = fs::remove_file(inner.path(name));
+            let _ = disk::remove(&inner.path(name));
         }
         let preparing = Arc::clone(&inner);
         let thread = thread::Builder::new()
@@ -155,7 +157,7 @@ impl Preparer {
         // Out of the way of the preparing thread, which may be about to make the one after it under the same
         // name; the lock is held until it is.
         let path = self.inner.path(TAKEN);
-        fs::rename(&prepared.path, &path).at("name", &path)?;
+        disk::rename(&prepared.path, &path)?;
         prepared.path = path;
         Ok(prepared)
     }
@@ -173,7 +175,7 @@ impl Drop for Preparer {
             let _ = thread.join();
         }
         if let Some(unused) = lock(&self.inner.next).take() {
-            let _ = fs::remove_file(unused.path);
+            let _ = disk::remove(&unused.path);
         }
     }
 }
@@ -228,17 +230,27 @@ impl Inner {
 
     fn make(&self, pace: Pace) -> Result<Prepared> {
         let bytes = self.segment_bytes as u64;
-        self.trimmer.make_room(bytes)?;
         let path = self.path(WAITING);
-        let file = segment::reserve(&path, bytes)?;
+        let reused = self.trimmer.make_room(bytes, (pace == Pace::Fast).then_some(&path))?;
+        let file = match reused.map(Reused::zeroed) {
+            // Its pages and blocks are there already: making new ones costs several times as much.
+            Some(Ok(file)) => file,
+            Some(Err(_)) | None => self.reserve(&path, pace)?,
+        };
+        let map = WriteMap::new(&file, self.segment_bytes, &path)?;
+        map.pages().populate(0..STEP_BYTES.min(self.segment_bytes));
+        Ok(Prepared { file: Arc::new(file), map, path })
+    }
+
+    fn reserve(&self, path: &Path, pace: Pace) -> Result<File> {
+        let bytes = self.segment_bytes as u64;
+        let file = segment::reserve(path, bytes)?;
         if pace == Pace::Fast && !is_in_memory(&file) {
             // Written in large pieces, the page cache gets large folios: an eighth of the page faults, and half of the
             // kernel's work for each page. If it fails, the reserved file will do.
             let _ = segment::write_zeros(&file, 0, bytes);
         }
-        let map = WriteMap::new(&file, self.segment_bytes, &path)?;
-        map.pages().populate(0..STEP_BYTES.min(self.segment_bytes));
-        Ok(Prepared { file: Arc::new(file), map, path })
+        Ok(file)
     }
 }
 

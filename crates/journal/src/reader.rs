@@ -424,7 +424,8 @@ impl Reader {
     fn compare(&mut self, position: &Position, marks: &Marks) -> Result<()> {
         let replaced = position.journal != 0 && position.journal != self.journal.low_half();
         let resume = if replaced {
-            segment::list(&self.folder)?.first().map_or(marks.trimmed, |first| first.base)
+            // All that was read is of another history. What is trimmed of this one is a gap of its own.
+            Offset::ZERO
         } else if position.epoch == Epoch(0) || position.next == Offset::ZERO {
             // It was never more than an offset.
             return Ok(());
@@ -436,7 +437,7 @@ impl Reader {
                 _ => self.first_after_epoch(position.epoch)?.unwrap_or(marks.trusted()).min(position.next),
             }
         };
-        if resume < position.next || replaced {
+        if resume < position.next {
             self.gap = Some(Gap { from: resume, to: position.next, reason: GapReason::Diverged });
         }
         (self.next, self.last) = (resume, (Epoch(0), 0));

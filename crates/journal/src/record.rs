@@ -1,5 +1,7 @@
 //! The bytes of one record; see FORMAT.md.
 
+use std::ops::Range;
+
 use crate::types::{Codec, Epoch, KEY_BYTES_MAX, OFFSET_MAX, Offset, PAYLOAD_BYTES_MAX, Time};
 
 /// Bytes before key and payload.
@@ -138,19 +140,32 @@ pub(crate) fn encode(head: &Head, key: Option<&[u8]>, payload: &[u8], place: Pla
     Encoded { fixed, word: u64::from(length) | u64::from(crc) << 32 }
 }
 
-/// Decodes the record at `place` whose commit word is `word` (not zero), out of the segment's `bytes`.
+/// The commit word that makes whatever lies at `place` hold, if its length is possible there.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn sign(bytes: &[u8], length: u32, place: Place) -> Option<u64> {
+    let end = place.at.checked_add(length as usize)?;
+    let body = bytes.get(place.at + 8..end)?;
+    let crc = crc32c::crc32c_append(place.start(length), body);
+    Some(u64::from(length) | u64::from(crc) << 32)
+}
+
+/// Decodes the record at `place` whose commit word is `word` (not zero). `get` gives bytes of the segment.
 ///
 /// # Errors
 /// A reason, if no writer wrote these bytes at this place.
 #[inline]
-pub(crate) fn decode(bytes: &[u8], word: u64, place: Place) -> Result<Decoded<'_>, &'static str> {
+pub(crate) fn decode<'a>(
+    get: impl FnOnce(Range<usize>) -> Option<&'a [u8]>,
+    word: u64,
+    place: Place,
+) -> Result<Decoded<'a>, &'static str> {
     #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
     let (length, checksum) = (word as u32, (word >> 32) as u32);
     let end = place.at.checked_add(length as usize).ok_or("length beyond the segment")?;
     if (length as usize) < HEADER_BYTES {
         return Err("length below a header");
     }
-    let body = bytes.get(place.at + 8..end).ok_or("length beyond the segment")?;
+    let body = get(place.at + 8..end).ok_or("length beyond the segment")?;
     if crc32c::crc32c_append(place.start(length), body) != checksum {
         return Err("checksum does not match");
     }
@@ -218,7 +233,7 @@ mod tests {
     fn what_was_encoded_is_decoded() {
         let place = Place { seed: 9, at: 16 };
         let (bytes, word) = image(place);
-        let decoded = decode(&bytes, word, place).unwrap();
+        let decoded = decode(|range| bytes.get(range), word, place).unwrap();
         assert_eq!(decoded.key, Some(&b"key"[..]));
         assert_eq!(decoded.payload, b"payload");
         assert_eq!(decoded.head.offset, Offset(7));
@@ -231,8 +246,8 @@ mod tests {
     fn a_record_holds_at_its_own_place_only() {
         let place = Place { seed: 9, at: 16 };
         let (mut bytes, word) = image(place);
-        assert!(decode(&bytes, word, Place { seed: 8, at: 16 }).is_err());
+        assert!(decode(|range| bytes.get(range), word, Place { seed: 8, at: 16 }).is_err());
         bytes.splice(0..0, [0; 8]);
-        assert!(decode(&bytes, word, Place { seed: 9, at: 24 }).is_err());
+        assert!(decode(|range| bytes.get(range), word, Place { seed: 9, at: 24 }).is_err());
     }
 }

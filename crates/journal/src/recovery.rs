@@ -76,6 +76,15 @@ pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Rec
     // Without marks the newest segment is the only place where a tail can be torn.
     let trusted = marks.map_or(last.base, Marks::trusted);
     let journal = marks.map(|marks| marks.journal).or_else(|| identity(&segments)).unwrap_or_default();
+    if marks.is_some_and(|marks| marks.trusted() == Offset::ZERO && marks.trimmed == Offset::ZERO)
+        && segments[0].base > Offset::ZERO
+    {
+        // Nothing was ever durable, not even the first segment's name: what follows it has lost its beginning.
+        let mut recovery = Recovery::new(journal, Offset::ZERO, trusted);
+        recovery.epoch = marks.map_or(Epoch(0), |marks| marks.epoch);
+        recovery.torn = segments.into_iter().map(|found| found.path).collect();
+        return Ok(Some(recovery.finish(None)));
+    }
     let holds_mark = segments.iter().rposition(|found| found.base <= trusted).unwrap_or(0);
     for start in (0..=holds_mark).rev() {
         let mut recovery = Recovery::new(journal, segments[start].base, trusted);

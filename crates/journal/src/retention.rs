@@ -1,14 +1,19 @@
 //! Which segments go, and when.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::cursors::{read_cursors, wall_clock_ns};
+use crate::disk;
 use crate::error::{At, Error, Result};
+use crate::fault;
 use crate::options::{Retention, WhenFull};
-use crate::segment::{self, Found};
+use crate::segment::{self, Found, write_zeros};
 use crate::shared::Shared;
 use crate::types::{JournalId, Offset};
 
@@ -24,6 +29,32 @@ pub(crate) struct Trimmer {
     pub(crate) retention: Retention,
 }
 
+/// The file of a dropped segment, under another name and of no use to any reader.
+#[derive(Debug)]
+pub(crate) struct Reused(File);
+
+impl Reused {
+    /// Takes the file at `path` out of the journal; `None` if a reader still has it mapped, or nobody can tell.
+    fn take(path: &Path, name: &Path) -> Option<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+        // Readers hold a shared lock for as long as they have the file mapped.
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        disk::rename(path, name).ok()?;
+        Some(Self(file))
+    }
+
+    /// The file, with all of its bytes zeroed.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn zeroed(self) -> io::Result<File> {
+        write_zeros(&self.0, 0, self.0.metadata()?.len())?;
+        // Once it is a segment again it is the readers' to lock.
+        flock(&self.0, FlockOperation::Unlock)?;
+        Ok(self.0)
+    }
+}
+
 /// The subscription that is furthest behind.
 struct Laggard {
     who: String,
@@ -31,18 +62,19 @@ struct Laggard {
 }
 
 impl Trimmer {
-    /// Makes room for `more` bytes.
+    /// Makes room for `more` bytes. If a file of just that size is dropped that nobody has mapped, it is renamed to
+    /// `reuse` and returned instead of being removed.
     ///
     /// # Errors
     /// [`Error::Full`] if the policy is to wait for a subscription.
-    pub(crate) fn make_room(&self, more: u64) -> Result<()> {
+    pub(crate) fn make_room(&self, more: u64, reuse: Option<&Path>) -> Result<Option<Reused>> {
         let mut segments = segment::list(&self.shared.folder)?;
         let mut sizes = Vec::with_capacity(segments.len());
         for found in &segments {
             sizes.push(fs::metadata(&found.path).at("inspect", &found.path)?.len());
         }
         let mut total = sizes.iter().sum::<u64>() + more;
-        let mut trimmed = false;
+        let (mut trimmed, mut reused) = (false, None);
         // The newest segment stays: it is being written.
         while segments.len() > 1 {
             let over = self.retention.bytes_max.is_some_and(|most| total > most);
@@ -56,17 +88,25 @@ impl Trimmer {
                 }
                 self.overrun(&laggard, end)?;
             }
-            if !trimmed {
-                self.make_newest_durable(&segments)?;
+            if !trimmed && !self.make_newest_durable(&segments)? {
+                break;
             }
-            self.drop_segment(&segments.remove(0), end)?;
-            total -= sizes.remove(0);
+            let (oldest, size) = (segments.remove(0), sizes.remove(0));
+            // The mark moves first: a reader that misses the file knows why.
+            self.shared.marks.set_trimmed(end);
+            fault::point("retention.marked");
+            let reuse = reuse.filter(|_| reused.is_none() && size == more);
+            match reuse.and_then(|name| Reused::take(&oldest.path, name)) {
+                Some(taken) => reused = Some(taken),
+                None => disk::remove(&oldest.path)?,
+            }
+            fault::point("retention.removed");
+            // One after the other: power loss must not bring back an older one than one that is gone.
+            disk::sync_folder(&self.shared.folder)?;
+            total -= size;
             trimmed = true;
         }
-        if trimmed {
-            segment::sync_folder(&self.shared.folder)?;
-        }
-        Ok(())
+        Ok(reused)
     }
 
     /// A subscription stands where the byte limit wants to trim.
@@ -92,24 +132,21 @@ impl Trimmer {
         }
     }
 
-    /// The newest segment begins with the state of all before it, which must not go before that is safe.
-    fn make_newest_durable(&self, segments: &[Found]) -> Result<()> {
-        if segments.last().is_some_and(|newest| self.shared.marks.durable() <= newest.base) {
-            self.shared.sync()?;
-        }
-        Ok(())
-    }
-
-    fn drop_segment(&self, oldest: &Found, end: Offset) -> Result<()> {
-        // The mark moves first: a reader that misses the file knows why.
-        self.shared.marks.set_trimmed(end);
-        fs::remove_file(&oldest.path).at("remove", &oldest.path)
+    /// The newest segment begins with the state of all before it, which must not go before that is safe: `false` if
+    /// it is not, because the segment was named just now. The marks are written back as well, so that recovery
+    /// never finds the mark below all segments.
+    fn make_newest_durable(&self, segments: &[Found]) -> Result<bool> {
+        let begun = segments.last().is_some_and(|newest| self.shared.will_sync(&newest.path));
+        self.shared.sync_with_marks()?;
+        fault::point("retention.synced");
+        Ok(begun)
     }
 
     fn is_old(&self, found: &Found) -> bool {
         let Some(most) = self.retention.age_kept else { return false };
         let modified = fs::metadata(&found.path).and_then(|metadata| metadata.modified());
-        modified.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > most))
+        let now = UNIX_EPOCH + Duration::from_nanos(wall_clock_ns());
+        modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > most))
     }
 
     /// The living subscription that has read least, over all instances.

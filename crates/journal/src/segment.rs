@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate, fsync};
+use rustix::fs::{FallocateFlags, fallocate};
 
+use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::types::{Epoch, JournalId, OFFSET_MAX, Offset};
 
@@ -114,7 +115,7 @@ pub(crate) fn base_in_name(path: &Path) -> Option<Offset> {
         return None;
     }
     let stem = path.file_stem()?.to_str()?;
-    (stem.len() == 20).then(|| stem.parse().ok().map(Offset)).flatten()
+    (stem.len() == 20).then(|| stem.parse().ok().filter(|base| *base <= OFFSET_MAX).map(Offset)).flatten()
 }
 
 /// The segments of a folder by first offset. A missing folder holds none.
@@ -148,9 +149,10 @@ pub(crate) fn reserve(path: &Path, bytes: u64) -> Result<File> {
         .mode(FILE_MODE)
         .open(path)
         .at("create", path)?;
+    disk::created(&file, path);
     if let Err(error) = extend(&file, bytes, path) {
         // A half-reserved file would hold the room that others need.
-        let _ = fs::remove_file(path);
+        let _ = disk::remove(path);
         return Err(error);
     }
     Ok(file)
@@ -191,15 +193,15 @@ pub(crate) fn write_zeros(file: &File, from: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes creations, renames and deletions in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    let handle = File::open(folder).at("open", folder)?;
-    fsync(&handle).at("sync", folder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_beyond_the_last_offset_is_no_segment() {
+        assert_eq!(base_in_name(Path::new("00000000000000000007.seg")), Some(Offset(7)));
+        assert_eq!(base_in_name(Path::new("18446744073709551615.seg")), None);
+    }
 
     #[test]
     fn headers_survive_and_every_flipped_bit_shows() {

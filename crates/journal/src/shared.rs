@@ -2,21 +2,19 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::fdatasync;
-
 use crate::cursors::Cursors;
+use crate::disk;
 use crate::error::{At, Error, Result};
-use crate::latch::{Latch, Ticket};
+use crate::fault;
+use crate::latch::{Dirty, Latch, Ticket};
 use crate::lock::Lock;
 use crate::marks::MarksWriter;
 use crate::options::SyncPolicy;
-use crate::segment;
 use crate::types::Offset;
 
 /// With `always`, the marks themselves are written back this often: until then a damaged record
@@ -44,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) durable: Latch,
     policy: SyncPolicy,
     /// Something was appended or acknowledged since the last sync began. Pairs with the marks like a latch.
-    dirty: AtomicBool,
+    dirty: Dirty,
     poisoned: OnceLock<(PathBuf, String)>,
     /// Segments to sync, oldest first; the last one is being written. Locked on rolling and syncing.
     unsynced: Mutex<VecDeque<Unsynced>>,
@@ -73,7 +71,7 @@ impl Shared {
             committed: Latch::default(),
             durable: Latch::default(),
             policy,
-            dirty: AtomicBool::new(false),
+            dirty: Dirty::default(),
             poisoned: OnceLock::new(),
             unsynced: Mutex::default(),
             cursors: OnceLock::new(),
@@ -87,14 +85,13 @@ impl Shared {
     /// Notes that there is something to sync. One load when that is known already.
     #[inline]
     pub(crate) fn mark_dirty(&self) {
-        if !self.dirty.load(Ordering::SeqCst) {
+        if self.dirty.note() {
             self.became_dirty();
         }
     }
 
     #[cold]
     fn became_dirty(&self) {
-        self.dirty.store(true, Ordering::SeqCst);
         if self.policy != SyncPolicy::Never {
             self.ask(|asked| asked.dirty = true);
         }
@@ -113,6 +110,11 @@ impl Shared {
         lock(&self.unsynced).push_back(unsynced);
     }
 
+    /// Whether the next sync takes in the segment at `path`: from when its writer has begun it.
+    pub(crate) fn will_sync(&self, path: &Path) -> bool {
+        lock(&self.unsynced).iter().any(|unsynced| unsynced.path == path)
+    }
+
     pub(crate) fn sync_with(&self, cursors: Weak<Cursors>) {
         let _ = self.cursors.set(cursors);
     }
@@ -122,17 +124,37 @@ impl Shared {
     /// Order: records, then the names of their files, then cursors, then the mark. So whatever the
     /// mark on disk says is on disk, and the cursors on disk know every acknowledgement below it.
     pub(crate) fn sync(&self) -> Result<Offset> {
+        let cursors = self.cursors.get().and_then(Weak::upgrade);
+        self.sync_and(false, cursors.as_deref())
+    }
+
+    /// The same, and writes the marks back whatever the policy is.
+    pub(crate) fn sync_with_marks(&self) -> Result<Offset> {
+        let cursors = self.cursors.get().and_then(Weak::upgrade);
+        self.sync_and(true, cursors.as_deref())
+    }
+
+    /// The same for cursors that are about to go, so that nobody else can find them any more.
+    pub(crate) fn sync_last(&self, cursors: &Cursors) -> Result<Offset> {
+        self.sync_and(false, Some(cursors))
+    }
+
+    /// Must not let go of the cursors, whose end is another sync, while it is the one that syncs.
+    fn sync_and(&self, marks_too: bool, cursors: Option<&Cursors>) -> Result<Offset> {
         let mut marks_synced = lock(&self.syncing);
         self.check_poison()?;
-        self.dirty.store(false, Ordering::SeqCst);
+        self.dirty.clear();
         let end = self.marks.committed();
-        let due = self.policy != SyncPolicy::Always || marks_synced.elapsed() >= MARKS_EVERY;
-        let synced = self.sync_files().and_then(|()| {
+        fault::point("sync.started");
+        let due = marks_too || self.policy != SyncPolicy::Always || marks_synced.elapsed() >= MARKS_EVERY;
+        let synced = self.sync_files(cursors).and_then(|()| {
             self.marks.set_durable(end);
+            fault::point("sync.marked");
             if due {
                 *marks_synced = Instant::now();
                 self.marks.sync()?;
             }
+            fault::point("sync.finished");
             Ok(())
         });
         drop(marks_synced);
@@ -147,16 +169,21 @@ impl Shared {
         Ok(end)
     }
 
-    fn sync_files(&self) -> Result<()> {
+    fn sync_files(&self, cursors: Option<&Cursors>) -> Result<()> {
+        // Before the list of files: what was said because of an acknowledgement was said before it.
+        let taken = cursors.map(Cursors::take_down);
         let files: Vec<Unsynced> = lock(&self.unsynced).iter().cloned().collect();
         for unsynced in &files {
-            fdatasync(&unsynced.file).at("sync", &unsynced.path)?;
+            disk::sync_file(&unsynced.file, &unsynced.path)?;
         }
+        fault::point("sync.records");
         if files.iter().any(|unsynced| unsynced.new) {
-            segment::sync_folder(&self.folder)?;
+            disk::sync_folder(&self.folder)?;
+            fault::point("sync.folder");
         }
-        if let Some(cursors) = self.cursors.get().and_then(Weak::upgrade) {
-            cursors.sync()?;
+        if let (Some(cursors), Some(taken)) = (cursors, taken) {
+            cursors.sync(&taken)?;
+            fault::point("sync.cursors");
         }
         let mut unsynced = lock(&self.unsynced);
         // Rolled segments are complete and synced; the last of those seen may still grow.

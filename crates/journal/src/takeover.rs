@@ -1,14 +1,16 @@
 //! Taking a journal over: where the writer goes on, and what it must know of the disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate, fdatasync};
+use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::declared::Declared;
+use crate::disk;
 use crate::error::{At, Error, Result};
+use crate::fault;
 use crate::map::WriteMap;
 use crate::prepare::{Prepared, Preparer};
 use crate::record::Place;
@@ -47,9 +49,9 @@ impl Named {
         let (Some(temporary), path) = (&self.temporary, &self.file.path) else { return Ok(()) };
         if path.exists() {
             // It replaces a segment without events, whose state must be safe in the new one before.
-            fdatasync(&self.file.file).at("sync", path)?;
+            disk::sync_file(&self.file.file, path)?;
         }
-        fs::rename(temporary, path).at("name", path)?;
+        disk::rename(temporary, path)?;
         self.temporary = None;
         Ok(())
     }
@@ -84,6 +86,7 @@ impl Takeover<'_> {
         (&file).read_exact(&mut start).at("read", &path)?;
         let header = Header::decode(&start, &path)?;
         clear(&file, at as u64, header.segment_bytes, &path)?;
+        fault::point("takeover.cleared");
         let map = WriteMap::new(&file, usize::try_from(header.segment_bytes).unwrap_or(usize::MAX), &path)?;
         let file = Unsynced { file: Arc::new(file), path, new: true };
         let place = Place { seed: header.seed(), at };
@@ -128,23 +131,37 @@ pub(crate) fn brand_new(folder: &Path) -> Result<Recovered> {
     })
 }
 
-/// Creates the journal's folder, durably.
-pub(crate) fn make_folder(instance: &Path, folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(folder).at("create", folder)?;
-    segment::sync_folder(instance)?;
-    instance.parent().filter(|state| !state.as_os_str().is_empty()).map_or(Ok(()), segment::sync_folder)
+/// Makes the name of a new journal's marks durable, and those of its folders, which a process that was killed may
+/// have left: no segment may outlive them.
+pub(crate) fn sync_folders(instance: &Path, folder: &Path) -> Result<()> {
+    disk::sync_folder(folder)?;
+    disk::sync_folder(instance)?;
+    instance.parent().filter(|state| !state.as_os_str().is_empty()).map_or(Ok(()), disk::sync_folder)
 }
 
 /// Removes the segments behind a torn place: for good, before anything is written that could be taken for what
 /// came before them.
 pub(crate) fn remove(torn: &[PathBuf], folder: &Path) -> Result<()> {
     for path in torn {
-        fs::remove_file(path).at("remove", path)?;
+        disk::remove(path)?;
     }
-    if torn.is_empty() { Ok(()) } else { segment::sync_folder(folder) }
+    if torn.is_empty() { Ok(()) } else { disk::sync_folder(folder) }
+}
+
+/// What the last writer left unsynced is this one's to sync, but for the segment that it goes on in, which is
+/// synced anyway.
+pub(crate) fn inherit_unsynced(shared: &Shared, durable: Offset, tail: Option<&Tail>) -> Result<()> {
+    let segments = segment::list(&shared.folder)?;
+    for (index, found) in segments.iter().enumerate() {
+        let is_durable = segments.get(index + 1).is_some_and(|next| next.base <= durable);
+        if is_durable || tail.is_some_and(|tail| tail.path == found.path) {
+            continue;
+        }
+        let path = found.path.clone();
+        let file = Arc::new(File::open(&path).at("open", &path)?);
+        shared.begin_segment(Unsynced { file, path, new: true });
+    }
+    Ok(())
 }
 
 /// Tells the operator what recovery found.

@@ -6,6 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustix::fs::{FlockOperation, flock};
+
+use crate::commit::look;
 use crate::error::{At, Error, Result};
 use crate::map::ReadMap;
 use crate::options::TAIL_BYTES;
@@ -20,6 +23,8 @@ const SEARCH_BYTES_MAX: usize = 1 << 30;
 #[derive(Debug)]
 pub(crate) struct Segment {
     map: ReadMap,
+    /// Held for its lock, and let go of after the mapping: see [`hold`].
+    _file: File,
     pub(crate) header: Header,
     seed: u32,
     /// End of the bytes that may hold records.
@@ -47,6 +52,7 @@ impl Segment {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).at("open", path)?;
         let metadata = file.metadata().at("inspect", path)?;
+        hold(&file, path, metadata.ino())?;
         let length = metadata.len();
         if length < HEADER_BYTES as u64 {
             Header::decode(&[], path)?;
@@ -61,24 +67,12 @@ impl Segment {
         }
         let stated = usize::try_from(header.segment_bytes).unwrap_or(usize::MAX);
         let end = map.bytes().len().min(stated);
-        Ok(Self { map, header, seed: header.seed(), end, inode: metadata.ino() })
+        Ok(Self { map, _file: file, header, seed: header.seed(), end, inode: metadata.ino() })
     }
 
     #[inline]
     pub(crate) fn at(&self, at: usize) -> Step<'_> {
-        if at + 8 > self.end {
-            return Step::Empty;
-        }
-        // Pairs with the writer's store of the word: whoever sees it sees the whole record, and the
-        // whole batch that it opens.
-        let word = self.map.word(at).load(Ordering::Acquire);
-        if word == 0 {
-            return Step::Empty;
-        }
-        match record::decode(self.map.bytes(), word, Place { seed: self.seed, at }) {
-            Ok(decoded) => Step::Record(decoded),
-            Err(reason) => Step::Bad(reason),
-        }
+        look(&self.map, self.end, Place { seed: self.seed, at })
     }
 
     /// The next place after `at` where a whole record lies, and that record's offset.
@@ -116,6 +110,20 @@ impl Segment {
     pub(crate) fn has_room_at(&self, at: usize) -> bool {
         usize::try_from(self.header.segment_bytes).is_ok_and(|bytes| at <= bytes - TAIL_BYTES)
     }
+}
+
+/// Keeps a segment's file from being used again while it is mapped: its bytes would change under the reader.
+///
+/// The kernel's lock goes with its holder, however that dies. The writer takes an exclusive one before it renames a
+/// dropped file, so whoever has the shared one, and still finds the file under its name, has it for good.
+fn hold(file: &File, path: &Path, inode: u64) -> Result<()> {
+    let gone = || std::io::Error::new(std::io::ErrorKind::NotFound, "the segment was dropped just now");
+    // Where there are no such locks, the writer gets none either.
+    if let Err(rustix::io::Errno::WOULDBLOCK) = flock(file, FlockOperation::NonBlockingLockShared) {
+        return Err(gone()).at("open", path);
+    }
+    let found = std::fs::metadata(path).at("open", path)?;
+    if found.ino() == inode { Ok(()) } else { Err(gone()).at("open", path) }
 }
 
 /// The names that numbers in a segment's records stand for.

@@ -1,15 +1,17 @@
 //! The one writer of a journal.
 
+use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::batch::{Batch, ENTRIES_MAX, ack_stride, check_entry, check_sizes, checkpoint_stride};
+use crate::commit::Commit;
 use crate::cursors::{check_name, wall_clock_ns};
 use crate::declared::Declared;
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
+use crate::fault;
 use crate::layout;
 use crate::lock::Lock;
 use crate::map::WriteMap;
@@ -22,7 +24,7 @@ use crate::retention::Trimmer;
 use crate::segment;
 use crate::shared::{Shared, SyncThread};
 use crate::takeover::{self, Named, Opened, Takeover};
-use crate::types::{Codec, Entry, Epoch, JournalId, Offset, Position, Time};
+use crate::types::{Codec, Entry, Epoch, JournalId, OFFSET_MAX, Offset, Position, Time};
 use crate::watch::Watch;
 
 /// Times further ahead of the wall clock than this are not taken over from others.
@@ -66,9 +68,10 @@ impl Writer {
         let name = instance.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         check_name("journal name", &name)?;
         let folder = layout::journal_folder(instance);
-        takeover::make_folder(instance, &folder)?;
+        fs::create_dir_all(&folder).at("create", &folder)?;
         takeover::refuse_network_file_system(&folder)?;
         let lock = Lock::take(&layout::lock_path(instance), options.lock_patience)?;
+        fault::point("takeover.locked");
 
         let (marks_writer, marks) = MarksWriter::open(&layout::marks_path(instance))?;
         let recovered = recovery::recover(&folder, marks.as_ref())?;
@@ -77,7 +80,9 @@ impl Writer {
             None => takeover::brand_new(&folder)?,
         };
         takeover::report(&name, next, &torn, cut, &damaged);
+        fault::point("takeover.recovered");
         takeover::remove(&torn, &folder)?;
+        fault::point("takeover.torn-removed");
         let batch_bytes_max = options.batch_bytes_max();
         if state.bytes() > batch_bytes_max / 2 {
             let (found, bytes) = (state.bytes(), options.segment_bytes);
@@ -90,6 +95,12 @@ impl Writer {
             offset: next,
             reason: "it has come to the last possible epoch".to_owned(),
         })?;
+        // Half of them are left for this epoch: more than can be said in its time.
+        if next.0 > OFFSET_MAX / 2 {
+            let reason =
+                "a segment's name or a mark says that it has come near the last possible offset".to_owned();
+            return Err(Error::Corrupt { path: folder, offset: next, reason });
+        }
         let trimmed = segment::list(&folder)?.first().map_or(next, |first| first.base);
         let durable = marks.map_or(trimmed, |marks| marks.durable).min(next);
         let pid = std::process::id();
@@ -102,8 +113,13 @@ impl Writer {
             trimmed,
             same_boot: true,
         })?;
+        if marks.is_none() {
+            takeover::sync_folders(instance, &folder)?;
+        }
+        fault::point("takeover.marks");
 
         let shared = Arc::new(Shared::new(folder, lock, marks_writer, options.sync));
+        takeover::inherit_unsynced(&shared, durable, tail.as_ref())?;
         let trimmer = Trimmer {
             shared: Arc::clone(&shared),
             journal,
@@ -118,6 +134,7 @@ impl Writer {
             Some(tail) => at.go_on(tail)?,
             None => at.begin()?,
         };
+        fault::point("takeover.opened");
         preparer.begin(&map, place.at);
         let mut writer = Self {
             tell_at: place.at + STEP_BYTES,
@@ -138,6 +155,7 @@ impl Writer {
             preparer,
         };
         writer.begin_epoch(segment)?;
+        fault::point("takeover.begun");
         Ok(writer)
     }
 
@@ -166,7 +184,9 @@ impl Writer {
             let offset = self.next;
             let mut commit = Commit::default();
             self.write_event(&mut commit, entry, topic, cause, false);
+            fault::point("append.written");
             commit.publish(&self.map);
+            fault::point("append.committed");
             self.committed();
             return Ok(offset);
         }
@@ -207,6 +227,7 @@ impl Writer {
     #[inline]
     fn committed(&mut self) {
         self.shared.marks.commit(self.next);
+        fault::point("append.marked");
         self.shared.committed.moved(self.next);
         self.shared.mark_dirty();
         if self.place.at > self.tell_at {
@@ -295,10 +316,16 @@ impl Writer {
             self.write_control(&mut commit, Kind::EpochBegun, &[], false);
             commit.publish(&self.map);
         }
+        fault::point("takeover.epoch-written");
         segment.name()?;
         self.shared.begin_segment(segment.file);
         if !fresh && !fits {
-            self.roll()?;
+            match self.roll() {
+                // Nothing fits into this segment, so the next append tries again, and says why if it is in vain. The
+                // process must be able to start all the same.
+                Ok(()) | Err(Error::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.shared.mark_dirty();
         Ok(())
@@ -326,14 +353,19 @@ impl Writer {
             epoch: self.epoch,
         };
         let mut next = at.begin()?;
+        fault::point("roll.prepared");
         self.exchange(&mut next);
         self.write_state();
         self.exchange(&mut next);
+        fault::point("roll.state-written");
         next.segment.name()?;
+        fault::point("roll.named");
         self.seal();
+        fault::point("roll.sealed");
         self.exchange(&mut next);
         // Last: a sync lets go of the one before.
         self.shared.begin_segment(next.segment.file);
+        fault::point("roll.begun");
         self.preparer.begin(&self.map, self.place.at);
         self.tell_at = self.place.at + STEP_BYTES;
         Ok(())
@@ -439,6 +471,9 @@ impl Writer {
             };
             let more = controls > 0 || index + 1 < batch.entries.len();
             self.write_event(&mut commit, entry, topic, cause, more);
+            if more {
+                fault::point("batch.middle");
+            }
         }
         let mut left = controls;
         for ack in batch.acks {
@@ -451,7 +486,9 @@ impl Writer {
             let payload = encode_checkpoint(checkpoint.name, checkpoint.value);
             self.write_control(&mut commit, Kind::Checkpoint, &payload, left > 0);
         }
+        fault::point("batch.written");
         commit.publish(&self.map);
+        fault::point("batch.committed");
     }
 
     fn topic(&mut self, commit: &mut Commit, name: &str) -> u16 {
@@ -493,17 +530,7 @@ impl Writer {
 
     #[inline]
     fn write(&mut self, commit: &mut Commit, head: &Head, key: Option<&[u8]>, payload: &[u8]) {
-        let at = self.place.at;
-        let encoded = record::encode(head, key, payload, self.place);
-        self.map.write(at + 8, &encoded.fixed);
-        let mut end = at + record::HEADER_BYTES;
-        if let Some(key) = key {
-            self.map.write(end, key);
-            end += key.len();
-        }
-        self.map.write(end, payload);
-        commit.add(&self.map, at, encoded.word);
-        self.place.at = at + record::stride(key.map_or(0, <[u8]>::len), payload.len());
+        self.place.at += commit.write(&mut self.map, self.place, head, key, payload);
     }
 
     /// The time of the next record: later than every one before it, and than what was heard.
@@ -541,31 +568,6 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if let Err(error) = self.shared.sync() {
             tracing::error!(%error, journal = self.name, "could not sync the journal at its end");
-        }
-    }
-}
-
-/// The first commit word of a batch, held back until all the others are in place.
-#[derive(Debug, Default)]
-struct Commit {
-    first: Option<(usize, u64)>,
-}
-
-impl Commit {
-    #[inline]
-    fn add(&mut self, map: &WriteMap, at: usize, word: u64) {
-        if self.first.is_none() {
-            self.first = Some((at, word));
-        } else {
-            map.word(at).store(word, Ordering::Relaxed);
-        }
-    }
-
-    /// Makes the batch visible. Pairs with the acquire load of the word in [`crate::walk::Segment::at`].
-    #[inline]
-    fn publish(self, map: &WriteMap) {
-        if let Some((at, word)) = self.first {
-            map.word(at).store(word, Ordering::Release);
         }
     }
 }

@@ -1,11 +1,28 @@
 //! Acknowledgements of one subscription in one journal: what was delivered, what is done.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+#[cfg(not(loom))]
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64},
+    sync::{Mutex, MutexGuard},
+    thread::yield_now,
+};
 
-use journal::{Ack, Cursor, Epoch, Offset, Position};
+#[cfg(not(loom))]
+use journal::Cursor;
+use journal::{Ack, Epoch, Offset, Position};
+// This file is part of crate `acks-loom`, too, which tries every order of what several threads do here.
+#[cfg(loom)]
+use loom::{
+    sync::atomic::{AtomicBool, AtomicU64},
+    sync::{Mutex, MutexGuard},
+    thread::yield_now,
+};
 
+#[cfg(loom)]
+use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 
 /// Where deliveries come from: one for each topic of a journal that a subscription reads.
@@ -110,7 +127,8 @@ impl Acks {
             return self.deliver_another(offset, epoch, checksum);
         }
         let attempt = self.cursor.attempt(offset);
-        self.lone_last.store(u64::from(epoch.0) << 32 | u64::from(checksum), Ordering::Relaxed);
+        // Pairs with the load in `lone`: whoever sees it there sees that the one before is done.
+        self.lone_last.store(u64::from(epoch.0) << 32 | u64::from(checksum), Ordering::Release);
         // Pairs with the exchange that acknowledges it.
         self.lone.store(offset.0, Ordering::Release);
         attempt.into()
@@ -145,7 +163,7 @@ impl Acks {
                 // Another thread is about to have moved the cursor.
                 SETTLING => {
                     drop(list);
-                    std::thread::yield_now();
+                    yield_now();
                 }
                 _ => {
                     let listed =
@@ -164,7 +182,7 @@ impl Acks {
     /// The cursor's position once the lone delivery at `offset` is done.
     #[inline]
     fn after_lone(&self, offset: Offset) -> Position {
-        let last = self.lone_last.load(Ordering::Relaxed);
+        let last = self.lone_last.load(Ordering::Acquire);
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
         let (epoch, checksum) = (Epoch((last >> 32) as u32), last as u32);
         Position { next: offset.plus(1), epoch, checksum, journal: self.identity }
@@ -224,18 +242,44 @@ impl Acks {
         };
         // The lock, so that a lone delivery is not being put into the list just now.
         let list = self.lock();
-        match self.lone.load(Ordering::Acquire) {
-            LISTED => list
+        match self.lone() {
+            None => list
                 .open
                 .iter()
                 .take_while(|open| open.offset <= last)
                 .try_for_each(|open| finish(open.offset, open.after, open.done))?,
-            lone if lone <= last.0 => finish(Offset(lone), self.after_lone(Offset(lone)), false)?,
-            _ => {}
+            Some((lone, after)) if lone <= last => finish(lone, after, false)?,
+            Some(_) => {}
         }
+        drop(list);
         // Acknowledged before: the cursor is further already, and stays there.
         let position = position.or_else(|| self.position()).unwrap_or_default();
+        if position.next <= last {
+            // It will come again, for one before it was refused: said now, its output would be said twice.
+            let journal = self.journal.to_string();
+            return Err(Error::OutOfOrder { journal, offset: last, first: position.next });
+        }
         Ok(Due { acks: self, offset: last, position })
+    }
+
+    /// The only open delivery, and the cursor's position once it is done; an offset beyond all others if there is none.
+    /// `None` if the open ones are in the list.
+    fn lone(&self) -> Option<(Offset, Position)> {
+        loop {
+            match self.lone.load(Ordering::Acquire) {
+                LISTED => return None,
+                NONE => return Some((Offset(NONE), Position::default())),
+                // Another thread is about to have moved the cursor.
+                SETTLING => yield_now(),
+                lone => {
+                    let after = self.after_lone(Offset(lone));
+                    // Unless another thread has finished it, and the next one was delivered, since.
+                    if self.lone.load(Ordering::Acquire) == lone {
+                        return Some((Offset(lone), after));
+                    }
+                }
+            }
+        }
     }
 
     pub(crate) fn refuse(&self, refused: Refused) {
@@ -274,6 +318,10 @@ impl Acks {
         let Some(mut list) = self.listed() else { return Vec::new() };
         let from = list.open.partition_point(|open| open.offset < offset);
         let done = list.open.drain(from..).filter(|open| open.done).map(|open| open.offset).collect();
+        if let Some(last) = list.open.back() {
+            // What was passed over behind them comes again, too.
+            list.passed = last.after;
+        }
         self.unlist(&list);
         done
     }
@@ -298,5 +346,55 @@ impl Acks {
     fn lock(&self) -> MutexGuard<'_, List> {
         // Nothing in here panics between two states.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+mod tests {
+    use journal::{Cursors, Options, Writer};
+
+    use super::*;
+
+    /// Acknowledgements from offset 0 on, with the folder and the writer that they need.
+    fn acks() -> (Arc<Acks>, Writer, tempfile::TempDir) {
+        let home = tempfile::tempdir().unwrap();
+        let instance = home.path().join("listener");
+        let writer = Writer::open(&instance, &Options::default()).unwrap();
+        let cursor = Cursors::open(&instance, &writer).unwrap().claim("s", "j").unwrap();
+        cursor.store(Position::default());
+        (Arc::new(Acks::new("s".into(), "j".into(), cursor, Position::default())), writer, home)
+    }
+
+    fn refuse(acks: &Acks, offset: u64) {
+        acks.refuse(Refused { offset: Offset(offset), attempt: 1, reason: String::new() });
+        let refused = acks.take_refused().unwrap();
+        assert_eq!(acks.rewind(refused.offset), []);
+    }
+
+    #[test]
+    fn the_cursor_stays_before_a_refused_delivery_while_it_waits_to_be_repeated() {
+        let (acks, _writer, _home) = acks();
+        for offset in 0..3 {
+            acks.deliver(Offset(offset), Epoch(1), 7);
+        }
+        refuse(&acks, 1);
+        acks.acknowledge(Offset(0));
+        assert_eq!(acks.position().unwrap().next, Offset(1));
+    }
+
+    #[test]
+    fn an_output_for_a_delivery_that_comes_again_is_not_said() {
+        let (acks, _writer, _home) = acks();
+        for offset in 0..2 {
+            acks.deliver(Offset(offset), Epoch(1), 7);
+        }
+        refuse(&acks, 0);
+        let due = acks.due(&[Offset(1)]);
+        assert!(matches!(due, Err(Error::OutOfOrder { first: Offset(0), .. })), "{due:?}");
+        acks.deliver(Offset(0), Epoch(1), 7);
+        acks.acknowledge(Offset(0));
+        // An output for a delivery that is done is said, and changes nothing.
+        assert_eq!(acks.due(&[Offset(0)]).unwrap().position.next, Offset(1));
     }
 }

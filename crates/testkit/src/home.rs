@@ -34,8 +34,25 @@ impl Home {
     /// If they can't be made.
     #[must_use]
     pub fn new() -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("swarm-").tempdir_in("/tmp").expect("/tmp can be written in");
+        Self::new_in(Path::new("/tmp"))
+    }
+
+    /// As [`Self::new`], in memory where there is such a folder: for what kills processes by the thousand and must not
+    /// wait for a disk each time.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        Self::new_in(if memory.is_dir() { memory } else { Path::new("/tmp") })
+    }
+
+    /// As [`Self::new`], in this folder.
+    ///
+    /// # Panics
+    /// If they can't be made.
+    #[must_use]
+    pub fn new_in(folder: &Path) -> Self {
+        let folder = tempfile::Builder::new().prefix("swarm-").tempdir_in(folder);
+        let folder = folder.expect("the folder can be written in");
         let home = Self { folder, started: AtomicU32::new(0) };
         for folder in [home.state(), home.runtime(), home.config(), home.output()] {
             fs::create_dir(folder).expect("a folder in a new folder can be made");
@@ -47,6 +64,12 @@ impl Home {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Leaves the folders where they are, for a person to look at.
+    #[must_use]
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
     }
 
     /// The folder of the instance folders.
@@ -133,7 +156,13 @@ impl Home {
     /// The program `name` with these arguments, in this home's folders and no other's.
     #[must_use]
     pub fn command(&self, name: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(bin(name));
+        self.command_at(&bin(name), arguments)
+    }
+
+    /// As [`Self::command`], for a program that lies elsewhere.
+    #[must_use]
+    pub fn command_at(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         // Whatever the developer has set is not what the test means.
         for (variable, _) in std::env::vars_os() {
             let ours = variable

@@ -21,7 +21,9 @@
 //! | `PROCESSION_TEST_DATA` | where the recordings are; otherwise `../shared/data` beside the repository |
 //! | `PROCESSION_TEST_PYTHON` | the Python to run scripts with; otherwise `python3` |
 //! | `PROCESSION_TEST_SEED` | the seed of everything random in a test; otherwise a new one, which is printed |
+//! | `PROCESSION_PROVE_FOLDER` | where `just prove` keeps the chain's journals; otherwise in memory |
 
+pub mod chain;
 mod damage;
 mod find;
 mod home;

@@ -91,6 +91,22 @@ impl Running {
         self.end_now();
     }
 
+    /// SIGKILL unless it has ended already, and how it ended. What it printed is read and its files are removed: for
+    /// processes that are killed by the thousand.
+    ///
+    /// # Panics
+    /// If the system doesn't tell.
+    pub fn kill9_at_last(&mut self) -> Ended {
+        self.end_now();
+        let status = self.ended.expect("the system knows its children");
+        let ended = Ended { name: self.name.clone(), status, stdout: self.stdout(), stderr: self.stderr() };
+        for path in [&self.stdout, &self.stderr] {
+            // Gone already, if this is the second time.
+            let _ = fs::remove_file(path);
+        }
+        ended
+    }
+
     /// SIGTERM, and how it ended.
     ///
     /// # Panics

@@ -16,6 +16,8 @@ struct Settings {
     every_ms: u64,
     /// A process whose ticks are heard; each is said again under `heard`.
     hears: String,
+    /// Take one tick and never finish with it.
+    holds: bool,
     /// Begin to hang once ready.
     hang: bool,
 }
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 async fn app(process: Process<Settings>) -> procession::Result<()> {
-    let Settings { ticks, every_ms, hears, hang } = process.settings();
+    let Settings { ticks, every_ms, hears, hang, .. } = process.settings();
     for number in 0..*ticks {
         process.publish(&Tick { number })?;
     }
@@ -73,6 +75,10 @@ async fn app(process: Process<Settings>) -> procession::Result<()> {
 async fn hear(process: &Process<Settings>, hears: &str) -> procession::Result<()> {
     let mut ticks = process.subscribe::<Tick>(hears).await?;
     while let Some(delivery) = ticks.next().await? {
+        if process.settings().holds {
+            process.shutdown().cancelled().await;
+            return Ok(());
+        }
         process.publish_acking(&Heard { number: delivery.event.number }, &delivery)?;
     }
     Ok(())

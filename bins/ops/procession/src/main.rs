@@ -2,6 +2,7 @@
 
 mod bench;
 mod call;
+mod chaos;
 mod completions;
 mod deploy;
 mod doctor;
@@ -58,6 +59,7 @@ enum Command {
     Wait(wait::Args),
     Verify(verify::Args),
     Doctor(doctor::Args),
+    Chaos(chaos::Args),
     Bench(bench::BenchArgs),
     New(new::Args),
     Deploy(deploy::Args),
@@ -87,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Wait(args) => wait::run(&args, &mut out),
         Command::Verify(args) => verify::run(&args, &mut out),
         Command::Doctor(args) => doctor::run(&args, &mut out),
+        Command::Chaos(args) => chaos::run(&args, &mut out),
         Command::Bench(args) => bench::run(args),
         Command::New(args) => new::run(&args, &mut out),
         Command::Deploy(args) => deploy::run(&args),

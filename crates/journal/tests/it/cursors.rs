@@ -39,6 +39,24 @@ fn many_cursors_survive_reopening_each_with_its_own_place() {
 }
 
 #[test]
+fn what_is_being_tried_is_seen_from_outside() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("reader");
+    let writer = Writer::open(&instance, &small(8)).unwrap();
+    let cursors = Cursors::open(&instance, &writer).unwrap();
+    let cursor = cursors.claim("reads", "source").unwrap();
+    cursor.store(at(4));
+    let trying = || read_cursors(&instance).unwrap()[0].trying;
+    assert_eq!(trying(), None);
+    assert_eq!((cursor.attempt(Offset(4)), trying()), (1, Some(Offset(4))));
+    assert_eq!((cursor.attempt(Offset(4)), trying()), (2, Some(Offset(4))));
+    cursor.forgive(Offset(4));
+    assert_eq!(trying(), Some(Offset(4)));
+    cursor.forgive(Offset(4));
+    assert_eq!(trying(), None);
+}
+
+#[test]
 fn the_later_of_table_and_journal_holds() {
     let home = tempfile::tempdir_in(fast_folder()).unwrap();
     let instance = home.path().join("reader");

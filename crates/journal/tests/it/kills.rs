@@ -9,7 +9,7 @@ use journal::{
     SyncPolicy, Writer, verify,
 };
 
-use crate::support::{Process, Random, Said, as_child, fast_folder, segments, small, wait_until};
+use crate::support::{Process, Random, Said, as_child, fast_folder, prove_time, segments, small, wait_until};
 
 const KILLS: usize = 220;
 const TIME_MAX: Duration = Duration::from_secs(40);
@@ -92,6 +92,19 @@ fn check(instance: &Path, from: Offset) -> Offset {
 #[test]
 fn sigkill_at_any_instant_loses_and_repeats_nothing() {
     let mut random = Random::announced();
+    let (began, time) = (Instant::now(), prove_time(Duration::ZERO));
+    let mut kills = 0;
+    loop {
+        kills += kill_many(&mut random);
+        if began.elapsed() >= time {
+            break;
+        }
+    }
+    println!("{kills} kills in {:?}", began.elapsed());
+}
+
+/// Kills the writer of one journal again and again; how often.
+fn kill_many(random: &mut Random) -> usize {
     let home = tempfile::tempdir_in(fast_folder()).unwrap();
     let instance = home.path().join("killed");
     let (began, mut end, mut epoch, mut kills) = (Instant::now(), Offset::ZERO, Epoch(0), 0);
@@ -135,6 +148,7 @@ fn sigkill_at_any_instant_loses_and_repeats_nothing() {
     assert_eq!(check(&instance, Offset::ZERO), end);
     let report = verify(&instance).unwrap();
     assert_eq!((report.records, report.damage), (end.0, Vec::new()));
+    kills
 }
 
 #[test]

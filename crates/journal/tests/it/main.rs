@@ -4,11 +4,15 @@
 mod bytes;
 mod cursors;
 mod disk;
+#[cfg(feature = "faults")]
+mod faults;
+mod hostile;
 mod kills;
 mod latches;
 mod lock;
 mod model;
 mod power_loss;
+mod recycling;
 mod retention;
 mod support;
 mod versions;

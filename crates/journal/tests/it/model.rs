@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use journal::{
     Ack, Batch, Checkpoint, Codec, Cursors, Entry, Epoch, Offset, Position, Start, Writer, verify,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
-use crate::support::{Said, read_records, small};
+use crate::support::{Said, prove_time, read_records, small};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -150,11 +152,23 @@ fn run(ops: &[Op]) {
     model.check(&Writer::open(&instance, &small(8)).unwrap(), &instance);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_journal_says_what_was_said(ops in vec(op(), 1..60)) {
-        run(&ops);
+#[test]
+fn the_journal_says_what_was_said() {
+    let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
+    let (began, time, mut cases) = (Instant::now(), prove_time(Duration::ZERO), 0);
+    loop {
+        let run = |ops: Vec<Op>| {
+            run(&ops);
+            Ok(())
+        };
+        // A new one each time: it counts its cases, and one that has done them all does nothing more.
+        if let Err(error) = TestRunner::new(config.clone()).run(&vec(op(), 1..60), run) {
+            panic!("{error}");
+        }
+        cases += 64;
+        if began.elapsed() >= time {
+            break;
+        }
     }
+    println!("{cases} stories in {:?}", began.elapsed());
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use journal::{
     Ack, Batch, Cause, Checkpoint, Codec, Entry, Epoch, Gap, GapReason, Item, Level, Offset, Position,
@@ -14,7 +15,7 @@ use journal::{
 };
 
 use crate::support::{
-    Got, Random, Said, copy_instance, drain, fast_folder, read_all, read_records, segments, small,
+    Got, Random, Said, copy_instance, drain, fast_folder, prove_time, read_all, read_records, segments, small,
 };
 
 /// The files of a journal by name.
@@ -110,7 +111,8 @@ fn whatever_was_written_back_the_journal_reopens_to_a_prefix() {
     let mut random = Random::announced();
     let home = tempfile::tempdir_in(fast_folder()).unwrap();
     let (mut images, mut lost, mut whole) = (0, 0, 0);
-    for round in 0..25 {
+    let (began, time) = (Instant::now(), prove_time(Duration::ZERO));
+    for round in (0..).take_while(|round| *round < 25 || began.elapsed() < time) {
         let instance = home.path().join(format!("round{round}"));
         let (mut said, mut ends) = (Vec::new(), BTreeSet::new());
         let mut writer = Writer::open(&instance, &small(8 + 4 * (round % 3))).unwrap();
@@ -129,6 +131,8 @@ fn whatever_was_written_back_the_journal_reopens_to_a_prefix() {
             lost += usize::from(end < position.next);
             whole += usize::from(end == position.next);
         }
+        drop(writer);
+        fs::remove_dir_all(&instance).unwrap();
     }
     println!("{images} images: {lost} lost records, {whole} lost none");
     assert!(lost > 20 && whole > 0, "the images are all alike");
@@ -224,7 +228,8 @@ fn a_second_power_loss_brings_nothing_back_that_the_first_one_cut_off() {
     sync_marks(&mut synced, &second);
     speak_evenly(&mut writer, 200);
     let now = capture(&second);
-    for case in 0..300 {
+    let (began, time) = (Instant::now(), prove_time(Duration::ZERO));
+    for case in (0..).take_while(|case| *case < 600 || began.elapsed() < time) {
         let mut lost = lose_power(&synced, &now, &mut random);
         write(&lost, &image);
         let mut writer = Writer::open(&image, &small(8)).unwrap();

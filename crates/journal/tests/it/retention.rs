@@ -221,6 +221,31 @@ fn at_the_byte_limit_appending_waits_for_the_laggard() {
 }
 
 #[test]
+fn at_the_byte_limit_a_journal_can_be_taken_over_any_number_of_times() {
+    let two = Two::new();
+    let limited = keeping(|retention| {
+        retention.bytes_max = Some(4 * SEGMENT_BYTES);
+        retention.when_full = WhenFull::Wait;
+    });
+    let mut writer = Writer::open(&two.publisher, &limited).unwrap();
+    let cursor = two.claim();
+    cursor.store(Position::at(Offset(5)));
+    while append(&mut writer).is_ok() {}
+    let end = writer.next_offset();
+    drop(writer);
+    // Each takes room in the last segment, until there is none.
+    for _ in 0..SEGMENT_BYTES / 48 {
+        let mut writer = Writer::open(&two.publisher, &limited).unwrap();
+        let refused = append(&mut writer);
+        assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
+    }
+    let mut writer = Writer::open(&two.publisher, &limited).unwrap();
+    cursor.store(Position::at(end));
+    assert_eq!(append(&mut writer).unwrap(), end);
+    check_kept(&two.publisher, end.0 + 1);
+}
+
+#[test]
 fn segments_of_an_age_go_when_they_are_passed() {
     let two = Two::new();
     let aged = keeping(|retention| {
@@ -238,4 +263,23 @@ fn segments_of_an_age_go_when_they_are_passed() {
     append_until(&mut writer, 800);
     assert_eq!(segments(&two.publisher)[0], left);
     check_kept(&two.publisher, 800);
+}
+
+#[test]
+fn a_segment_stays_for_its_last_record_and_goes_after_it() {
+    let two = Two::new();
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    let cursor = two.claim();
+    cursor.store(Position::at(Offset(0)));
+    append_until(&mut writer, 500);
+    for segment in 1..4 {
+        let end: u64 = segments(&two.publisher)[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let first = first_offset(&two.publisher);
+        cursor.store(Position::at(Offset(end - 1)));
+        append_until(&mut writer, 500 + 400 * segment - 200);
+        assert_eq!(first_offset(&two.publisher), first, "{} was not read yet", end - 1);
+        cursor.store(Position::at(Offset(end)));
+        append_until(&mut writer, 500 + 400 * segment);
+        assert_eq!(first_offset(&two.publisher), end);
+    }
 }

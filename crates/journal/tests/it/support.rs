@@ -168,9 +168,15 @@ pub(crate) struct Process(pub(crate) Child);
 impl Process {
     /// Runs one test of this binary in a process of its own, with `instance` in its environment.
     pub(crate) fn child(test: &str, instance: &Path) -> Self {
+        Self::child_with(test, instance, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn child_with(test: &str, instance: &Path, environment: &[(&str, &str)]) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = Command::new(program);
         command.args([test, "--exact", "--nocapture", "--quiet"]).env(CHILD, instance);
+        command.envs(environment.iter().copied());
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
     }
 
@@ -199,6 +205,15 @@ pub(crate) fn as_child() -> Option<PathBuf> {
     // Its owner may be killed before it can end it.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
     Some(instance)
+}
+
+/// How long a test of chance goes on: `short` in the ordinary suite, as long as `PROCESSION_PROVE_SECONDS` says in
+/// one that is to prove something.
+pub(crate) fn prove_time(short: Duration) -> Duration {
+    let seconds = std::env::var("PROCESSION_PROVE_SECONDS").ok();
+    seconds.map_or(short, |text| {
+        Duration::from_secs(text.parse().expect("PROCESSION_PROVE_SECONDS is a number"))
+    })
 }
 
 /// Where syncing costs nothing, for tests that sync often and lose no power.

@@ -87,6 +87,17 @@ pub fn load<S: Settings>(name: &str, folders: &Folders) -> Result<Loaded<S>, Con
     load_layers(&Known::of::<S>(), name, folders, std::env::vars_os(), None)
 }
 
+/// Like [`load`], out of an environment that is given.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn load_from<S: Settings>(
+    name: &str,
+    folders: &Folders,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Loaded<S>, ConfigurationError> {
+    load_layers(&Known::of::<S>(), name, folders, environment, None)
+}
+
 pub(crate) fn load_layers<S: Settings>(
     known: &Known,
     name: &str,

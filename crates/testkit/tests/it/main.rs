@@ -11,6 +11,7 @@ mod bad_disk;
 mod bad_journals;
 mod bad_peers;
 mod blocks;
+mod chain;
 mod clients;
 mod forks;
 mod kills;

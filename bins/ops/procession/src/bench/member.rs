@@ -103,17 +103,16 @@ impl Member {
         self.read_report()
     }
 
-    /// Its report, and then its end: a publisher stays until all have heard it.
-    pub(super) fn finish<T: DeserializeOwned>(mut self, _: &Home) -> anyhow::Result<T> {
-        let report = self.read_report()?;
+    /// Lets a publisher go, which stays until all have heard it.
+    pub(super) fn end(mut self) -> anyhow::Result<()> {
         if let Some(mut told) = self.told.take() {
             let _ = told.write_all(b"\n");
         }
         self.child.wait()?;
-        Ok(report)
+        Ok(())
     }
 
-    fn read_report<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+    pub(super) fn read_report<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         let mut line = String::new();
         self.said.read_line(&mut line)?;
         if line.is_empty() {

@@ -57,6 +57,12 @@ struct Pubsub {
     /// When what was said becomes durable: never, "every 1s", always
     #[arg(long, default_value = "every 1s")]
     sync: String,
+    /// Subscribers come when everything has been said: how fast they catch up
+    #[arg(long)]
+    behind: bool,
+    /// Publishing tasks, each of which waits until its own message is durable before it goes on; 0: nobody waits
+    #[arg(long, default_value_t = 0, conflicts_with = "behind", value_parser = clap::value_parser!(u32).range(0..=4096))]
+    waiting: u32,
     #[command(flatten)]
     common: Common,
 }
@@ -160,21 +166,30 @@ impl Pubsub {
         let (payload, messages, codec) =
             (self.payload.to_string(), self.messages.to_string(), self.codec.name());
         let work = ["--payload", &payload, "--messages", &messages, "--codec", codec];
-        let subscribers = (1..=self.subscribers)
-            .map(|number| {
-                Member::start(&home, subscriber::NAME, &format!("{}@{number}", subscriber::NAME), &work)
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let mut subscribers = if self.behind { Vec::new() } else { self.start_subscribers(&home, &work)? };
         for subscriber in &subscribers {
             subscriber.wait_ready(&home)?;
         }
-        // What every subscriber has passed may go, as in a process that runs for days.
-        let extra = ["--journal-sync", self.sync.as_str(), "--journal-keep-bytes", "256 MiB"];
-        let publisher =
+        // What every subscriber has passed may go, as in a process that runs for days; what is to be caught up
+        // with must stay.
+        let keep = if self.behind { "1 TiB" } else { "256 MiB" };
+        let waiting = self.waiting.to_string();
+        let extra =
+            ["--journal-sync", self.sync.as_str(), "--journal-keep-bytes", keep, "--waiting", &waiting];
+        let mut publisher =
             Member::start(&home, publisher::NAME, publisher::NAME, &[&work[..], &extra].concat())?;
+        let mut said = None;
+        if self.behind {
+            said = Some(publisher.read_report().context("the publisher")?);
+            subscribers = self.start_subscribers(&home, &work)?;
+        }
         let subscribers =
             subscribers.into_iter().map(Member::report).collect::<anyhow::Result<Vec<SubscriberReport>>>()?;
-        let publisher: PublisherReport = publisher.finish(&home).context("the publisher")?;
+        let said: PublisherReport = match said {
+            Some(said) => said,
+            None => publisher.read_report().context("the publisher")?,
+        };
+        publisher.end()?;
         let floor = floor::back_to_back(&home, self.payload, self.messages)?;
         Outcome {
             payload_bytes: self.payload,
@@ -182,13 +197,24 @@ impl Pubsub {
             codec,
             subscribers: subscribers
                 .into_iter()
-                .map(|one| one.since(publisher.first_ns, self.messages))
+                .map(|one| {
+                    let since_ns = if self.behind { one.first_ns } else { said.first_ns };
+                    one.since(since_ns, self.messages)
+                })
                 .collect(),
-            publisher,
+            publisher: said,
             delivery_us: None,
             floor: json!({"unix_socket_half_round_trip_us": floor}),
         }
         .print(self.common.json)
+    }
+
+    fn start_subscribers(&self, home: &Home, work: &[&str]) -> anyhow::Result<Vec<Member>> {
+        (1..=self.subscribers)
+            .map(|number| {
+                Member::start(home, subscriber::NAME, &format!("{}@{number}", subscriber::NAME), work)
+            })
+            .collect()
     }
 }
 
@@ -204,9 +230,10 @@ impl Latency {
             Member::start(&home, subscriber::NAME, subscriber::NAME, &[&work[..], spin].concat())?;
         subscriber.wait_ready(&home)?;
         let paced = [&work[..], &["--pause", &pause_ns]].concat();
-        let publisher = Member::start(&home, publisher::NAME, publisher::NAME, &paced)?;
+        let mut said_by = Member::start(&home, publisher::NAME, publisher::NAME, &paced)?;
         let subscriber: SubscriberReport = subscriber.report().context("the subscriber")?;
-        let publisher: PublisherReport = publisher.finish(&home).context("the publisher")?;
+        let publisher: PublisherReport = said_by.read_report().context("the publisher")?;
+        said_by.end()?;
         let floor = floor::back_to_back(&home, self.payload, self.count)?;
         let paced = floor::paced(&home, self.payload, self.count, pause)?;
         Outcome {

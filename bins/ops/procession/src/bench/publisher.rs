@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use procession::{Codec, Message, Process};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use super::probe::{self, BincodeProbe, JsonProbe, Text, cpu_ns, now_ns};
 use super::report::{PublisherReport, nanoseconds};
@@ -31,6 +32,8 @@ struct Settings {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "Option<String>")]
     pause: Option<Duration>,
+    /// Tasks that publish, each waiting until its own message is durable; 0: nobody waits
+    waiting: u32,
 }
 
 pub(super) fn run() -> ExitCode {
@@ -42,7 +45,11 @@ async fn publish(process: Process<Settings>) -> procession::Result<()> {
     let mut said = Said::new(&settings);
     let mut times = nanoseconds();
     let (first_ns, cpu_before) = (now_ns(), cpu_ns());
-    for number in 0..settings.messages {
+    if settings.waiting > 0 {
+        publish_waiting(&process, &settings).await?;
+    }
+    let at_once = if settings.waiting > 0 { 0 } else { settings.messages };
+    for number in 0..at_once {
         if let Some(pause) = settings.pause {
             probe::pause(pause);
             said.publish_timed(&process, number, &mut times)?;
@@ -58,6 +65,26 @@ async fn publish(process: Process<Settings>) -> procession::Result<()> {
     // The subscribers still read: the parent says when they are done.
     let done = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
     let _ = done.await;
+    Ok(())
+}
+
+/// Several publishers in one process. One sync serves all that wait.
+async fn publish_waiting(process: &Process<Settings>, settings: &Settings) -> procession::Result<()> {
+    let text: &'static Text = Box::leak(Box::new(Text::new(usize::try_from(settings.payload).unwrap_or(16))));
+    let (messages, waiting) = (settings.messages, usize::try_from(settings.waiting).unwrap_or(1));
+    let mut publishers = JoinSet::new();
+    for first in (0..messages).take(waiting) {
+        let process = process.clone();
+        publishers.spawn(async move {
+            for number in (first..messages).step_by(waiting) {
+                process.publish_durable(&BincodeProbe::new(number, 0, text)).await?;
+            }
+            Ok::<(), procession::Error>(())
+        });
+    }
+    while let Some(published) = publishers.join_next().await {
+        published.expect("a publisher neither panics nor is it aborted")?;
+    }
     Ok(())
 }
 

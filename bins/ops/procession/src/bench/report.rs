@@ -68,7 +68,8 @@ impl PublisherReport {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SubscriberReport {
-    /// From the publisher's first publication to this subscriber's last check.
+    /// From the publisher's first publication, or from its own subscription if it came later, to this subscriber's
+    /// last check.
     pub(super) messages_per_second: f64,
     pub(super) cpu_ns_per_message: u64,
     pub(super) received: u64,
@@ -76,6 +77,9 @@ pub(super) struct SubscriberReport {
     pub(super) duplicated: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) delivery_us: Option<Percentiles>,
+    /// When it was about to subscribe.
+    #[serde(rename = "first_monotonic_ns")]
+    pub(super) first_ns: u64,
     #[serde(rename = "last_monotonic_ns")]
     pub(super) last_ns: u64,
 }

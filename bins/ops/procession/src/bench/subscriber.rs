@@ -55,8 +55,8 @@ async fn hear<P: Payload + Send + 'static>(
     check: impl Fn(&P) -> Option<Heard>,
 ) -> procession::Result<SubscriberReport> {
     let subscribe = if settings.spin { subscribe.spinning() } else { subscribe };
+    let (first_ns, cpu_before) = (now_ns(), cpu_ns());
     let mut subscription = subscribe.await?;
-    let cpu_before = cpu_ns();
     let mut tally = Tally { next: 0, received: 0, lost: 0, duplicated: 0, times: nanoseconds() };
     while tally.next < settings.messages {
         let Some(delivery) = subscription.next().await? else { break };
@@ -73,6 +73,7 @@ async fn hear<P: Payload + Send + 'static>(
         lost,
         duplicated,
         delivery_us,
+        first_ns,
         last_ns: now_ns(),
     })
 }

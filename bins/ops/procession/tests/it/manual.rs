@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::Swarm;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "ps",
     "topics",
     "tail",
@@ -17,6 +17,7 @@ const VERBS: [&str; 15] = [
     "wait",
     "verify",
     "doctor",
+    "chaos",
     "bench",
     "new",
     "completions",

@@ -1,0 +1,150 @@
+//! A wall clock that steps by hours, and peers whose clocks are wrong.
+
+use std::path::Path;
+use std::time::Duration;
+
+use journal::fault::set_clock_error_ns;
+use journal::{
+    Codec, Cursors, Entry, Item, Level, Offset, Position, Reader, Start, Time, Writer, read_cursors,
+};
+
+use crate::support::{Process, as_child, fast_folder, segments, small};
+
+const HOUR: i64 = 3600 * 1_000_000_000;
+
+/// Runs a test of this module in a process of its own, whose clock it may set.
+fn run(test: &str, environment: &[(&str, &str)]) {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("timed");
+    let mut child = Process::child_with(&format!("faults::clock::{test}"), &instance, environment);
+    assert!(child.0.wait().unwrap().success(), "{test}");
+}
+
+fn append(writer: &mut Writer) -> Offset {
+    let entry = Entry { topic: "ticks", key: None, cause: None, codec: Codec::Raw, payload: b"tick" };
+    writer.append(&entry).unwrap()
+}
+
+fn times(instance: &Path) -> Vec<Time> {
+    let mut reader = Reader::open(instance, Start::Beginning, Level::Committed).unwrap().unwrap();
+    let mut times = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Record(record) = item else { panic!("{item:?}") };
+        times.push(record.time);
+    }
+    times
+}
+
+fn last_time(instance: &Path) -> Time {
+    *times(instance).last().unwrap()
+}
+
+fn wall_ns() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_nanos()).unwrap()
+}
+
+#[test]
+fn child_with_a_clock_that_steps() {
+    let Some(instance) = as_child() else { return };
+    let mut said = 0;
+    // Each round is another writer, which knows the time of the records before only from them.
+    for hours in [0, -2, 3, -5, 0, 100, -100] {
+        set_clock_error_ns(hours * HOUR);
+        let mut writer = Writer::open(&instance, &small(8)).unwrap();
+        for step in [0, 1, -7, 2] {
+            set_clock_error_ns((hours + step) * HOUR);
+            for _ in 0..30 {
+                append(&mut writer);
+                said += 1;
+            }
+        }
+    }
+    let times = times(&instance);
+    assert_eq!(times.len(), said);
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "times do not grow");
+    for index in [0, 1, said / 2, said - 1] {
+        let mut reader =
+            Reader::open(&instance, Start::Time(times[index]), Level::Committed).unwrap().unwrap();
+        let item = reader.next().unwrap();
+        assert!(matches!(item, Some(Item::Record(record)) if record.offset == Offset(index as u64)));
+    }
+    // A clock before the epoch is one that stands still.
+    set_clock_error_ns(i64::MIN);
+    let mut writer = Writer::open(&instance, &small(8)).unwrap();
+    append(&mut writer);
+    drop(writer);
+    assert!(last_time(&instance) > times[said - 1]);
+}
+
+#[test]
+fn times_grow_whatever_the_clock_does() {
+    run("child_with_a_clock_that_steps", &[]);
+    run("child_with_a_clock_that_steps", &[("JOURNAL_FAULT_CLOCK", "-7200")]);
+}
+
+#[test]
+fn a_peer_whose_clock_is_far_ahead_drags_nobody_along() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("sane");
+    let mut writer = Writer::open(&instance, &small(8)).unwrap();
+    append(&mut writer);
+    let hour = HOUR.unsigned_abs();
+    for ahead in [hour, 10 * hour, u64::MAX] {
+        writer.observe(Time(wall_ns().saturating_add(ahead)));
+        append(&mut writer);
+        let now = wall_ns();
+        assert!(last_time(&instance).0 < now + hour / 60, "dragged along by {ahead} ns");
+    }
+    // One that is a little ahead is followed: what is said because of it is later.
+    for ahead in [0, 1_000_000_000, 30_000_000_000] {
+        let heard = Time(wall_ns() + ahead);
+        writer.observe(heard);
+        append(&mut writer);
+        assert!(last_time(&instance) > heard);
+    }
+    // And one that is behind changes nothing.
+    writer.observe(Time(1));
+    append(&mut writer);
+    let times = times(&instance);
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+#[test]
+fn child_with_a_lease() {
+    let Some(instance) = as_child() else { return };
+    let mut options = small(8);
+    options.retention.bytes_kept = 2 * options.segment_bytes;
+    options.retention.lease = Duration::from_secs(24 * 3600);
+    let subscriber = instance.with_file_name("subscriber");
+    let journal = Writer::open(&subscriber, &small(8)).unwrap();
+    let cursors = Cursors::open(&subscriber, &journal).unwrap();
+    let cursor = cursors.claim("laggard", "timed").unwrap();
+    cursor.store(Position::at(Offset(5)));
+    let mut writer = Writer::open(&instance, &options).unwrap();
+    let mut say = |hours: i64| {
+        set_clock_error_ns(hours * HOUR);
+        for _ in 0..1000 {
+            append(&mut writer);
+        }
+        let first = segments(&instance)[0].file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+        first <= 5
+    };
+    // Steps shorter than the lease release nobody, in neither direction.
+    for hours in [0, 5, -5, 23, -1000] {
+        assert!(say(hours), "a step of {hours} hours released the laggard");
+    }
+    // Seen under a clock that was ahead, it holds back until that time and its lease have come.
+    set_clock_error_ns(10 * HOUR);
+    cursor.touch();
+    assert!(say(0) && say(33));
+    let seen = read_cursors(&subscriber).unwrap()[0].seen_ns;
+    assert!(seen > wall_ns());
+    // One that is longer than the lease does, as any time does that a subscription is not seen for.
+    assert!(!say(35), "a lease never ends");
+}
+
+#[test]
+fn leases_end_by_the_wall_clock_and_no_earlier() {
+    run("child_with_a_lease", &[]);
+}

@@ -1,0 +1,180 @@
+//! Readers that ask for nonsense, stop for good, or hold on to what has long gone.
+
+use std::path::Path;
+
+use journal::{
+    Epoch, Gap, GapReason, Item, Level, Offset, Options, Position, Reader, Start, Time, WhenFull, Writer,
+};
+
+use crate::support::{Got, Random, Said, drain, fast_folder, segments, small};
+
+fn append_until(writer: &mut Writer, end: u64) {
+    while writer.next_offset().0 < end {
+        writer.append(&Said::at(writer.next_offset().0).entry()).unwrap();
+    }
+}
+
+fn keeps_little() -> Options {
+    let mut options = small(8);
+    options.retention.bytes_kept = 3 * options.segment_bytes;
+    options
+}
+
+fn open(instance: &Path, start: Start) -> Reader {
+    Reader::open(instance, start, Level::Committed).unwrap().unwrap()
+}
+
+/// Whatever is asked for: what comes are right records in order, and gaps that say what is missing.
+fn check(instance: &Path, start: Start, end: u64) -> Vec<Gap> {
+    let mut reader = open(instance, start);
+    let mut gaps = Vec::new();
+    let mut next: Option<u64> = None;
+    for got in drain(&mut reader, 5000).unwrap() {
+        match got {
+            Got::Record(offset, said) => {
+                assert!(next.is_none_or(|next| next == offset.0), "{start:?}: {offset} instead of {next:?}");
+                assert_eq!(said, Said::at(offset.0), "{start:?}");
+                next = Some(offset.0 + 1);
+            }
+            Got::Gap(gap) => {
+                assert!(gap.from < gap.to, "{start:?}: {gap:?}");
+                assert!(next.is_none_or(|next| next == gap.from.0), "{start:?}: {gap:?} at {next:?}");
+                // One who is told that history has changed goes back to where it has.
+                next = Some(if gap.reason == GapReason::Diverged { gap.from.0 } else { gap.to.0 });
+                gaps.push(gap);
+            }
+        }
+    }
+    assert!(next.is_none_or(|next| next == end), "{start:?}: it ends at {next:?} instead of {end}");
+    gaps
+}
+
+#[test]
+fn nonsense_for_a_start_is_answered_by_records_gaps_or_nothing() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("asked");
+    let mut writer = Writer::open(&instance, &keeps_little()).unwrap();
+    append_until(&mut writer, 400);
+    drop(writer);
+    let mut writer = Writer::open(&instance, &keeps_little()).unwrap();
+    append_until(&mut writer, 500);
+    let mut reader = open(&instance, Start::Beginning);
+    let first = match reader.next().unwrap() {
+        Some(Item::Record(record)) => record.offset.0,
+        other => panic!("{other:?}"),
+    };
+    assert!(first > 100);
+    let own = reader.position();
+    let offsets = [
+        0,
+        1,
+        first - 1,
+        first,
+        first + 1,
+        420,
+        499,
+        500,
+        501,
+        10_000,
+        1 << 40,
+        (1 << 56) - 1,
+        1 << 56,
+        1 << 63,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+    for next in offsets.map(Offset) {
+        check(&instance, Start::Offset(next), 500.max(next.0));
+        check(&instance, Start::Time(Time(next.0)), 500);
+        for epoch in [0, 1, 2, 3, u32::MAX].map(Epoch) {
+            for checksum in [0, own.checksum, u32::MAX] {
+                for journal in [own.journal, 0, own.journal ^ 1, u64::MAX] {
+                    let position = Position { next, epoch, checksum, journal };
+                    let foreign = journal != 0 && journal != own.journal;
+                    // A bare offset is believed, for it may be that of a record to come.
+                    let end = if !foreign && epoch == Epoch(0) { 500.max(next.0) } else { 500 };
+                    let gaps = check(&instance, Start::Position(position), end);
+                    if foreign && next.0 > 0 {
+                        let all = Gap { from: Offset(0), to: next, reason: GapReason::Diverged };
+                        assert_eq!(gaps[0], all, "{position:?} is of another journal");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_position_with_a_flipped_bit_is_found_out() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("flipped");
+    let mut writer = Writer::open(&instance, &small(8)).unwrap();
+    append_until(&mut writer, 200);
+    let mut reader = open(&instance, Start::Offset(Offset(100)));
+    assert!(reader.next().unwrap().is_some());
+    let own = reader.position();
+    assert_eq!(check(&instance, Start::Position(own), 200), []);
+    for bit in 0..32 {
+        let flipped = Position { checksum: own.checksum ^ 1 << bit, ..own };
+        let gaps = check(&instance, Start::Position(flipped), 200);
+        assert_eq!(gaps.len(), usize::from(flipped.next.0 > 200), "{flipped:?}: {gaps:?}");
+    }
+    for bit in 0..64 {
+        let flipped = Position { journal: own.journal ^ 1 << bit, ..own };
+        let gaps = check(&instance, Start::Position(flipped), 200);
+        assert_eq!((gaps.len(), gaps[0].reason), (1, GapReason::Diverged));
+    }
+    for bit in 0..64 {
+        let flipped = Position { next: Offset(own.next.0 ^ 1 << bit), ..own };
+        check(&instance, Start::Position(flipped), 200);
+    }
+}
+
+/// Readers that stopped somewhere, and still have what they were reading mapped.
+#[test]
+fn whoever_stopped_long_ago_reads_right_bytes_and_then_a_gap() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("gone-on");
+    let mut random = Random::announced();
+    for when_full in [WhenFull::DropOldest, WhenFull::Wait] {
+        let mut options = keeps_little();
+        options.retention.bytes_max = Some(5 * options.segment_bytes);
+        options.retention.when_full = when_full;
+        let mut writer = Writer::open(&instance, &options).unwrap();
+        let begin = writer.next_offset().0;
+        // Nobody of them has a cursor, so nobody holds anything back.
+        let mut stopped: Vec<(u64, Reader)> = Vec::new();
+        for _ in 0..40 {
+            let end = writer.next_offset().0 + 1 + random.next() % 40;
+            append_until(&mut writer, end);
+            let mut reader = open(&instance, Start::Offset(Offset(end - 1)));
+            assert!(
+                matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.offset.0 == end - 1)
+            );
+            stopped.push((end, reader));
+        }
+        let end = writer.next_offset().0 + 3000;
+        append_until(&mut writer, end);
+        let first: u64 = segments(&instance)[0].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        assert!(first > begin + 1000);
+        for (mut next, mut reader) in stopped {
+            let mut gaps = 0;
+            for got in drain(&mut reader, 10_000).unwrap() {
+                match got {
+                    Got::Record(offset, said) => {
+                        assert_eq!((offset.0, said), (next, Said::at(next)));
+                        next += 1;
+                    }
+                    Got::Gap(gap) => {
+                        let missing =
+                            Gap { from: Offset(next), to: Offset(first), reason: GapReason::Trimmed };
+                        assert_eq!(gap, missing);
+                        next = first;
+                        gaps += 1;
+                    }
+                }
+            }
+            assert_eq!((next, gaps), (end, 1));
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! See `procession_fuzz::targets::cursors`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| procession_fuzz::targets::cursors(data));
