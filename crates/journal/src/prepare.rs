@@ -26,8 +26,8 @@ pub(crate) const STEP_BYTES: usize = 256 << 10;
 
 /// A writer that fills a segment, or half of it, in this time is fast.
 const FAST_WITHIN: Duration = Duration::from_secs(1);
-/// Smaller segments are made in no time.
-const FAST_BYTES: usize = 4 << 20;
+/// Smaller segments are made in no time. (Tests of faults use small ones, and are to see what fast writers do.)
+const FAST_BYTES: usize = if cfg!(feature = "faults") { 1 } else { 4 << 20 };
 
 /// Name of a segment that waits for the writer.
 const WAITING: &str = "next.tmp";

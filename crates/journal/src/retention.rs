@@ -62,8 +62,10 @@ struct Laggard {
 }
 
 impl Trimmer {
-    /// Makes room for `more` bytes. If a file of just that size is dropped that nobody has mapped, it is renamed to
-    /// `reuse` and returned instead of being removed.
+    /// Makes room for `more` bytes.
+    ///
+    /// With `reuse` it does not wait for the disk: what cannot go yet goes next time, but for the byte limit. And if a
+    /// file of just that size is dropped that nobody has mapped, it is renamed to `reuse` and returned.
     ///
     /// # Errors
     /// [`Error::Full`] if the policy is to wait for a subscription.
@@ -74,7 +76,7 @@ impl Trimmer {
             sizes.push(fs::metadata(&found.path).at("inspect", &found.path)?.len());
         }
         let mut total = sizes.iter().sum::<u64>() + more;
-        let (mut trimmed, mut reused) = (false, None);
+        let (mut synced, mut reused) = (false, None);
         // The newest segment stays: it is being written.
         while segments.len() > 1 {
             let over = self.retention.bytes_max.is_some_and(|most| total > most);
@@ -88,8 +90,17 @@ impl Trimmer {
                 }
                 self.overrun(&laggard, end)?;
             }
-            if !trimmed && !self.make_newest_durable(&segments)? {
-                break;
+            // Recovery begins at the segment with the durable mark, at the latest at this one, whose beginning says what
+            // was acknowledged in all before it.
+            if !synced && self.shared.settled() <= end {
+                if reuse.is_some() && !over {
+                    self.shared.sync_soon();
+                    break;
+                }
+                if !self.make_newest_durable(&segments)? {
+                    break;
+                }
+                synced = true;
             }
             let (oldest, size) = (segments.remove(0), sizes.remove(0));
             // The mark moves first: a reader that misses the file knows why.
@@ -104,7 +115,6 @@ impl Trimmer {
             // One after the other: power loss must not bring back an older one than one that is gone.
             disk::sync_folder(&self.shared.folder)?;
             total -= size;
-            trimmed = true;
         }
         Ok(reused)
     }

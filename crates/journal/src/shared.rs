@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     asking: Condvar,
     /// One sync at a time; when the marks were last written back.
     syncing: Mutex<Instant>,
+    /// The durable mark as it is on disk.
+    settled: AtomicU64,
     /// Held until the last handle that could still write is gone.
     _lock: Lock,
 }
@@ -78,6 +81,7 @@ impl Shared {
             asked: Mutex::default(),
             asking: Condvar::new(),
             syncing: Mutex::new(Instant::now()),
+            settled: AtomicU64::new(0),
             _lock: lock,
         }
     }
@@ -113,6 +117,16 @@ impl Shared {
     /// Whether the next sync takes in the segment at `path`: from when its writer has begun it.
     pub(crate) fn will_sync(&self, path: &Path) -> bool {
         lock(&self.unsynced).iter().any(|unsynced| unsynced.path == path)
+    }
+
+    /// How far the durable mark is on disk, as long as this writer has been there to put it there.
+    pub(crate) fn settled(&self) -> Offset {
+        Offset(self.settled.load(Ordering::Acquire))
+    }
+
+    /// Asks for a sync, without waiting for it.
+    pub(crate) fn sync_soon(&self) {
+        self.ask(|asked| asked.now = true);
     }
 
     pub(crate) fn sync_with(&self, cursors: Weak<Cursors>) {
@@ -153,6 +167,7 @@ impl Shared {
             if due {
                 *marks_synced = Instant::now();
                 self.marks.sync()?;
+                self.settled.store(end.0, Ordering::Release);
             }
             fault::point("sync.finished");
             Ok(())
