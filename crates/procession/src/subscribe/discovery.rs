@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::error::{Error, Result};
 
-/// Watches the state root for new instance folders.
+/// Watches the state root for new instance folders, and the runtime folder for new sockets.
 pub(crate) struct Discovery {
     state: PathBuf,
     events: AsyncFd<OwnedFd>,
@@ -20,12 +20,14 @@ pub(crate) struct Discovery {
 impl Discovery {
     /// # Errors
     /// [`Error::Io`]: mostly too many watches.
-    pub(crate) fn watch(state: &Path) -> Result<Self> {
+    pub(crate) fn watch(state: &Path, runtime: &Path) -> Result<Self> {
         let at = |source: io::Error| Error::Io { action: "watch", path: state.to_owned(), source };
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let events = inotify::init(flags).map_err(|error| at(error.into()))?;
         let interest = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
         inotify::add_watch(&events, state, interest).map_err(|error| at(error.into()))?;
+        // Without it a publisher that comes back is only found after a pause.
+        let _ = inotify::add_watch(&events, runtime, interest);
         #[expect(
             deprecated,
             reason = "its caller must keep the descriptor open, as an OwnedFd does; the new one is unsafe"
@@ -48,7 +50,7 @@ impl Discovery {
         names
     }
 
-    /// Ready when a folder may have appeared.
+    /// Ready when a folder or socket may have appeared.
     pub(crate) fn poll_change(&self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let Ok(mut guard) = ready!(self.events.poll_read_ready(context)) else { return Poll::Pending };

@@ -73,6 +73,16 @@ impl Latch {
     }
 }
 
+impl Latch {
+    /// A socket has appeared, maybe the one that could not be reached: no pause any more.
+    pub(crate) fn retry(&mut self) {
+        if self.failures > 0 {
+            self.failures = 0;
+            self.waiting = None;
+        }
+    }
+}
+
 /// Full jitter around an exponential: many readers of a dead publisher do not come back in step.
 fn pause(failures: u32) -> Duration {
     let longest = PAUSE_MIN.saturating_mul(1 << failures.min(10)).min(PAUSE_MAX);

@@ -112,7 +112,7 @@ impl<P: Payload> Subscribe<P> {
         let reading = self.core.begin_reading(&name)?;
         let known = self.core.known_journals(&name)?;
         let mut subscription = Subscription {
-            discovery: Discovery::watch(&self.core.folders.state)?,
+            discovery: Discovery::watch(&self.core.folders.state, &self.core.folders.runtime)?,
             name: name.into(),
             ear: self.core.outlet.listen(),
             core: self.core,
@@ -432,7 +432,7 @@ impl<P: Payload> Subscription<P> {
             }
             () = sleep_until(due) => false,
         };
-        if appeared { self.discover(Start::Beginning) } else { Ok(()) }
+        if appeared { self.look_around() } else { Ok(()) }
     }
 
     /// Ready with whether a new instance may have appeared.
@@ -460,7 +460,13 @@ impl<P: Payload> Subscription<P> {
         tokio::task::yield_now().await;
         // What spinning does not see: new instances, and journals that are not there yet.
         let appeared = poll_fn(|context| Poll::Ready(self.discovery.poll_change(context).is_ready())).await;
-        if appeared { self.discover(Start::Beginning) } else { Ok(()) }
+        if appeared { self.look_around() } else { Ok(()) }
+    }
+
+    /// A folder or a socket has appeared.
+    fn look_around(&mut self) -> Result<()> {
+        self.sources.iter_mut().for_each(Source::retry);
+        self.discover(Start::Beginning)
     }
 
     /// Takes in the journals of instances that are named and not read yet.

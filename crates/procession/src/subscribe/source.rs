@@ -248,6 +248,11 @@ impl Source {
         self.has_more() || self.poll_more(context).is_ready()
     }
 
+    /// A publisher may be back that could not be asked.
+    pub(crate) fn retry(&mut self) {
+        self.latch.retry();
+    }
+
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(open) = &mut self.open else { return self.opening.poll(context) };
         if open.again.as_ref().is_some_and(|again| again.due > Instant::now()) {
