@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use procession::varlink::Client;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -96,6 +97,30 @@ impl Member {
             }
             bail!("{} is not ready after {READY_WITHIN:?}", self.instance)
         })
+    }
+
+    /// Stops it where it is, as a debugger would, once it has begun to read: from then on nothing is dropped that it has
+    /// not read.
+    pub(super) fn stop_once_it_reads(&self, home: &Home) -> anyhow::Result<()> {
+        let folder = home.path.join("state").join(&self.instance);
+        let deadline = Instant::now() + READY_WITHIN;
+        while journal::read_cursors(&folder)?.is_empty() {
+            if Instant::now() > deadline {
+                bail!("{} does not begin to read within {READY_WITHIN:?}", self.instance);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(super) fn go_on(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a child has a process id")?;
+        kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.instance))
     }
 
     /// What it reports when its work is done.

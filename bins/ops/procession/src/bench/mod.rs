@@ -6,7 +6,9 @@
 //! over a blocking Unix socket.
 
 mod floor;
+mod keyed;
 mod member;
+mod memory;
 mod probe;
 mod publisher;
 mod report;
@@ -38,6 +40,8 @@ enum What {
     Pubsub(Pubsub),
     /// Delivery time of single messages to a reader that sleeps, or spins
     Latency(Latency),
+    /// Deliveries by key: how many a second, and what one hot key does to the others
+    Keyed(keyed::Keyed),
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +67,9 @@ struct Pubsub {
     /// Publishing tasks, each of which waits until its own message is durable before it goes on; 0: nobody waits
     #[arg(long, default_value_t = 0, conflicts_with = "behind", value_parser = clap::value_parser!(u32).range(0..=4096))]
     waiting: u32,
+    /// So many of the subscribers are stopped (SIGSTOP) while the publisher publishes, and go on when it is done
+    #[arg(long, default_value_t = 0, conflicts_with = "behind")]
+    stopped: u32,
     #[command(flatten)]
     common: Common,
 }
@@ -91,6 +98,10 @@ struct Common {
     /// Folder for the journals, which are removed afterwards [default: a new one in the temporary folder]
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// MiB of memory to touch beforehand: on a virtual machine that hands free memory back to its host, the first to use a
+    /// page pays microseconds for it
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    warm_memory: u32,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -121,6 +132,7 @@ pub(crate) fn run_as_member(program: &str) -> Option<ExitCode> {
         publisher::NAME => Some(publisher::run()),
         subscriber::NAME => Some(subscriber::run()),
         floor::NAME => Some(floor::echo()),
+        keyed::NAME => Some(keyed::run()),
         _ => None,
     }
 }
@@ -133,6 +145,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Pubsub(pubsub) => pubsub.run(),
         What::Latency(latency) => latency.run(),
+        What::Keyed(keyed) => keyed.run(),
     }
 }
 
@@ -163,6 +176,7 @@ impl Outcome {
 impl Pubsub {
     fn run(&self) -> anyhow::Result<ExitCode> {
         let home = Home::new(self.common.dir.as_deref())?;
+        memory::warm(self.common.warm_memory);
         let (payload, messages, codec) =
             (self.payload.to_string(), self.messages.to_string(), self.codec.name());
         let work = ["--payload", &payload, "--messages", &messages, "--codec", codec];
@@ -170,9 +184,10 @@ impl Pubsub {
         for subscriber in &subscribers {
             subscriber.wait_ready(&home)?;
         }
+        let stopped = subscribers.len().min(usize::try_from(self.stopped)?);
         // What every subscriber has passed may go, as in a process that runs for days; what is to be caught up
         // with must stay.
-        let keep = if self.behind { "1 TiB" } else { "256 MiB" };
+        let keep = if self.behind { "1 TiB" } else { "64 MiB" };
         let waiting = self.waiting.to_string();
         let extra =
             ["--journal-sync", self.sync.as_str(), "--journal-keep-bytes", keep, "--waiting", &waiting];
@@ -182,6 +197,15 @@ impl Pubsub {
         if self.behind {
             said = Some(publisher.read_report().context("the publisher")?);
             subscribers = self.start_subscribers(&home, &work)?;
+        }
+        if stopped > 0 {
+            for subscriber in &subscribers[..stopped] {
+                subscriber.stop_once_it_reads(&home)?;
+            }
+            said = Some(publisher.read_report().context("the publisher")?);
+            for subscriber in &subscribers[..stopped] {
+                subscriber.go_on()?;
+            }
         }
         let subscribers =
             subscribers.into_iter().map(Member::report).collect::<anyhow::Result<Vec<SubscriberReport>>>()?;
@@ -221,6 +245,7 @@ impl Pubsub {
 impl Latency {
     fn run(&self) -> anyhow::Result<ExitCode> {
         let home = Home::new(self.common.dir.as_deref())?;
+        memory::warm(self.common.warm_memory);
         let (payload, count) = (self.payload.to_string(), self.count.to_string());
         let pause = self.pause.unwrap_or(Duration::from_micros(if self.spin { 10 } else { 500 }));
         let pause_ns = format!("{}ns", pause.as_nanos());
