@@ -59,6 +59,11 @@ impl Latch {
         self.armed.store(!waiters.list.is_empty(), Ordering::SeqCst);
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().list.len()
+    }
+
     /// Wakes whom the mark, which has just moved to `now`, has passed.
     #[inline]
     pub(crate) fn moved(&self, now: Offset) {

@@ -22,6 +22,11 @@ use crate::types::Offset;
 /// would be taken for a torn one, which loses nothing that is whole.
 const MARKS_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a sync waits at most for those that the last one has woken,
+const GATHER_MAX: Duration = Duration::from_millis(1);
+/// and how often it looks whether more of them are there.
+const GATHER_STEP: Duration = Duration::from_micros(50);
+
 /// What waiters for durability are woken with when there will be none.
 const POISONED: Offset = Offset(u64::MAX);
 
@@ -59,11 +64,18 @@ pub(crate) struct Shared {
     _lock: Lock,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Asked {
     dirty: bool,
     now: bool,
     stop: bool,
+}
+
+/// Those that one sync served.
+#[derive(Debug, Default)]
+struct Group {
+    size: usize,
+    took: Duration,
 }
 
 impl Shared {
@@ -222,12 +234,35 @@ impl Shared {
     }
 
     fn ask(&self, ask: impl FnOnce(&mut Asked)) {
-        ask(&mut lock(&self.asked));
-        self.asking.notify_one();
+        let mut asked = lock(&self.asked);
+        let before = *asked;
+        ask(&mut asked);
+        // Who asks for what is asked for already need not wake anybody: that is a system call.
+        if *asked != before {
+            drop(asked);
+            self.asking.notify_one();
+        }
+    }
+
+    /// Waits for those whom the last sync has woken: they are about to say more, and one sync serves them all. Without
+    /// that, the first of them would have a sync of its own, and the others would wait for two. The
+    /// delay before a commit of other databases, but measured instead of set.
+    fn gather(&self, last: &Group) {
+        let until = Instant::now() + last.took.min(GATHER_MAX);
+        let mut there = self.durable.waiting();
+        while there < last.size && Instant::now() < until {
+            thread::sleep(GATHER_STEP);
+            let now = self.durable.waiting();
+            if now == there {
+                return;
+            }
+            there = now;
+        }
     }
 
     /// The syncing thread: sleeps while nothing is to be done.
     fn keep_synced(&self) {
+        let mut last = Group::default();
         loop {
             let mut asked = lock(&self.asked);
             while !(asked.dirty || asked.now || asked.stop) {
@@ -244,11 +279,16 @@ impl Shared {
             if asked.stop {
                 return;
             }
-            *asked = Asked::default();
             drop(asked);
+            self.gather(&last);
+            let mut asked = lock(&self.asked);
+            *asked = Asked { stop: asked.stop, ..Asked::default() };
+            drop(asked);
+            let (size, began) = (self.durable.waiting(), Instant::now());
             if self.sync().is_err() {
                 return;
             }
+            last = Group { size, took: began.elapsed() };
         }
     }
 }
