@@ -135,10 +135,9 @@ fn record(kind: u8, files: &mut Files, input: &mut Input<'_>) {
     let Some(&(at, mut length)) = records.get(input.below(records.len().max(1))) else { return };
     match kind {
         10 => {
-            // Time, offset of the cause, epoch, topic, journal of the cause, key's length, kind, flags, codec. Not the
-            // offset: a record that lies about it under a checksum that holds is a writer that lies, which is trusted.
-            const FIELDS: [(usize, usize); 9] =
-                [(16, 8), (24, 8), (32, 4), (36, 2), (38, 2), (40, 2), (42, 1), (43, 1), (44, 1)];
+            // Time, offset of the cause, epoch, topic, journal of the cause, key's length, kind, flags, codec, offset.
+            const FIELDS: [(usize, usize); 10] =
+                [(16, 8), (24, 8), (32, 4), (36, 2), (38, 2), (40, 2), (42, 1), (43, 1), (44, 1), (8, 8)];
             let (field, size) = FIELDS[input.below(FIELDS.len())];
             let value = input.number().to_le_bytes();
             if let Some(place) = segment.get_mut(at + field..at + field + size) {

@@ -1,76 +1,34 @@
 //! Cursors: how far each subscription of an instance has acknowledged, per journal.
 //!
-//! A mapped table with one slot per (subscription, journal). A slot holds two copies of the
-//! position and a selector, so an update is a handful of stores, and whoever reads the table (the
-//! publisher's retention, the command line) sees the old position or the new one.
-//!
-//! The kernel may write a position back before the records that were said because of it. So after another boot
-//! these two do not count, but the last position that a sync has noted once those records were durable.
+//! A mapped table with one slot per (subscription, journal), see [`crate::slot`], which others read: the publisher's
+//! retention, the command line. After another boot positions do not count, but the last ones that a sync has noted, see
+//! [`crate::notes`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::clock::wall_clock_ns;
 use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
 use crate::layout;
-use crate::map::{ReadMap, WriteMap};
+use crate::map::WriteMap;
 use crate::marks::boot_id;
-use crate::memory::Word;
+use crate::names::{NAMES_BYTES, check_name, encode_names, words};
+use crate::notes::{note, read_founded, read_note};
 use crate::segment::{FILE_MODE, FORMAT_VERSION, extend};
 use crate::shared::Shared;
-use crate::types::{Epoch, NAME_BYTES_MAX, Offset, Position};
+use crate::slot::{
+    AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED,
+    read_names, read_position, store,
+};
+use crate::table::{AT_BOOT, CHUNK_BYTES, CHUNK_SLOTS, CHUNKS_MAX, HEADER_BYTES, boot_of, check_header};
+use crate::types::{Offset, Position};
 use crate::writer::Writer;
-
-const MAGIC: u64 = u64::from_le_bytes(*b"PROCCURS");
-const HEADER_BYTES: usize = 64;
-const SLOT_BYTES: usize = 384;
-/// A table grows by this many slots.
-const CHUNK_SLOTS: usize = 64;
-const CHUNK_BYTES: usize = CHUNK_SLOTS * SLOT_BYTES;
-/// More subscriptions than this are a mistake of the caller.
-const CHUNKS_MAX: usize = 64;
-
-// Within a slot.
-const AT_USED: usize = 0;
-const AT_NAMES: usize = 8;
-const NAMES_BYTES: usize = 2 * (NAME_BYTES_MAX + 1);
-const AT_SEEN: usize = 256;
-const AT_TRYING: usize = 264;
-const AT_SELECTOR: usize = 272;
-const AT_COPIES: [usize; 2] = [280, 312];
-/// Within a copy.
-const AT_JOURNAL: usize = 16;
-const AT_NOTES: [usize; 2] = [344, 360];
-const AT_NOTE_SELECTOR: usize = 376;
-
-/// Within the header: the boot in which the table was last opened; 0 in tables that are older than notes.
-const AT_BOOT: u64 = 16;
-
-const USED: u64 = 0x5553_4544;
-
-/// Of the word at [`AT_TRYING`] this many bits count deliveries, the others say of which offset.
-const TRIES_BITS: u32 = 16;
-
-/// One slot of a table, as anybody may read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CursorInfo {
-    /// Name of the subscription.
-    pub subscription: String,
-    /// Name of the journal it reads.
-    pub journal: String,
-    /// How far it has acknowledged.
-    pub position: Position,
-    /// When the subscriber was last alive: nanoseconds since the Unix epoch, by the wall clock.
-    pub seen_ns: u64,
-    /// The last record whose delivery was counted; not acknowledged yet unless it lies before `position`.
-    pub trying: Option<Offset>,
-}
 
 /// The table of an instance, held by its only writer.
 #[derive(Debug)]
@@ -134,6 +92,7 @@ impl Cursors {
         // Written last: a table without magic is one that was never finished.
         cursors.file.write_all_at(&MAGIC.to_le_bytes(), 0).at("write", &cursors.path)?;
         cursors.file.write_all_at(&FORMAT_VERSION.to_le_bytes(), 8).at("write", &cursors.path)?;
+        cursors.free_doubles();
         let cursors = Arc::new(cursors);
         for (subscription, journal, position) in writer.acknowledged() {
             let cursor = cursors.claim(subscription, journal)?;
@@ -154,7 +113,7 @@ impl Cursors {
         check_name("journal name", journal)?;
         let names = encode_names(subscription, journal);
         let mut inner = self.lock();
-        let slot = match find(&inner.chunks, subscription, journal) {
+        let slot = match inner.find(subscription, journal) {
             Some(slot) => slot,
             None => self.allocate(&mut inner, &names)?,
         };
@@ -184,12 +143,8 @@ impl Cursors {
     pub(crate) fn take_down(&self) -> Taken {
         let mut inner = self.lock();
         inner.renewed.clear();
-        let position = |slot| {
-            let (map, start) = inner.slot(slot);
-            let used = map.word(start + AT_USED).load(Ordering::Relaxed) == USED;
-            used.then(|| read_position(|at| map.word(start + at))).flatten()
-        };
-        (0..inner.chunks.len() * CHUNK_SLOTS).filter_map(|slot| Some((slot, position(slot)?))).collect()
+        let used = inner.slots().filter(|slot| inner.is_used(*slot));
+        used.filter_map(|slot| Some((slot, inner.position(slot)?))).collect()
     }
 
     /// Notes what was taken down, now that all that was said before is durable, and makes it durable.
@@ -207,7 +162,7 @@ impl Cursors {
     }
 
     fn allocate(&self, inner: &mut Inner, names: &[u8; NAMES_BYTES]) -> Result<usize> {
-        let slot = match find_free(inner) {
+        let slot = match inner.find_free() {
             Some(slot) => slot,
             None if inner.chunks.len() < CHUNKS_MAX => {
                 self.grow(inner)?;
@@ -234,22 +189,42 @@ impl Cursors {
     /// A table that was never finished holds nothing, whatever power loss has left in it.
     fn clear(&self) {
         let inner = self.lock();
-        for slot in 0..inner.chunks.len() * CHUNK_SLOTS {
-            let (map, start) = inner.slot(slot);
-            map.word(start + AT_USED).store(0, Ordering::Relaxed);
-        }
+        inner.slots().for_each(|slot| inner.free(slot));
     }
 
     /// Another boot: nothing but what was noted is founded on records that are durable.
     fn go_back_to_notes(&self) {
         let inner = self.lock();
-        for slot in 0..inner.chunks.len() * CHUNK_SLOTS {
+        for slot in inner.slots() {
             let (map, start) = inner.slot(slot);
             let word = |at| map.word(start + at);
             let noted = read_founded(word);
             word(AT_SELECTOR).store(0, Ordering::Relaxed);
             if let Some(position) = noted {
                 store(word, &position);
+            }
+        }
+    }
+
+    /// Two slots of the same names are damage: names were torn when a slot was given away, and power was lost. The one
+    /// whose position is the earlier stays, for reading something again is better than skipping it.
+    fn free_doubles(&self) {
+        let inner = self.lock();
+        let mut known: HashMap<_, usize> = HashMap::new();
+        for slot in inner.slots() {
+            let Some(names) = inner.names(slot) else { continue };
+            let Some(&other) = known.get(&names) else {
+                known.insert(names, slot);
+                continue;
+            };
+            let goes = match (inner.position(other), inner.position(slot)) {
+                (None, Some(_)) => other,
+                (Some(old), Some(new)) if old.is_later_than(&new) => other,
+                _ => slot,
+            };
+            inner.free(goes);
+            if goes == other {
+                known.insert(names, slot);
             }
         }
     }
@@ -279,9 +254,44 @@ impl Drop for Cursors {
 }
 
 impl Inner {
+    fn slots(&self) -> std::ops::Range<usize> {
+        0..self.chunks.len() * CHUNK_SLOTS
+    }
+
     /// Where a slot lies.
     fn slot(&self, slot: usize) -> (&WriteMap, usize) {
         (&self.chunks[slot / CHUNK_SLOTS], slot % CHUNK_SLOTS * SLOT_BYTES)
+    }
+
+    fn is_used(&self, slot: usize) -> bool {
+        let (map, start) = self.slot(slot);
+        map.word(start + AT_USED).load(Ordering::Relaxed) == USED
+    }
+
+    fn free(&self, slot: usize) {
+        let (map, start) = self.slot(slot);
+        map.word(start + AT_USED).store(0, Ordering::Relaxed);
+    }
+
+    /// By what a reader takes for its names: bytes behind them do not count, or a damaged one would make the owner
+    /// forget what readers still see.
+    fn names(&self, slot: usize) -> Option<(String, String)> {
+        let (map, start) = self.slot(slot);
+        if self.is_used(slot) { read_names(|at| map.word(start + at)) } else { None }
+    }
+
+    fn position(&self, slot: usize) -> Option<Position> {
+        let (map, start) = self.slot(slot);
+        read_position(|at| map.word(start + at))
+    }
+
+    fn find(&self, subscription: &str, journal: &str) -> Option<usize> {
+        let wanted = |names: (String, String)| (&*names.0, &*names.1) == (subscription, journal);
+        self.slots().find(|slot| self.names(*slot).is_some_and(wanted))
+    }
+
+    fn find_free(&self) -> Option<usize> {
+        self.slots().find(|slot| !self.is_used(*slot) && !self.claimed.contains(slot))
     }
 }
 
@@ -351,250 +361,15 @@ impl Drop for Cursor {
     }
 }
 
-/// Reads the table of an instance, whoever holds it. A missing table has no cursors; slots that make no
-/// sense are left out.
-///
-/// # Errors
-/// I/O errors, [`Error::ForeignVersion`], [`Error::Corrupt`] for a file that is no table.
-pub fn read_cursors(instance: &Path) -> Result<Vec<CursorInfo>> {
-    let path = layout::cursors_path(instance);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).at("open", &path),
-    };
-    let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(0);
-    check_header(&file, length, &path)?;
-    let boot = boot_of(&file, &path)?;
-    let same_boot = boot == 0 || boot == boot_id();
-    if length < HEADER_BYTES + SLOT_BYTES {
-        return Ok(Vec::new());
-    }
-    let map = ReadMap::new(&file, length, &path)?;
-    let slots = ((length - HEADER_BYTES) / SLOT_BYTES).min(CHUNKS_MAX * CHUNK_SLOTS);
-    Ok((0..slots).filter_map(|slot| read_slot(&map, HEADER_BYTES + slot * SLOT_BYTES, same_boot)).collect())
-}
-
-fn read_slot(map: &ReadMap, start: usize, same_boot: bool) -> Option<CursorInfo> {
-    if map.word(start + AT_USED).load(Ordering::Acquire) != USED {
-        return None;
-    }
-    let word = |at| map.word(start + at);
-    let (subscription, journal) = read_names(word)?;
-    let position = if same_boot { read_position(word)? } else { read_founded(word)? };
-    let trying = map.word(start + AT_TRYING).load(Ordering::Relaxed);
-    Some(CursorInfo {
-        subscription,
-        journal,
-        position,
-        seen_ns: map.word(start + AT_SEEN).load(Ordering::Relaxed),
-        // The low bits count: 0 for a delivery that was taken back, or for none.
-        trying: (trying & ((1 << TRIES_BITS) - 1) > 0).then_some(Offset(trying >> TRIES_BITS)),
-    })
-}
-
-/// Stores a position.
-#[inline]
-pub(crate) fn store<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W, position: &Position) {
-    let selector = word(AT_SELECTOR).load(Ordering::Relaxed).wrapping_add(1).max(1);
-    let copy = AT_COPIES[usize::from(selector & 1 == 1)];
-    for (index, value) in image(position, selector).into_iter().enumerate() {
-        word(copy + index * 8).store(value, Ordering::Relaxed);
-    }
-    fault::point("cursor.copied");
-    // Pairs with the acquire load in `read_position`: whoever sees the selector sees the copy. Sequentially
-    // consistent, so that it is not missed by a sync that clears the dirty flag just now.
-    word(AT_SELECTOR).store(selector, Ordering::SeqCst);
-    fault::point("cursor.selected");
-}
-
-/// Notes a position that is founded on durable records.
-fn note<'a>(word: impl Fn(usize) -> &'a AtomicU64, position: &Position) {
-    let selector = word(AT_NOTE_SELECTOR).load(Ordering::Relaxed).wrapping_add(1).max(1);
-    let at = AT_NOTES[usize::from(selector & 1 == 1)];
-    for (index, value) in short_image(position, selector).into_iter().enumerate() {
-        word(at + index * 8).store(value, Ordering::Release);
-    }
-    word(AT_NOTE_SELECTOR).store(selector, Ordering::Release);
-}
-
-/// The newest intact note of a position in the journal of that identity.
-fn read_note<'a>(word: impl Fn(usize) -> &'a AtomicU64, journal: u64) -> Option<Position> {
-    let selector = word(AT_NOTE_SELECTOR).load(Ordering::Acquire);
-    // The newest may be torn.
-    [selector, selector.wrapping_sub(1)].into_iter().filter(|selector| *selector > 0).find_map(|selector| {
-        let at = AT_NOTES[usize::from(selector & 1 == 1)];
-        let found: [u64; 2] = std::array::from_fn(|index| word(at + index * 8).load(Ordering::Acquire));
-        let position = position_of([found[0] >> 8, found[1], journal]);
-        (short_image(&position, selector) == found).then_some(position)
-    })
-}
-
-/// The position of a slot after another boot.
-///
-/// Either copy may be torn, but says in a word of its own which journal it is. The word of the second one, which is
-/// stored first, lies in the same sector as the notes.
-fn read_founded<'a>(word: impl Fn(usize) -> &'a AtomicU64) -> Option<Position> {
-    let [first, second] = AT_COPIES;
-    [second, first].into_iter().find_map(|copy| {
-        let journal = word(copy + AT_JOURNAL).load(Ordering::Acquire);
-        read_note(&word, journal)
-    })
-}
-
-fn position_of([next, last, journal]: [u64; 3]) -> Position {
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
-    let (epoch, checksum) = (Epoch((last >> 32) as u32), last as u32);
-    Position { next: Offset(next), epoch, checksum, journal }
-}
-
-/// The newest intact copy of a position.
-pub(crate) fn read_position<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W) -> Option<Position> {
-    // The owner may overwrite the copy we read, at most once for each of its acknowledgements. Under loom each
-    // further look multiplies what there is to try.
-    const LOOKS: usize = if cfg!(loom) { 2 } else { 16 };
-    for _ in 0..LOOKS {
-        let selector = word(AT_SELECTOR).load(Ordering::Acquire);
-        if selector == 0 {
-            return None;
-        }
-        // After power loss the newest copy may be torn: the one before it then still holds.
-        for selector in [selector, selector - 1] {
-            let copy = AT_COPIES[usize::from(selector & 1 == 1)];
-            let found: [u64; 4] = std::array::from_fn(|index| word(copy + index * 8).load(Ordering::Relaxed));
-            let position = position_of([found[0], found[1], found[2]]);
-            if image(&position, selector) == found {
-                return Some(position);
-            }
-        }
-    }
-    None
-}
-
-/// A position as stored, with a check word over it and its selector.
-#[inline]
-fn image(position: &Position, selector: u64) -> [u64; 4] {
-    let (next, journal) = (position.next.0, position.journal);
-    let last = u64::from(position.epoch.0) << 32 | u64::from(position.checksum);
-    // Each step is a bijection of the state, so one changed word always shows.
-    let check = [next, last, journal, selector]
-        .into_iter()
-        .fold(MAGIC, |state, word| (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
-    [next, last, journal, check]
-}
-
-/// The same in two words: the journal's identity goes into the check alone.
-fn short_image(position: &Position, selector: u64) -> [u64; 2] {
-    let [next, last, _, check] = image(position, selector);
-    [next << 8 | check & 0xff, last]
-}
-
-/// By what a reader takes for its names: bytes behind them do not count, or a damaged one would make the owner
-/// forget what readers still see.
-fn find(chunks: &[Arc<WriteMap>], subscription: &str, journal: &str) -> Option<usize> {
-    (0..chunks.len() * CHUNK_SLOTS).find(|slot| {
-        let (map, start) = (&chunks[slot / CHUNK_SLOTS], slot % CHUNK_SLOTS * SLOT_BYTES);
-        map.word(start + AT_USED).load(Ordering::Relaxed) == USED
-            && read_names(|at| map.word(start + at))
-                .is_some_and(|names| (names.0.as_str(), names.1.as_str()) == (subscription, journal))
-    })
-}
-
-/// The names of a slot, if they make sense.
-fn read_names<'a>(word: impl Fn(usize) -> &'a AtomicU64) -> Option<(String, String)> {
-    let mut names = [0; NAMES_BYTES.next_multiple_of(8)];
-    for (index, chunk) in names.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        chunk.copy_from_slice(&word(AT_NAMES + index * 8).load(Ordering::Relaxed).to_le_bytes());
-    }
-    decode_names(&names)
-}
-
-fn find_free(inner: &Inner) -> Option<usize> {
-    (0..inner.chunks.len() * CHUNK_SLOTS).find(|slot| {
-        let (map, start) = (&inner.chunks[slot / CHUNK_SLOTS], slot % CHUNK_SLOTS * SLOT_BYTES);
-        map.word(start + AT_USED).load(Ordering::Relaxed) != USED && !inner.claimed.contains(slot)
-    })
-}
-
-fn encode_names(subscription: &str, journal: &str) -> [u8; NAMES_BYTES] {
-    let mut names = [0; NAMES_BYTES];
-    let (fields, _) = names.as_chunks_mut::<{ NAME_BYTES_MAX + 1 }>();
-    for (name, field) in [subscription, journal].into_iter().zip(fields) {
-        field[0] = u8::try_from(name.len()).expect("names were checked");
-        field[1..=name.len()].copy_from_slice(name.as_bytes());
-    }
-    names
-}
-
-fn decode_names(names: &[u8]) -> Option<(String, String)> {
-    let name = |field: &[u8]| {
-        let bytes = field.get(1..=usize::from(field[0]))?;
-        String::from_utf8(bytes.to_vec()).ok().filter(|name| !name.is_empty())
-    };
-    Some((name(&names[..NAME_BYTES_MAX + 1])?, name(&names[NAME_BYTES_MAX + 1..NAMES_BYTES])?))
-}
-
-fn words(names: &[u8; NAMES_BYTES]) -> impl Iterator<Item = u64> {
-    names.chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    })
-}
-
-/// Whether there is a table.
-fn check_header(file: &File, length: usize, path: &Path) -> Result<bool> {
-    let mut header = [0; 16];
-    if length >= HEADER_BYTES {
-        file.read_exact_at(&mut header, 0).at("read", path)?;
-    }
-    if header == [0; 16] {
-        return Ok(false);
-    }
-    let magic = u64::from_le_bytes(std::array::from_fn(|i| header[i]));
-    let version = u32::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
-    if magic != MAGIC {
-        let reason = "not a cursor table: restore it, or move it away to read every source anew".to_owned();
-        return Err(Error::Corrupt { path: path.to_owned(), offset: Offset::ZERO, reason });
-    }
-    if version != FORMAT_VERSION {
-        return Err(Error::ForeignVersion {
-            path: path.to_owned(),
-            found: version,
-            supported: FORMAT_VERSION,
-        });
-    }
-    Ok(true)
-}
-
-fn boot_of(file: &File, path: &Path) -> Result<u128> {
-    let mut boot = [0; 16];
-    match file.read_exact_at(&mut boot, AT_BOOT) {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error).at("read", path),
-        _ => Ok(u128::from_le_bytes(boot)),
-    }
-}
-
-pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(Error::BadName { what, name: name.to_owned(), limit: NAME_BYTES_MAX });
-    }
-    Ok(())
-}
-
-/// Nanoseconds since the Unix epoch; 0 for a clock that is set before it.
-#[inline]
-pub(crate) fn wall_clock_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
-    let now = seconds.unwrap_or_default() * 1_000_000_000 + nanoseconds.unwrap_or_default();
-    now.saturating_add_signed(fault::clock_error_ns())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::options::Options;
+    use crate::table::read_cursors;
+
+    fn at(next: u64) -> Position {
+        Position::at(Offset(next))
+    }
 
     #[test]
     fn damage_behind_a_name_does_not_make_the_owner_forget() {
@@ -602,9 +377,40 @@ mod tests {
         let instance = home.path().join("listener");
         let writer = Writer::open(&instance, &Options::default()).unwrap();
         let cursors = Cursors::open(&instance, &writer).unwrap();
-        cursors.claim("s", "j").unwrap().store(Position::at(Offset(5)));
+        cursors.claim("s", "j").unwrap().store(at(5));
         cursors.file.write_all_at(&[1], (HEADER_BYTES + AT_NAMES + 50) as u64).unwrap();
-        assert_eq!(cursors.claim("s", "j").unwrap().position(), Some(Position::at(Offset(5))));
+        assert_eq!(cursors.claim("s", "j").unwrap().position(), Some(at(5)));
         assert_eq!(read_cursors(&instance).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn of_two_slots_with_the_same_names_the_earlier_position_holds_for_everybody() {
+        let home = tempfile::tempdir().unwrap();
+        for (case, places) in
+            [[Some(5), Some(7)], [Some(7), Some(5)], [None, Some(5)], [Some(5), None], [None, None]]
+                .iter()
+                .enumerate()
+        {
+            let instance = home.path().join(format!("listener-{case}"));
+            let writer = Writer::open(&instance, &Options::default()).unwrap();
+            let cursors = Cursors::open(&instance, &writer).unwrap();
+            for (name, place) in ["s", "t"].into_iter().zip(places) {
+                let cursor = cursors.claim(name, "j").unwrap();
+                place.iter().for_each(|next| cursor.store(at(*next)));
+            }
+            let second = (HEADER_BYTES + SLOT_BYTES + AT_NAMES + 1) as u64;
+            cursors.file.write_all_at(b"s", second).unwrap();
+            drop((cursors, writer));
+
+            let writer = Writer::open(&instance, &Options::default()).unwrap();
+            let cursors = Cursors::open(&instance, &writer).unwrap();
+            let wanted = places.iter().any(Option::is_some).then(|| at(5));
+            let seen: Vec<_> = read_cursors(&instance).unwrap().iter().map(|info| info.position).collect();
+            assert_eq!(seen, Vec::from_iter(wanted), "{places:?}");
+            assert_eq!(cursors.claim("s", "j").unwrap().position(), wanted, "{places:?}");
+            assert_eq!(cursors.claim("t", "j").unwrap().position(), None, "its slot is another's");
+            cursors.forget("s", "j").unwrap();
+            assert_eq!(read_cursors(&instance).unwrap(), [], "{places:?}: it has come back");
+        }
     }
 }

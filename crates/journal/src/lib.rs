@@ -42,6 +42,7 @@
 //! what is assumed of file system and processor is in `FORMAT.md`.
 
 mod batch;
+mod clock;
 mod commit;
 mod cursors;
 mod declared;
@@ -51,9 +52,11 @@ mod error;
 pub mod fault;
 #[cfg(not(feature = "faults"))]
 mod fault;
+mod finished;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod history;
 mod latch;
 mod layout;
 mod lock;
@@ -62,6 +65,8 @@ mod loom_tests;
 mod map;
 mod marks;
 mod memory;
+mod names;
+mod notes;
 mod options;
 mod prepare;
 mod reader;
@@ -70,8 +75,10 @@ mod recovery;
 mod retention;
 mod segment;
 mod shared;
+mod slot;
 mod summary;
 mod sync;
+mod table;
 mod takeover;
 mod types;
 mod verify;
@@ -80,8 +87,9 @@ mod watch;
 mod writer;
 
 pub use batch::{Ack, Batch, Checkpoint};
-pub use cursors::{Cursor, CursorInfo, Cursors, read_cursors};
+pub use cursors::{Cursor, Cursors};
 pub use error::{Error, Result};
+pub use finished::{Bits, Finished};
 pub use latch::Ticket;
 pub use layout::{cursors_path, journal_folder, lock_path, marks_path};
 pub use lock::is_locked;
@@ -90,6 +98,7 @@ pub use options::{Options, Retention, SyncPolicy, WhenFull};
 pub use reader::{Level, Reader, Start};
 pub use segment::FORMAT_VERSION;
 pub use summary::{bytes_on_disk, count_topics, read_marks};
+pub use table::{CursorInfo, read_cursors};
 pub use types::{
     Cause, Codec, Entry, Epoch, Gap, GapReason, Item, JournalId, KEY_BYTES_MAX, NAME_BYTES_MAX, Offset,
     PAYLOAD_BYTES_MAX, Position, Record, TOPIC_BYTES_MAX, Time,

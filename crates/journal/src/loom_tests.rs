@@ -12,11 +12,12 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use crate::commit::{Commit, look};
-use crate::cursors;
 use crate::latch::{Dirty, Latch};
 use crate::marks::{self, Marks};
 use crate::memory::{Readable, Word, Words, Writable};
+use crate::notes;
 use crate::record::{Head, Kind, Place};
+use crate::slot;
 use crate::sync::AtomicU64;
 use crate::types::{Codec, Epoch, JournalId, Offset, Position, Time};
 use crate::walk::Step;
@@ -308,20 +309,20 @@ fn position(next: u64) -> Position {
 fn move_and_read(switches: usize, last: u64) {
     check(switches, move || {
         let memory = Memory::new(0, &SLOT);
-        cursors::store(|at| memory.word(at), &position(1));
+        slot::store(|at| memory.word(at), &position(1));
         let (owner, other) = (memory.clone(), memory.clone());
         let reading = thread::spawn(move || {
             let selector = other.word(SLOT[0]).load(Ordering::Acquire);
-            if let Some(read) = cursors::read_position(|at| other.word(at)) {
+            if let Some(read) = slot::read_position(|at| other.word(at)) {
                 assert_eq!(read, position(read.next.0), "a mixture of two positions");
                 assert!(read.next.0 >= selector, "{} though the selector said {selector}", read.next.0);
             }
         });
         for next in 2..=last {
-            cursors::store(|at| owner.word(at), &position(next));
+            slot::store(|at| owner.word(at), &position(next));
         }
         reading.join().unwrap();
-        assert_eq!(cursors::read_position(|at| memory.word(at)), Some(position(last)));
+        assert_eq!(slot::read_position(|at| memory.word(at)), Some(position(last)));
     });
 }
 
@@ -334,4 +335,68 @@ fn a_cursor_is_read_no_older_than_its_selector() {
 #[test]
 fn a_cursor_is_read_whole() {
     move_and_read(1, 3);
+}
+
+/// The words of a slot's notes.
+const NOTES: [usize; 5] = [344, 352, 360, 368, 376];
+
+fn noted(next: u64) -> Position {
+    Position { journal: 7, ..position(next) }
+}
+
+/// One thread notes positions from 2 to `last`, while another reads the note.
+fn note_and_read(switches: usize, last: u64) {
+    check(switches, move || {
+        let memory = Memory::new(0, &NOTES);
+        notes::note(|at| memory.word(at), &noted(1));
+        let (owner, other) = (memory.clone(), memory.clone());
+        let reading = thread::spawn(move || {
+            let selector = other.word(NOTES[4]).load(Ordering::Acquire);
+            let read = notes::read_note(|at| other.word(at), 7).expect("it was noted before");
+            assert_eq!(read, noted(read.next.0), "a mixture of two notes");
+            assert!(read.next.0 >= selector, "{} though the selector said {selector}", read.next.0);
+        });
+        for next in 2..=last {
+            notes::note(|at| owner.word(at), &noted(next));
+        }
+        reading.join().unwrap();
+        assert_eq!(notes::read_note(|at| memory.word(at), 7), Some(noted(last)));
+    });
+}
+
+#[test]
+fn a_note_is_read_no_older_than_its_selector() {
+    note_and_read(3, 2);
+}
+
+/// The note that is read is overwritten meanwhile.
+#[test]
+fn a_note_is_read_whole() {
+    note_and_read(1, 3);
+}
+
+/// Otherwise an input would be acknowledged after power loss, and what was said because of it would be gone.
+#[test]
+fn what_is_noted_was_said_before() {
+    check(3, || {
+        let (memory, slot) = (segment(), Memory::new(0, &[&SLOT[..], &NOTES].concat()));
+        let (mut writer, owner) = (memory.clone(), slot.clone());
+        let writing = thread::spawn(move || {
+            let mut commit = Commit::default();
+            write(&mut writer, &mut commit, Kind::Event, RECORDS[0], false);
+            commit.publish(&writer);
+            slot::store(|at| owner.word(at), &noted(1));
+        });
+        // A sync: it takes positions down, syncs what has been said by then, and notes the positions.
+        let taken = slot::read_position(|at| slot.word(at));
+        let durable = see(&memory, RECORDS[0]);
+        if let Some(position) = taken {
+            notes::note(|at| slot.word(at), &position);
+        }
+        writing.join().unwrap();
+        assert!(
+            durable.is_some() || notes::read_note(|at| slot.word(at), 7).is_none(),
+            "noted, and what was said because of it is not durable"
+        );
+    });
 }

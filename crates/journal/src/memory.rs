@@ -76,8 +76,8 @@ impl Writable for WriteMap {
 mod tests {
     use super::*;
     use crate::commit::{Commit, look};
-    use crate::cursors;
     use crate::record::{Head, Kind, Place};
+    use crate::slot;
     use crate::types::{Codec, Epoch, Offset, Position, Time};
     use crate::walk::Step;
 
@@ -147,11 +147,11 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_stored() {
         let memory = Plain::new(384);
-        assert_eq!(cursors::read_position(|at| memory.word(at)), None);
+        assert_eq!(slot::read_position(|at| memory.word(at)), None);
         for next in 1..4 {
             let position = Position { next: Offset(next), epoch: Epoch(2), checksum: 3, journal: 4 };
-            cursors::store(|at| memory.word(at), &position);
-            assert_eq!(cursors::read_position(|at| memory.word(at)), Some(position));
+            slot::store(|at| memory.word(at), &position);
+            assert_eq!(slot::read_position(|at| memory.word(at)), Some(position));
         }
     }
 }

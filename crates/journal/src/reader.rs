@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::history;
 use crate::layout;
 use crate::marks::{Marks, MarksReader};
-use crate::record::{self, Decoded, Head, Kind};
+use crate::record::{self, Decoded, Kind};
 use crate::segment::{self, HEADER_BYTES};
 use crate::types::{Cause, Codec, Epoch, Gap, GapReason, Item, JournalId, Offset, Position, Record, Time};
 use crate::walk::{Segment, Step, Tables, sealed_at};
+
+/// No record has it.
+const OFFSET_NEVER: Offset = Offset(u64::MAX);
 
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub struct Reader {
     last: (Epoch, u32),
     /// Do not read past this without looking at the marks again.
     limit: Offset,
+    /// Where the next segment begins, if there was one when this one was entered: nothing from there on is in this one.
+    until: Offset,
     /// A position that could not be compared with history yet.
     unchecked: Option<Position>,
     gap: Option<Gap>,
@@ -122,6 +128,7 @@ impl Reader {
             next: Offset::ZERO,
             last: (Epoch(0), 0),
             limit: Offset::ZERO,
+            until: OFFSET_NEVER,
             unchecked: None,
             gap: None,
         };
@@ -174,6 +181,9 @@ impl Reader {
     #[inline(never)]
     fn next_elsewhere(&mut self) -> Result<Option<Item<'_>>> {
         let found = loop {
+            if self.next >= self.until {
+                self.leave();
+            }
             if self.next >= self.limit && !self.raise_limit()? {
                 return Ok(self.gap.take().map(Item::Gap));
             }
@@ -199,13 +209,14 @@ impl Reader {
                     // A declaration that it needs was damaged.
                     Turn::Gap(Gap { from: found.offset, to: self.next, reason: GapReason::Corrupt })
                 }
-                Step::Record(decoded) => {
-                    let (head, stride) = (decoded.head, decoded.stride);
+                Step::Record(decoded) if decoded.head.offset <= self.next => {
+                    let stride = decoded.stride;
                     let noted = self.tables.note(&decoded);
-                    let sealed = head.kind == Kind::Sealed && sealed_at(&decoded).is_ok();
-                    self.pass(&head, stride, noted.is_ok(), sealed)?
+                    let sealed = decoded.head.kind == Kind::Sealed && sealed_at(&decoded).is_ok();
+                    self.pass(stride, noted.is_ok(), sealed)?
                 }
-                Step::Empty | Step::Bad(_) => self.stuck()?,
+                // Nothing lies between it and what was read, so no writer has left anything out there.
+                Step::Record(_) | Step::Empty | Step::Bad(_) => self.stuck()?,
             };
             match turn {
                 Turn::Again => {}
@@ -275,13 +286,7 @@ impl Reader {
     }
 
     /// Goes past a whole record that is not the next event.
-    fn pass(&mut self, head: &Head, stride: usize, noted: bool, sealed: bool) -> Result<Turn> {
-        if head.offset > self.next {
-            // Whatever lay between is unreadable, for this record is whole.
-            let gap = Gap { from: self.next, to: head.offset, reason: GapReason::Corrupt };
-            self.next = head.offset;
-            return Ok(Turn::Gap(gap));
-        }
+    fn pass(&mut self, stride: usize, noted: bool, sealed: bool) -> Result<Turn> {
         if !noted {
             tracing::error!(folder = %self.folder.display(), at = self.at, "a control record makes no sense");
         }
@@ -317,6 +322,7 @@ impl Reader {
         self.entered += 1;
         self.tables = Tables::default();
         self.at = HEADER_BYTES;
+        self.until = OFFSET_NEVER;
     }
 
     /// Maps the segment that holds `next`; the records before it are passed one by one.
@@ -336,6 +342,8 @@ impl Reader {
                 Ok(segment) if segment.header.journal == self.journal => {
                     self.leave();
                     self.segment = Some(segment);
+                    self.until = segments.get(index + 1).map_or(OFFSET_NEVER, |found| found.base);
+                    self.limit = self.limit.min(self.until);
                     return Ok(Turn::Again);
                 }
                 Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
@@ -358,18 +366,22 @@ impl Reader {
         let Some(segment) = &self.segment else { return Ok(Turn::Again) };
         // The writer may have come by just now: the mark was loaded after the word.
         match segment.at(self.at) {
-            Step::Record(_) => return Ok(Turn::Again),
-            Step::Empty | Step::Bad(_) => {}
+            Step::Record(decoded) if decoded.head.offset <= self.next => return Ok(Turn::Again),
+            Step::Record(_) | Step::Empty | Step::Bad(_) => {}
         }
-        match segment.find_record(self.at) {
+        match segment.find_record(self.at, self.next) {
             // A record at or past the mark may be part of a batch that is being written.
-            Some((at, offset)) if offset < marks.trusted() => {
+            Some((at, offset)) if offset < marks.trusted().min(self.until) => {
                 self.at = at;
-                Ok(Turn::Again)
+                if offset <= self.next {
+                    return Ok(Turn::Again);
+                }
+                let gap = Gap { from: self.next, to: offset, reason: GapReason::Corrupt };
+                self.next = offset;
+                Ok(Turn::Gap(gap))
             }
-            Some(_) => Ok(self.skip_to(None, &marks)),
             // Damaged up to its end, or left without a seal by a writer that was killed just then.
-            None => self.go_on(),
+            _ => self.go_on(),
         }
     }
 
@@ -397,12 +409,13 @@ impl Reader {
             self.unchecked = None;
             self.compare(&position, &marks)?;
         }
-        self.limit = match self.level {
-            Level::Committed if marks.same_boot => Offset(u64::MAX),
+        let limit = match self.level {
+            Level::Committed if marks.same_boot => OFFSET_NEVER,
             // Until the owner has recovered its journal, what lies past this may be torn.
             _ => marks.durable,
         };
-        Ok(self.next < self.limit)
+        self.limit = limit.min(self.until);
+        Ok(self.next < limit)
     }
 
     fn start(&mut self, start: Start, now: &Marks) -> Result<()> {
@@ -410,7 +423,9 @@ impl Reader {
             Start::Beginning => segment::list(&self.folder)?.first().map_or(now.trimmed, |first| first.base),
             Start::End => now.trusted(),
             Start::Offset(offset) => offset,
-            Start::Time(time) => self.offset_at(time, now)?,
+            Start::Time(time) => {
+                history::first_at(&self.folder, time)?.unwrap_or(now.trusted()).min(now.trusted())
+            }
             Start::Position(position) => {
                 self.last = (position.epoch, position.checksum);
                 self.unchecked = Some(position);
@@ -430,11 +445,13 @@ impl Reader {
             // It was never more than an offset.
             return Ok(());
         } else {
-            match self.last_before(position.next)? {
+            match history::last_before(&self.folder, position.next)? {
                 Some(last) if last == (position.epoch, position.checksum) => return Ok(()),
                 // What came before is trimmed or damaged: nothing to compare with.
                 None if position.next <= marks.trusted() => return Ok(()),
-                _ => self.first_after_epoch(position.epoch)?.unwrap_or(marks.trusted()).min(position.next),
+                _ => history::first_after_epoch(&self.folder, position.epoch)?
+                    .unwrap_or(marks.trusted())
+                    .min(position.next),
             }
         };
         if resume < position.next {
@@ -443,71 +460,6 @@ impl Reader {
         (self.next, self.last) = (resume, (Epoch(0), 0));
         self.leave();
         Ok(())
-    }
-
-    /// Epoch and checksum of the record before `offset`, if it can be read.
-    fn last_before(&self, offset: Offset) -> Result<Option<(Epoch, u32)>> {
-        let wanted = Offset(offset.0 - 1);
-        let segments = segment::list(&self.folder)?;
-        let Some(found) = segments.iter().rev().find(|found| found.base <= wanted) else { return Ok(None) };
-        scan(&found.path, |head, checksum| (head.offset == wanted).then_some((head.epoch, checksum)))
-    }
-
-    /// The offset of the first record with a newer epoch.
-    fn first_after_epoch(&self, epoch: Epoch) -> Result<Option<Offset>> {
-        for found in segment::list(&self.folder)? {
-            let first = scan(&found.path, |head, _| (head.epoch > epoch).then_some(head.offset))?;
-            if first.is_some() {
-                return Ok(first);
-            }
-        }
-        Ok(None)
-    }
-
-    /// The offset of the first record at or after a time.
-    fn offset_at(&self, time: Time, now: &Marks) -> Result<Offset> {
-        let segments = segment::list(&self.folder)?;
-        let mut begin = 0;
-        for (index, found) in segments.iter().enumerate().rev() {
-            if scan(&found.path, |head, _| Some(head.time))?.is_some_and(|first| first <= time) {
-                begin = index;
-                break;
-            }
-        }
-        for found in &segments[begin.min(segments.len())..] {
-            if let Some(offset) = scan(&found.path, |head, _| (head.time >= time).then_some(head.offset))? {
-                return Ok(offset);
-            }
-        }
-        Ok(now.trusted())
-    }
-}
-
-/// The first answer that `look` gives for the events of a segment, in order, damage left out.
-fn scan<T>(path: &Path, mut look: impl FnMut(&Head, u32) -> Option<T>) -> Result<Option<T>> {
-    let segment = match Segment::open(path) {
-        Ok(segment) => segment,
-        Err(Error::Corrupt { .. }) => return Ok(None),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut at = HEADER_BYTES;
-    loop {
-        match segment.at(at) {
-            Step::Record(decoded) => {
-                if decoded.head.kind == Kind::Event
-                    && let Some(answer) = look(&decoded.head, decoded.checksum)
-                {
-                    return Ok(Some(answer));
-                }
-                at += decoded.stride;
-            }
-            Step::Empty => return Ok(None),
-            Step::Bad(_) => match segment.find_record(at) {
-                Some((next, _)) => at = next,
-                None => return Ok(None),
-            },
-        }
     }
 }
 

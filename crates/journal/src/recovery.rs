@@ -250,7 +250,7 @@ impl Recovery {
             }
             tracing::error!(path = %path.display(), offset = self.next.0, reason, "damaged record");
             spoilt = true;
-            match segment.find_record(batch.at) {
+            match segment.find_record(batch.at, batch.next) {
                 Some((at, offset)) if offset >= self.next => {
                     if offset > self.next {
                         self.damage(offset);

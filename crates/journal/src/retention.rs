@@ -8,13 +8,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::cursors::{read_cursors, wall_clock_ns};
+use crate::clock::wall_clock_ns;
 use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
 use crate::options::{Retention, WhenFull};
 use crate::segment::{self, Found, write_zeros};
 use crate::shared::Shared;
+use crate::table::read_cursors;
 use crate::types::{JournalId, Offset};
 
 /// Drops segments of one journal as its [`Retention`] says.

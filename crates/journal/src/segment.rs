@@ -64,12 +64,22 @@ impl Header {
         if header[..8] != MAGIC {
             return Err(corrupt("not a journal segment"));
         }
+        let holds = |header: &[u8; HEADER_BYTES]| {
+            small(HEADER_BYTES - 4) == crc32c::crc32c(&header[..HEADER_BYTES - 4])
+        };
         // The version comes first: only it and the magic have the same place in every version.
         if small(8) != FORMAT_VERSION {
+            let mut of_this_version = *header;
+            of_this_version[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+            if holds(&of_this_version) {
+                return Err(corrupt(
+                    "the version in the segment header is damaged: without it the rest holds",
+                ));
+            }
             let (found, supported) = (small(8), FORMAT_VERSION);
             return Err(Error::ForeignVersion { path: path.to_owned(), found, supported });
         }
-        if small(HEADER_BYTES - 4) != crc32c::crc32c(&header[..HEADER_BYTES - 4]) {
+        if !holds(header) {
             return Err(corrupt("segment header does not match its checksum"));
         }
         let (base, segment_bytes) = (field(32), field(40));
@@ -217,13 +227,23 @@ mod tests {
         for bit in 0..HEADER_BYTES * 8 {
             let mut bad = bytes;
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                matches!(
-                    Header::decode(&bad, path),
-                    Err(Error::Corrupt { .. } | Error::ForeignVersion { .. })
-                ),
-                "bit {bit}"
-            );
+            assert!(matches!(Header::decode(&bad, path), Err(Error::Corrupt { .. })), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_foreign_wherever_it_keeps_its_checksum() {
+        let header =
+            Header { journal: JournalId(1), base: Offset(42), epoch: Epoch(7), segment_bytes: 4096 }.encode();
+        let mut foreign = header;
+        foreign[8] = 2;
+        for checksum_at in [HEADER_BYTES - 4, 12] {
+            let mut foreign = foreign;
+            foreign[checksum_at..checksum_at + 4].fill(0);
+            let checksum = crc32c::crc32c(&foreign);
+            foreign[checksum_at..checksum_at + 4].copy_from_slice(&checksum.to_le_bytes());
+            let decoded = Header::decode(&foreign, Path::new("x.seg"));
+            assert!(matches!(decoded, Err(Error::ForeignVersion { found: 2, .. })), "{decoded:?}");
         }
     }
 }

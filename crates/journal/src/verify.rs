@@ -115,10 +115,7 @@ impl Check {
         let mut tables = Tables::default();
         loop {
             let reason = match segment.at(at) {
-                Step::Record(decoded) => {
-                    if decoded.head.offset > self.next {
-                        self.damage(path, decoded.head.offset, "records are missing");
-                    }
+                Step::Record(decoded) if decoded.head.offset <= self.next => {
                     match decoded.head.kind {
                         Kind::Event if !tables.can_name(decoded.head.topic, decoded.head.cause_journal) => {
                             self.damage(
@@ -143,6 +140,7 @@ impl Check {
                 }
                 Step::Empty if self.next >= self.trusted => return,
                 Step::Empty => "no record where there must be one",
+                Step::Record(_) => "its offset is ahead of its turn",
                 Step::Bad(reason) => reason,
             };
             if self.next >= self.trusted {
@@ -155,7 +153,7 @@ impl Check {
             if successor != path && successor.exists() {
                 return;
             }
-            match segment.find_record(at) {
+            match segment.find_record(at, self.next) {
                 Some((next_at, offset)) => {
                     self.damage(path, offset.max(self.next), reason);
                     at = next_at;

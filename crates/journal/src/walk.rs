@@ -75,12 +75,14 @@ impl Segment {
         look(&self.map, self.end, Place { seed: self.seed, at })
     }
 
-    /// The next place after `at` where a whole record lies, and that record's offset.
+    /// The next place after `at`, where record `next` should be, at which a whole record lies, and that record's
+    /// offset.
     ///
-    /// A record's checksum depends on its place and journal, so no payload can pose as one. The work is
-    /// bounded, whatever the bytes say: at most [`SEARCH_BYTES_MAX`] are summed.
-    pub(crate) fn find_record(&self, at: usize) -> Option<(usize, Offset)> {
-        let mut budget = SEARCH_BYTES_MAX;
+    /// A record's checksum depends on its place and journal, so no payload can pose as one. One that states an offset
+    /// for which there is no room in between is none all the same. The work is bounded, whatever the bytes say: at most
+    /// [`SEARCH_BYTES_MAX`] are summed.
+    pub(crate) fn find_record(&self, at: usize, next: Offset) -> Option<(usize, Offset)> {
+        let (damaged, mut budget) = (at, SEARCH_BYTES_MAX);
         for at in (at + ALIGN..self.end.saturating_sub(record::HEADER_BYTES)).step_by(ALIGN) {
             let length =
                 usize::try_from(self.map.word(at).load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(0);
@@ -88,8 +90,10 @@ impl Segment {
                 continue;
             }
             budget = budget.checked_sub(length)?;
-            if let Step::Record(decoded) = self.at(at) {
-                return Some((at, decoded.head.offset));
+            let Step::Record(decoded) = self.at(at) else { continue };
+            let (offset, room) = (decoded.head.offset, (at - damaged) / record::HEADER_BYTES);
+            if offset.0.saturating_sub(next.0) <= room as u64 {
+                return Some((at, offset));
             }
         }
         None

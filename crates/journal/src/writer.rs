@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{Batch, ENTRIES_MAX, ack_stride, check_entry, check_sizes, checkpoint_stride};
+use crate::clock::wall_clock_ns;
 use crate::commit::Commit;
-use crate::cursors::{check_name, wall_clock_ns};
 use crate::declared::Declared;
 use crate::error::{At, Error, Result};
 use crate::fault;
@@ -16,6 +16,7 @@ use crate::layout;
 use crate::lock::Lock;
 use crate::map::WriteMap;
 use crate::marks::{Marks, MarksWriter};
+use crate::names::check_name;
 use crate::options::{Options, TAIL_BYTES};
 use crate::prepare::{Preparer, STEP_BYTES};
 use crate::record::{self, Head, Kind, Place};

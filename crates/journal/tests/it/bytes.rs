@@ -61,7 +61,10 @@ impl Original {
         let (mut next, mut whole) = (0, true);
         for _ in 0..4 * end + 100 {
             match reader.next() {
-                Err(_) => return false,
+                Err(error) => {
+                    assert!(!case.contains(".seg"), "{case}: {error}, instead of a gap");
+                    return false;
+                }
                 Ok(None) => {
                     assert!(
                         next >= end as u64 || reader.marks().is_err(),

@@ -2,23 +2,9 @@
 
 use std::path::Path;
 
-use journal::{
-    Epoch, Gap, GapReason, Item, Level, Offset, Options, Position, Reader, Start, Time, WhenFull, Writer,
-};
+use journal::{Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Start, Time, WhenFull, Writer};
 
-use crate::support::{Got, Random, Said, drain, fast_folder, segments, small};
-
-fn append_until(writer: &mut Writer, end: u64) {
-    while writer.next_offset().0 < end {
-        writer.append(&Said::at(writer.next_offset().0).entry()).unwrap();
-    }
-}
-
-fn keeps_little() -> Options {
-    let mut options = small(8);
-    options.retention.bytes_kept = 3 * options.segment_bytes;
-    options
-}
+use crate::support::{Got, Random, Said, append_until, bases, drain, fast_folder, keeps, small};
 
 fn open(instance: &Path, start: Start) -> Reader {
     Reader::open(instance, start, Level::Committed).unwrap().unwrap()
@@ -53,10 +39,10 @@ fn check(instance: &Path, start: Start, end: u64) -> Vec<Gap> {
 fn nonsense_for_a_start_is_answered_by_records_gaps_or_nothing() {
     let home = tempfile::tempdir_in(fast_folder()).unwrap();
     let instance = home.path().join("asked");
-    let mut writer = Writer::open(&instance, &keeps_little()).unwrap();
+    let mut writer = Writer::open(&instance, &keeps(3)).unwrap();
     append_until(&mut writer, 400);
     drop(writer);
-    let mut writer = Writer::open(&instance, &keeps_little()).unwrap();
+    let mut writer = Writer::open(&instance, &keeps(3)).unwrap();
     append_until(&mut writer, 500);
     let mut reader = open(&instance, Start::Beginning);
     let first = match reader.next().unwrap() {
@@ -131,17 +117,13 @@ fn a_position_with_a_flipped_bit_is_found_out() {
 }
 
 /// Readers that stopped somewhere, and still have what they were reading mapped.
-fn first_kept(instance: &Path) -> Offset {
-    Offset(segments(instance)[0].file_stem().unwrap().to_str().unwrap().parse().unwrap())
-}
-
 #[test]
 fn whoever_stopped_long_ago_reads_right_bytes_and_then_a_gap() {
     let home = tempfile::tempdir_in(fast_folder()).unwrap();
     let instance = home.path().join("gone-on");
     let mut random = Random::announced();
     for when_full in [WhenFull::DropOldest, WhenFull::Wait] {
-        let mut options = keeps_little();
+        let mut options = keeps(3);
         options.retention.bytes_max = Some(5 * options.segment_bytes);
         options.retention.when_full = when_full;
         let mut writer = Writer::open(&instance, &options).unwrap();
@@ -159,7 +141,7 @@ fn whoever_stopped_long_ago_reads_right_bytes_and_then_a_gap() {
         }
         let end = writer.next_offset().0 + 3000;
         append_until(&mut writer, end);
-        let first = first_kept(&instance).0;
+        let first = bases(&instance)[0];
         assert!(first > begin + 1000);
         for (mut next, mut reader) in stopped {
             let mut gaps = 0;
@@ -172,7 +154,7 @@ fn whoever_stopped_long_ago_reads_right_bytes_and_then_a_gap() {
                     Got::Gap(gap) => {
                         assert_eq!((gap.from, gap.reason), (Offset(next), GapReason::Trimmed));
                         // The preparing thread may have dropped another segment since.
-                        assert!(gap.to.0 >= first && gap.to <= first_kept(&instance), "{gap:?}");
+                        assert!(gap.to.0 >= first && gap.to.0 <= bases(&instance)[0], "{gap:?}");
                         next = gap.to.0;
                         gaps += 1;
                     }

@@ -6,6 +6,7 @@ mod cursors;
 mod disk;
 #[cfg(feature = "faults")]
 mod faults;
+mod forged;
 mod hostile;
 mod kills;
 mod latches;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use journal::{Gap, GapReason, Level, Offset, Options, Reader, Start, Writer, verify};
 
-use crate::support::{Got, Said, drain, fast_folder, read_records, segments, small};
+use crate::support::{Got, Said, bases, drain, fast_folder, read_records, segments, small};
 
 /// Smaller segments are not worth it.
 const SEGMENT_KIB: u64 = 4 << 10;
@@ -66,13 +66,10 @@ fn a_file_that_is_used_again_holds_nothing_of_the_past() {
     // Killed rather than closed: what lies behind the last record must be empty all the same.
     std::mem::forget(writer);
     assert_eq!(verify(&instance).unwrap().damage, []);
-    let read = read_records(&instance, Start::Offset(first(&instance)));
-    let wanted: Vec<_> = (first(&instance).0..end).map(|offset| (Offset(offset), said(offset))).collect();
+    let first = bases(&instance)[0];
+    let read = read_records(&instance, Start::Offset(Offset(first)));
+    let wanted: Vec<_> = (first..end).map(|offset| (Offset(offset), said(offset))).collect();
     assert!(read == wanted, "{} records read, {} wanted", read.len(), wanted.len());
-}
-
-fn first(instance: &Path) -> Offset {
-    Offset(segments(instance)[0].file_stem().unwrap().to_str().unwrap().parse().unwrap())
 }
 
 #[test]
@@ -82,7 +79,7 @@ fn a_segment_is_not_used_again_while_a_reader_has_it_mapped() {
     let mut writer = Writer::open(&instance, &options()).unwrap();
     fill_one(&mut writer, &instance);
     let mapped = fs::metadata(&segments(&instance)[0]).unwrap().ino();
-    let within = first_of_second(&instance);
+    let within = Offset(bases(&instance)[1]);
     let mut reader = Reader::open(&instance, Start::Beginning, Level::Committed).unwrap().unwrap();
     // Enters the first segment, and stays there.
     assert!(reader.next().unwrap().is_some());
@@ -98,10 +95,6 @@ fn a_segment_is_not_used_again_while_a_reader_has_it_mapped() {
         let offset = index as u64 + 1;
         assert!(*got == Got::Record(Offset(offset), said(offset)), "record {offset} has changed");
     }
-    let trimmed = Got::Gap(Gap { from: within, to: first(&instance), reason: GapReason::Trimmed });
+    let trimmed = Got::Gap(Gap { from: within, to: Offset(bases(&instance)[0]), reason: GapReason::Trimmed });
     assert!(got[in_segment] == trimmed, "expected {trimmed:?}");
-}
-
-fn first_of_second(instance: &Path) -> Offset {
-    Offset(segments(instance)[1].file_stem().unwrap().to_str().unwrap().parse().unwrap())
 }

@@ -9,13 +9,15 @@ use journal::{
     WhenFull, Writer, bytes_on_disk, read_cursors, verify,
 };
 
-use crate::support::{Got, Said, fast_folder, read_all, read_records, segments, small, wait_until};
+use crate::support::{
+    Got, Said, append, append_until, bases, fast_folder, keeps, read_all, read_records, segments, small,
+    wait_until,
+};
 
 const SEGMENT_BYTES: u64 = 8 << 10;
 
 fn keeping(change: impl FnOnce(&mut Retention)) -> Options {
-    let mut options = small(8);
-    options.retention.bytes_kept = 2 * SEGMENT_BYTES;
+    let mut options = keeps(2);
     change(&mut options.retention);
     options
 }
@@ -50,23 +52,9 @@ impl Two {
     }
 }
 
-fn append(writer: &mut Writer) -> journal::Result<Offset> {
-    writer.append(&Said::at(writer.next_offset().0).entry())
-}
-
-fn append_until(writer: &mut Writer, end: u64) {
-    while writer.next_offset().0 < end {
-        append(writer).unwrap();
-    }
-}
-
-fn first_offset(instance: &Path) -> u64 {
-    segments(instance)[0].file_stem().unwrap().to_str().unwrap().parse().unwrap()
-}
-
 /// Everything from the beginning of what is kept, to `end`, with its contents.
 fn check_kept(instance: &Path, end: u64) {
-    let first = first_offset(instance);
+    let first = bases(instance)[0];
     let read = read_records(instance, Start::Beginning);
     let wanted: Vec<_> = (first..end).map(|offset| (Offset(offset), Said::at(offset))).collect();
     assert_eq!(read, wanted);
@@ -96,19 +84,19 @@ fn a_laggard_holds_segments_back_until_it_has_passed_them() {
     let cursor = two.claim();
     cursor.store(Position::at(Offset(30)));
     append_until(&mut writer, 1000);
-    assert!(first_offset(&two.publisher) <= 30);
+    assert!(bases(&two.publisher)[0] <= 30);
     assert_eq!(read_records(&two.publisher, Start::Offset(Offset(30))).len(), 970);
 
     cursor.store(Position::at(Offset(700)));
     append_until(&mut writer, 1200);
-    let first = first_offset(&two.publisher);
+    let first = bases(&two.publisher)[0];
     assert!(first > 30 && first <= 700, "kept from {first}");
     assert_eq!(read_records(&two.publisher, Start::Offset(Offset(700))).len(), 500);
 
     drop(cursor);
     two.cursors.forget("laggard", "publisher").unwrap();
     append_until(&mut writer, 1500);
-    assert!(first_offset(&two.publisher) > 1200, "forgotten, it holds nothing back");
+    assert!(bases(&two.publisher)[0] > 1200, "forgotten, it holds nothing back");
     check_kept(&two.publisher, 1500);
 }
 
@@ -123,11 +111,11 @@ fn a_cursor_on_another_journal_of_that_name_holds_nothing_back() {
     let cursor = two.claim();
     cursor.store(Position { journal: mine.journal ^ 1, ..mine });
     append_until(&mut writer, 500);
-    let first = first_offset(&two.publisher);
+    let first = bases(&two.publisher)[0];
     assert!(first > 1);
     cursor.store(Position { next: Offset(first + 1), ..mine });
     append_until(&mut writer, 1000);
-    assert_eq!(first_offset(&two.publisher), first);
+    assert_eq!(bases(&two.publisher)[0], first);
 }
 
 #[test]
@@ -142,14 +130,14 @@ fn a_lease_that_ran_out_releases() {
         cursor.touch();
         append(&mut writer).unwrap();
     }
-    assert!(first_offset(&two.publisher) <= 30);
+    assert!(bases(&two.publisher)[0] <= 30);
     let seen = read_cursors(&two.cursors_of).unwrap()[0].seen_ns;
     wait_until("the lease has run out", || {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         now > Duration::from_nanos(seen) + lease
     });
     append_until(&mut writer, 800);
-    assert!(first_offset(&two.publisher) > 500);
+    assert!(bases(&two.publisher)[0] > 500);
     check_kept(&two.publisher, 800);
 }
 
@@ -254,7 +242,7 @@ fn segments_of_an_age_go_when_they_are_passed() {
     });
     let mut writer = Writer::open(&two.publisher, &aged).unwrap();
     append_until(&mut writer, 500);
-    assert_eq!(first_offset(&two.publisher), 0, "an hour has not passed");
+    assert_eq!(bases(&two.publisher)[0], 0, "an hour has not passed");
     let past = SystemTime::now() - Duration::from_secs(7200);
     for path in &segments(&two.publisher)[..3] {
         std::fs::File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
@@ -273,13 +261,12 @@ fn a_segment_stays_for_its_last_record_and_goes_after_it() {
     cursor.store(Position::at(Offset(0)));
     append_until(&mut writer, 500);
     for segment in 1..4 {
-        let end: u64 = segments(&two.publisher)[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
-        let first = first_offset(&two.publisher);
+        let [first, end, ..] = bases(&two.publisher)[..] else { panic!("two segments at least") };
         cursor.store(Position::at(Offset(end - 1)));
         append_until(&mut writer, 500 + 400 * segment - 200);
-        assert_eq!(first_offset(&two.publisher), first, "{} was not read yet", end - 1);
+        assert_eq!(bases(&two.publisher)[0], first, "{} was not read yet", end - 1);
         cursor.store(Position::at(Offset(end)));
         append_until(&mut writer, 500 + 400 * segment);
-        assert_eq!(first_offset(&two.publisher), end);
+        assert_eq!(bases(&two.publisher)[0], end);
     }
 }

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use journal::{
-    Cause, Codec, Entry, Gap, Item, Level, Offset, Options, Reader, Record, Result, Start, SyncPolicy,
+    Cause, Codec, Entry, Gap, Item, Level, Offset, Options, Position, Reader, Record, Result, Start,
+    SyncPolicy, Writer,
 };
 
 /// A record without the mapping it was borrowed from.
@@ -106,6 +107,48 @@ pub(crate) fn segments(instance: &Path) -> Vec<PathBuf> {
         .collect();
     paths.sort();
     paths
+}
+
+/// The first offset of a segment, by its file's name; `None` for another file.
+pub(crate) fn base(path: &Path) -> Option<u64> {
+    let stem = path.file_stem().filter(|_| path.extension().is_some_and(|extension| extension == "seg"))?;
+    stem.to_str()?.parse().ok()
+}
+
+/// The first offsets of an instance's segments, oldest first.
+pub(crate) fn bases(instance: &Path) -> Vec<u64> {
+    segments(instance).iter().filter_map(|path| base(path)).collect()
+}
+
+/// Small segments, of which so many are kept whoever reads.
+pub(crate) fn keeps(segments: u64) -> Options {
+    let mut options = small(8);
+    options.retention.bytes_kept = segments * options.segment_bytes;
+    options
+}
+
+/// Appends the record that must lie at the next offset.
+pub(crate) fn append(writer: &mut Writer) -> Result<Offset> {
+    writer.append(&Said::at(writer.next_offset().0).entry())
+}
+
+/// Appends up to an offset.
+pub(crate) fn append_until(writer: &mut Writer, end: u64) {
+    while writer.next_offset().0 < end {
+        append(writer).unwrap();
+    }
+}
+
+/// The input that is acknowledged, by a writer that keeps it as a checkpoint as well.
+pub(crate) fn acknowledged_input(writer: &Writer, position: impl Fn(u64) -> Position) -> u64 {
+    let acknowledged = writer.acknowledged().find(|(subscription, _, _)| *subscription == "inputs");
+    let input = acknowledged.map_or(0, |(_, journal, at)| {
+        assert_eq!((journal, at), ("source", position(at.next.0)));
+        at.next.0
+    });
+    let point = writer.checkpoint("input").map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()));
+    assert_eq!(input, point, "acknowledgement and checkpoint are of one batch");
+    input
 }
 
 /// Copies an instance's folder, but for files that are being made.

@@ -5,11 +5,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use journal::{
-    Ack, Batch, Cause, Checkpoint, Codec, Cursors, Entry, Epoch, Error, FORMAT_VERSION, Level, Offset,
-    Position, Reader, Start, Writer, read_cursors, verify,
+    Ack, Batch, Cause, Checkpoint, Codec, Cursors, Entry, Epoch, Error, FORMAT_VERSION, Gap, GapReason,
+    Level, Offset, Position, Reader, Start, Writer, read_cursors, verify,
 };
 
-use crate::support::{Said, copy_instance, fast_folder, read_records, segments, small};
+use crate::support::{Got, Said, copy_instance, fast_folder, read_all, read_records, segments, small};
 
 fn position() -> Position {
     Position { next: Offset(42), epoch: Epoch(3), checksum: 0xdead_beef, journal: 0x0123_4567_89ab_cdef }
@@ -123,8 +123,13 @@ fn with_version(home: &Path, file: &str, version: u32) -> PathBuf {
     let instance = home.join("foreign");
     let _ = fs::remove_dir_all(&instance);
     copy_instance(&golden(), &instance);
-    let handle = File::options().write(true).open(instance.join(file)).unwrap();
+    let handle = File::options().read(true).write(true).open(instance.join(file)).unwrap();
     handle.write_all_at(&version.to_le_bytes(), 8).unwrap();
+    if file.ends_with(".seg") {
+        let mut header = [0; 124];
+        handle.read_exact_at(&mut header, 0).unwrap();
+        handle.write_all_at(&crc32c::crc32c(&header).to_le_bytes(), 124).unwrap();
+    }
     instance
 }
 
@@ -163,5 +168,38 @@ fn another_version_is_refused_by_name() {
         assert_foreign(read_cursors(&instance), "cursors", version);
         let writer = Writer::open(&instance, &small(8)).unwrap();
         assert_foreign(Cursors::open(&instance, &writer), "cursors", version);
+    }
+}
+
+/// Nobody can use "the program that wrote it" for what a flipped bit says: that is damage like any other.
+#[test]
+fn a_damaged_version_of_a_segment_is_a_gap() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("damaged");
+    for (damaged, from, to) in [(0, 0, 4), (1, 4, 6)] {
+        for bit in 0..32 {
+            let _ = fs::remove_dir_all(&instance);
+            copy_instance(&golden(), &instance);
+            let path = &segments(&instance)[damaged];
+            let handle = File::options().read(true).write(true).open(path).unwrap();
+            let flipped = FORMAT_VERSION ^ 1 << bit;
+            handle.write_all_at(&flipped.to_le_bytes(), 8).unwrap();
+
+            let gap = Got::Gap(Gap { from: Offset(from), to: Offset(to), reason: GapReason::Corrupt });
+            let read = |start| {
+                let got = read_all(&instance, Start::Offset(Offset(start)));
+                assert_eq!(got.iter().filter(|got| matches!(got, Got::Gap(_))).collect::<Vec<_>>(), [&gap]);
+                got.len()
+            };
+            assert_eq!(read(0), usize::try_from(6 - (to - from) + 1).unwrap());
+            assert!(verify(&instance).unwrap().damage.iter().any(|damage| damage.path == *path));
+            // The owner goes on behind it, and leaves it as it is.
+            let mut writer = Writer::open(&instance, &small(8)).unwrap();
+            assert_eq!(writer.append(&said()[0].entry()).unwrap(), Offset(6));
+            assert_eq!(read(0), usize::try_from(6 - (to - from) + 2).unwrap());
+            let mut header = [0; 12];
+            handle.read_exact_at(&mut header, 0).unwrap();
+            assert_eq!(header[8..], flipped.to_le_bytes());
+        }
     }
 }

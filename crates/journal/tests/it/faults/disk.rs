@@ -5,23 +5,13 @@ use std::time::{Duration, Instant};
 
 use journal::{Cursors, Error, Level, Offset, Options, Position, Reader, Start, SyncPolicy, Writer, verify};
 
-use crate::support::{Process, Said, as_child, fast_folder, read_records, small};
+use crate::support::{Process, Said, append, as_child, fast_folder, keeps, read_records, small};
 
 /// Runs a test of this module in a process of its own, with faults, to its end.
 fn run(test: &str, instance: &Path, environment: &[(&str, &str)]) {
     let mut child = Process::child_with(&format!("faults::disk::{test}"), instance, environment);
     let status = child.0.wait().unwrap();
     assert!(status.success(), "{test} with {environment:?}: {status}");
-}
-
-fn keeps_little() -> Options {
-    let mut options = small(8);
-    options.retention.bytes_kept = 4 * options.segment_bytes;
-    options
-}
-
-fn append(writer: &mut Writer) -> journal::Result<Offset> {
-    writer.append(&Said::at(writer.next_offset().0).entry())
 }
 
 /// Where the child says that the fault was met.
@@ -33,7 +23,7 @@ fn met(instance: &Path) -> PathBuf {
 #[test]
 fn child_of_a_failing_disk() {
     let Some(instance) = as_child() else { return };
-    let mut writer = match Writer::open(&instance, &keeps_little()) {
+    let mut writer = match Writer::open(&instance, &keeps(4)) {
         Ok(writer) => writer,
         Err(error) => {
             assert!(error.to_string().contains("os error 5"), "{error}");
@@ -94,7 +84,7 @@ fn a_failed_sync_is_final_until_the_journal_is_reopened() {
         at_once += usize::from(claimed == 0);
         // A restart recovers all that was said, and goes on.
         let marks = journal::read_marks(&instance).unwrap();
-        let mut writer = Writer::open(&instance, &keeps_little()).unwrap();
+        let mut writer = Writer::open(&instance, &keeps(4)).unwrap();
         let end = writer.next_offset();
         assert!(
             marks.is_none_or(|marks| marks.committed == end && marks.durable.0 == claimed),

@@ -11,7 +11,10 @@ use journal::{
     verify,
 };
 
-use crate::support::{Process, Random, Said, as_child, fast_folder, small, wait_until};
+use crate::support::{
+    Process, Random, Said, acknowledged_input, append, as_child, bases, fast_folder, keeps, prove_time,
+    small, wait_until,
+};
 
 const COUNTS: [u64; 3] = [1, 2, 7];
 /// A child opens its journals so often, for points that a process passes when it takes over.
@@ -30,9 +33,7 @@ impl Two {
     }
 
     fn open(&self) -> (Writer, Writer) {
-        let mut keeps_little = small(8);
-        keeps_little.retention.bytes_kept = 2 * keeps_little.segment_bytes;
-        (Writer::open(&self.speaker, &small(12)).unwrap(), Writer::open(&self.talker, &keeps_little).unwrap())
+        (Writer::open(&self.speaker, &small(12)).unwrap(), Writer::open(&self.talker, &keeps(2)).unwrap())
     }
 }
 
@@ -42,19 +43,8 @@ fn position(input: u64) -> Position {
 
 /// Input `n` makes the records `2 * n` and `2 * n + 1`.
 fn resume(writer: &Writer) -> u64 {
-    let input = writer.acknowledged().find(|(subscription, _, _)| *subscription == "inputs").map_or(
-        0,
-        |(_, journal, at)| {
-            assert_eq!((journal, at), ("source", position(at.next.0)));
-            at.next.0
-        },
-    );
-    let point = writer.checkpoint("input").map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()));
-    assert_eq!(
-        (point, writer.next_offset().0),
-        (input, 2 * input),
-        "acknowledged, checkpoint and records differ"
-    );
+    let input = acknowledged_input(writer, position);
+    assert_eq!(writer.next_offset().0, 2 * input, "what is acknowledged and what was said differ");
     input
 }
 
@@ -79,7 +69,7 @@ fn talk(two: &Two, rounds: u64) {
         let checkpoints = [Checkpoint { name: "input", value: &input.to_le_bytes() }];
         speaker.commit(&Batch { entries: &entries, acks: &acks, checkpoints: &checkpoints }).unwrap();
         cursor.store(position(input));
-        talker.append(&Said::at(talker.next_offset().0).entry()).unwrap();
+        append(&mut talker).unwrap();
         if round % 8 == 3 {
             speaker.sync().unwrap();
         }
@@ -140,7 +130,7 @@ fn kill_at(two: &Two, home: &Path, point: &str, count: u64) -> (u64, u64) {
     if count > 1 {
         // From the beginning of what is kept, which the follower's first gap would otherwise say.
         for follower in &mut followers {
-            follower.next = first_kept(&follower.instance);
+            follower.next = Offset(bases(&follower.instance)[0]);
         }
     }
     let mut status = None;
@@ -161,17 +151,12 @@ fn kill_at(two: &Two, home: &Path, point: &str, count: u64) -> (u64, u64) {
     talk(two, 20);
     for mut follower in followers {
         if count == 1 {
-            follower.next = first_kept(&follower.instance);
+            follower.next = Offset(bases(&follower.instance)[0]);
         }
         follower.follow();
     }
     let records = |instance| verify(instance).unwrap().records;
     (records(&two.speaker), records(&two.talker))
-}
-
-fn first_kept(instance: &Path) -> Offset {
-    let first = crate::support::segments(instance)[0].file_stem().unwrap().to_str().unwrap().parse().unwrap();
-    Offset(first)
 }
 
 #[test]
@@ -197,7 +182,7 @@ fn sigkill_at_every_step_loses_and_repeats_nothing() {
 #[test]
 fn sigkill_at_any_step_loses_and_repeats_nothing() {
     let mut random = Random::announced();
-    let (began, time) = (std::time::Instant::now(), crate::support::prove_time(Duration::from_secs(3)));
+    let (began, time) = (std::time::Instant::now(), prove_time(Duration::from_secs(3)));
     let mut kills = 0;
     while began.elapsed() < time {
         let home = tempfile::tempdir_in(fast_folder()).unwrap();

@@ -1,13 +1,17 @@
-//! What must never be seen on the way from one segment to the next.
+//! What must never be seen on the way from one segment to the next, as an old one goes, or in the middle of a sync.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use journal::Writer;
 use journal::fault::{Event, Operation, observe};
+use journal::{Cursors, Offset, Position, Writer, cursors_path, read_cursors};
 
-use crate::support::{Said, fast_folder, segments, small};
+use crate::support::{append, append_until, base, bases, copy_instance, fast_folder, keeps, segments, small};
 
 /// Whether a segment's last record seals it.
 fn is_sealed(path: &Path) -> bool {
@@ -43,10 +47,127 @@ fn no_segment_is_sealed_before_the_next_one_has_its_name() {
     });
     let mut writer = Writer::open(&instance, &small(8)).unwrap();
     while segments(&instance).len() < 6 {
-        writer.append(&Said::at(writer.next_offset().0).entry()).unwrap();
+        append(&mut writer).unwrap();
     }
     drop(observation);
     assert_eq!(seen.load(Ordering::Relaxed), 5);
     let all = segments(&instance);
     assert!(all[..5].iter().all(|path| is_sealed(path)) && !is_sealed(&all[5]));
+}
+
+/// What the disk has of a journal, at least.
+#[derive(Default)]
+struct OnDisk {
+    /// The newest segment that was synced begins here.
+    newest: u64,
+    /// The durable mark as of the last sync of the marks, and as of the one that is under way.
+    mark: u64,
+    mark_syncing: u64,
+    removed: usize,
+    too_early: Vec<String>,
+}
+
+/// Otherwise power loss might leave nothing that says what was acknowledged, or a mark below all segments.
+#[test]
+fn no_segment_goes_before_a_later_one_and_the_mark_are_on_disk() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("trimming");
+    let on_disk = Arc::new(Mutex::new(OnDisk::default()));
+    let (seen, of) = (Arc::clone(&on_disk), instance.clone());
+    let observation = observe(&instance, move |event| {
+        let mut seen = seen.lock().unwrap();
+        match event {
+            Event::Before(Operation::Sync { path, .. }) if path.ends_with("marks") => {
+                let durable = std::fs::read(path).unwrap()[2048..2056].try_into().unwrap();
+                seen.mark_syncing = u64::from_le_bytes(durable) >> 8;
+            }
+            Event::After(Operation::Sync { path, .. }) if path.ends_with("marks") => {
+                seen.mark = seen.mark_syncing
+            }
+            Event::After(Operation::Sync { path, .. }) => {
+                seen.newest = seen.newest.max(base(path).unwrap_or(0))
+            }
+            Event::Before(Operation::Remove { path }) if base(path).is_some() => {
+                seen.removed += 1;
+                let (newest, mark, end) = (seen.newest, seen.mark, bases(&of)[1]);
+                if newest < end || mark < end {
+                    seen.too_early
+                        .push(format!("{path:?}, which ends at {end}: {newest} and {mark} are on disk"));
+                }
+            }
+            _ => {}
+        }
+    });
+    let mut writer = Writer::open(&instance, &keeps(2)).unwrap();
+    append_until(&mut writer, 2000);
+    drop((writer, observation));
+    let seen = on_disk.lock().unwrap();
+    assert_eq!(seen.too_early, Vec::<String>::new());
+    assert!(seen.removed > 10, "{} segments were removed", seen.removed);
+}
+
+/// Otherwise the mark would say that it is durable, for a sync takes in what its own writer has begun.
+#[test]
+fn what_a_killed_writer_left_unsynced_is_in_the_next_ones_sync() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let [alive, instance] = ["alive", "killed"].map(|name| home.path().join(name));
+    let mut writer = Writer::open(&alive, &small(8)).unwrap();
+    while bases(&alive).len() < 4 {
+        append(&mut writer).unwrap();
+    }
+    // As a kill would leave it.
+    copy_instance(&alive, &instance);
+    let synced = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&synced);
+    let observation = observe(&instance, move |event| {
+        let Event::After(Operation::Sync { path, .. }) = event else { return };
+        seen.lock().unwrap().extend(base(path));
+    });
+    let next = Writer::open(&instance, &small(8)).unwrap();
+    assert_eq!(next.sync().unwrap(), writer.next_offset());
+    assert_eq!(*synced.lock().unwrap(), BTreeSet::from_iter(bases(&instance)));
+    drop(observation);
+}
+
+/// What is said and acknowledged while the segment is being synced may not be in it: a note of that acknowledgement
+/// would outlive what was said.
+#[test]
+fn a_sync_notes_no_position_that_was_stored_while_it_was_at_work() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("noting");
+    let mut writer = Writer::open(&instance, &small(8)).unwrap();
+    let cursors = Cursors::open(&instance, &writer).unwrap();
+    let cursor = cursors.claim("reads", "source").unwrap();
+    append(&mut writer).unwrap();
+    cursor.store(Position::at(Offset(1)));
+
+    // The sync stops once it has synced the segment, and goes on when more was said.
+    let ((synced, when_synced), (go_on, when_to_go_on)) = (channel(), channel());
+    let when_to_go_on = Mutex::new(Some(when_to_go_on));
+    let observation = observe(&instance, move |event| {
+        let Event::After(Operation::Sync { path, .. }) = event else { return };
+        if path.extension().is_some_and(|extension| extension == "seg")
+            && let Some(when_to_go_on) = when_to_go_on.lock().unwrap().take()
+        {
+            synced.send(()).unwrap();
+            when_to_go_on.recv_timeout(PATIENCE).unwrap();
+        }
+    });
+    let watch = writer.watch();
+    let syncing = std::thread::spawn(move || watch.sync());
+    when_synced.recv_timeout(PATIENCE).unwrap();
+    append(&mut writer).unwrap();
+    cursor.store(Position::at(Offset(2)));
+    go_on.send(()).unwrap();
+    assert_eq!(syncing.join().unwrap().unwrap(), Offset(1));
+    drop(observation);
+
+    let next = |instance| read_cursors(instance).unwrap()[0].position.next;
+    assert_eq!(next(&instance), Offset(2));
+    let rebooted = home.path().join("rebooted");
+    copy_instance(&instance, &rebooted);
+    let table = std::fs::File::options().write(true).open(cursors_path(&rebooted)).unwrap();
+    table.write_all_at(&[7; 16], 16).unwrap();
+    assert_eq!(next(&rebooted), Offset(1));
 }

@@ -12,7 +12,7 @@ use journal::{
 
 use super::image::{Crash, Disk, Every, Image, write};
 use crate::support::{
-    Got, Random, Said, drain, fast_folder, prove_time, read_all, read_records, segments, small,
+    Got, Random, Said, bases, drain, fast_folder, keeps, prove_time, read_all, read_records, segments, small,
 };
 
 /// Moments that are looked at closer, of each life of a writer.
@@ -48,11 +48,7 @@ impl Story {
 }
 
 fn options(keeps_little: bool) -> Options {
-    let mut options = small(8);
-    if keeps_little {
-        options.retention.bytes_kept = 2 * options.segment_bytes;
-    }
-    options
+    if keeps_little { keeps(2) } else { small(8) }
 }
 
 /// A writer and what it needs to tell the story.
@@ -213,14 +209,9 @@ fn check_cursors(instance: &Path, writer: &Writer, crash: &Crash, input: u64) {
     }
 }
 
-/// The first offset by the files' names.
-fn first_offset(instance: &Path) -> Option<u64> {
-    segments(instance).first()?.file_stem()?.to_str()?.parse().ok()
-}
-
 /// Whoever has read what is lost is told, and from where on.
 fn check_positions(instance: &Path, story: &Story, known: &[Position], end: u64) {
-    let first_kept = first_offset(instance).unwrap_or(end);
+    let first_kept = bases(instance).first().copied().unwrap_or(end);
     let parted = known.iter().filter(|position| position.next.0 <= end).map(|position| (*position, None));
     let lost = story.lost.iter().map(|(position, parts)| (*position, Some(*parts)));
     // All of them would take long, and the last ones tell most.

@@ -1,0 +1,283 @@
+//! Which records above a cursor are dealt with already: for subscribers that finish out of order.
+//!
+//! A mapped ring of blocks, each with two bits for 512 offsets: dealing with the record has begun, and it is finished.
+//! Setting one is a store or two, which survives SIGKILL as a cursor does. Nothing in it counts after another boot:
+//! the kernel may have written a bit back before the records that were said because of it. What must outlast a power
+//! loss goes into the journal with those records.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::disk;
+use crate::error::{At, Result};
+use crate::map::WriteMap;
+use crate::marks::boot_id;
+use crate::segment::{FILE_MODE, extend};
+use crate::types::Offset;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"PROCFIN1");
+
+// Words of the header.
+const AT_MAGIC: usize = 0;
+const AT_BLOCKS: usize = 8;
+const AT_BOOT: [usize; 2] = [16, 24];
+const AT_JOURNAL: usize = 32;
+const HEADER_BYTES: usize = 64;
+
+/// Words with a bit for each offset of a block.
+const WORDS: usize = 8;
+/// The block's number plus one, then the bits of what is finished, then of what has begun.
+const BLOCK_BYTES: usize = (1 + 2 * WORDS) * 8;
+const AT_FINISHED: usize = 8;
+const AT_BEGUN: usize = 8 + WORDS * 8;
+
+/// The finished ones among the offsets of a block: the bit of offset `o` is `o % 512`, counted from the lowest of the
+/// first word.
+pub type Bits = [u64; WORDS];
+
+/// One subscription's place in one journal above its cursor, kept by its only reader.
+#[derive(Debug)]
+pub struct Finished {
+    map: WriteMap,
+    blocks: u64,
+}
+
+impl Finished {
+    /// Offsets of a block.
+    pub const BLOCK_OFFSETS: u64 = WORDS as u64 * 64;
+
+    /// Opens or creates the file at `path`, with room for so many blocks. It begins empty if it is of another boot, of
+    /// another journal than the one with this identity (see [`Position::journal`](crate::Position::journal)), or of
+    /// another size.
+    ///
+    /// # Errors
+    /// [`Error::Full`](crate::Error::Full) and I/O errors.
+    ///
+    /// # Panics
+    /// If `blocks` is 0.
+    pub fn open(path: &Path, journal: u64, blocks: u64) -> Result<Self> {
+        assert!(blocks > 0, "a ring of no blocks");
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).at("create", folder)?;
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(path)
+            .at("open", path)?;
+        disk::created(&file, path);
+        let bytes = HEADER_BYTES + usize::try_from(blocks).unwrap_or(usize::MAX).saturating_mul(BLOCK_BYTES);
+        extend(&file, bytes as u64, path)?;
+        let finished = Self { map: WriteMap::new(&file, bytes, path)?, blocks };
+        if !finished.is_of(journal) {
+            finished.begin_anew(journal);
+        }
+        Ok(finished)
+    }
+
+    /// Offsets that it can tell apart: a record may be told from one so many before it no more.
+    #[must_use]
+    pub const fn span(&self) -> u64 {
+        self.blocks * Self::BLOCK_OFFSETS
+    }
+
+    /// The record at `offset` is dealt with.
+    #[inline]
+    pub fn finish(&self, offset: Offset) {
+        self.set(offset, AT_FINISHED);
+    }
+
+    /// The record at `offset` is being dealt with.
+    #[inline]
+    pub fn begin(&self, offset: Offset) {
+        self.set(offset, AT_BEGUN);
+    }
+
+    /// Whether the record at `offset` is dealt with.
+    #[must_use]
+    pub fn is_finished(&self, offset: Offset) -> bool {
+        self.get(offset, AT_FINISHED)
+    }
+
+    /// Whether dealing with the record at `offset` has begun.
+    #[must_use]
+    pub fn has_begun(&self, offset: Offset) -> bool {
+        self.get(offset, AT_BEGUN)
+    }
+
+    /// The finished ones of the block that holds `offset`.
+    #[must_use]
+    pub fn block(&self, offset: Offset) -> Bits {
+        let (number, at) = self.place(offset);
+        if self.word(at).load(Ordering::Acquire) != number + 1 {
+            return [0; WORDS];
+        }
+        std::array::from_fn(|index| self.word(at + AT_FINISHED + index * 8).load(Ordering::Relaxed))
+    }
+
+    /// The offset after the last one of which anything is known; 0 if there is none.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        let known = (0..self.blocks).filter_map(|index| {
+            let at = self.at(index);
+            let number = self.word(at).load(Ordering::Acquire).checked_sub(1)?;
+            let bit = (0..Self::BLOCK_OFFSETS).rev().find(|bit| {
+                let word = usize::try_from(bit / 64).unwrap_or(usize::MAX) * 8;
+                let either = self.word(at + AT_FINISHED + word).load(Ordering::Relaxed)
+                    | self.word(at + AT_BEGUN + word).load(Ordering::Relaxed);
+                either >> (bit % 64) & 1 == 1
+            })?;
+            Some(number.saturating_mul(Self::BLOCK_OFFSETS).saturating_add(bit + 1))
+        });
+        Offset(known.max().unwrap_or(0))
+    }
+
+    /// Forgets everything: history has changed.
+    pub fn clear(&self) {
+        (0..self.blocks).for_each(|index| self.word(self.at(index)).store(0, Ordering::Release));
+    }
+
+    #[inline]
+    fn set(&self, offset: Offset, bits: usize) {
+        let (number, at) = self.place(offset);
+        let header = self.word(at);
+        if header.load(Ordering::Relaxed) != number + 1 {
+            // The block that it takes the place of lies below the cursor: it may be lost at any of these steps.
+            header.store(0, Ordering::Release);
+            for word in 0..2 * WORDS {
+                self.word(at + AT_FINISHED + word * 8).store(0, Ordering::Relaxed);
+            }
+            header.store(number + 1, Ordering::Release);
+        }
+        let (word, bit) = bit_of(offset);
+        self.word(at + bits + word * 8).fetch_or(bit, Ordering::Release);
+    }
+
+    fn get(&self, offset: Offset, bits: usize) -> bool {
+        let (number, at) = self.place(offset);
+        let (word, bit) = bit_of(offset);
+        self.word(at).load(Ordering::Acquire) == number + 1
+            && self.word(at + bits + word * 8).load(Ordering::Acquire) & bit != 0
+    }
+
+    /// The block of an offset, and where it lies.
+    #[inline]
+    fn place(&self, offset: Offset) -> (u64, usize) {
+        let number = offset.0 / Self::BLOCK_OFFSETS;
+        (number, self.at(number % self.blocks))
+    }
+
+    #[inline]
+    fn at(&self, index: u64) -> usize {
+        HEADER_BYTES + usize::try_from(index).unwrap_or(usize::MAX) * BLOCK_BYTES
+    }
+
+    fn is_of(&self, journal: u64) -> bool {
+        let load = |at| self.word(at).load(Ordering::Acquire);
+        let [low, high] = boot_words();
+        load(AT_MAGIC) == MAGIC
+            && load(AT_BLOCKS) == self.blocks
+            && load(AT_JOURNAL) == journal
+            && (low, high) != (0, 0)
+            && (load(AT_BOOT[0]), load(AT_BOOT[1])) == (low, high)
+    }
+
+    fn begin_anew(&self, journal: u64) {
+        self.word(AT_MAGIC).store(0, Ordering::Release);
+        self.clear();
+        self.word(AT_BLOCKS).store(self.blocks, Ordering::Relaxed);
+        self.word(AT_JOURNAL).store(journal, Ordering::Relaxed);
+        for (at, word) in AT_BOOT.into_iter().zip(boot_words()) {
+            self.word(at).store(word, Ordering::Relaxed);
+        }
+        // Last: a file without it was never begun.
+        self.word(AT_MAGIC).store(MAGIC, Ordering::Release);
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> &AtomicU64 {
+        self.map.word(at)
+    }
+}
+
+fn boot_words() -> [u64; 2] {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
+    let words = [boot_id() as u64, (boot_id() >> 64) as u64];
+    words
+}
+
+/// The word and the bit of an offset in its block.
+#[inline]
+const fn bit_of(offset: Offset) -> (usize, u64) {
+    let bit = offset.0 % Finished::BLOCK_OFFSETS;
+    let word = (bit / 64) as usize;
+    (word, 1 << (bit % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn it_is_remembered_until_the_journal_is_another() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("finished").join("s@j");
+        let finished = Finished::open(&path, 7, 4).unwrap();
+        assert_eq!(finished.end(), Offset(0));
+        finished.finish(Offset(3));
+        finished.begin(Offset(600));
+        drop(finished);
+        let finished = Finished::open(&path, 7, 4).unwrap();
+        assert!(finished.is_finished(Offset(3)) && !finished.is_finished(Offset(600)));
+        assert!(finished.has_begun(Offset(600)) && !finished.has_begun(Offset(3)));
+        assert_eq!(finished.end(), Offset(601));
+        assert_eq!(finished.block(Offset(5))[0], 8);
+        drop(finished);
+        assert_eq!(Finished::open(&path, 8, 4).unwrap().end(), Offset(0), "another journal");
+        Finished::open(&path, 8, 4).unwrap().finish(Offset(1));
+        assert_eq!(Finished::open(&path, 8, 5).unwrap().end(), Offset(0), "another size");
+    }
+
+    #[test]
+    fn what_another_boot_has_left_does_not_count() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("s@j");
+        let finished = Finished::open(&path, 7, 4).unwrap();
+        finished.finish(Offset(3));
+        finished.word(AT_BOOT[0]).fetch_xor(1, Ordering::Relaxed);
+        drop(finished);
+        assert!(!Finished::open(&path, 7, 4).unwrap().is_finished(Offset(3)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Within its span of the lowest offset that matters it is a set.
+        #[test]
+        fn it_is_a_set(steps in prop::collection::vec((0..1400_u64, 0..300_u64), 1..60)) {
+            let home = tempfile::tempdir().unwrap();
+            let finished = Finished::open(&home.path().join("s@j"), 1, 4).unwrap();
+            let mut known = BTreeSet::new();
+            let mut low = 0;
+            for (ahead, forward) in steps {
+                // One block less than the span: the lowest offset may lie in the middle of one.
+                let offset = low + ahead;
+                finished.finish(Offset(offset));
+                known.insert(offset);
+                low += forward;
+                for offset in low..low + 1536 {
+                    prop_assert_eq!(finished.is_finished(Offset(offset)), known.contains(&offset), "{}", offset);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Finding a place in what a journal has said: by time, by epoch, or by the record before it.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::record::{Head, Kind};
+use crate::segment::{self, HEADER_BYTES};
+use crate::types::{Epoch, Offset, Time};
+use crate::walk::{Segment, Step};
+
+/// Epoch and checksum of the record before `offset`, if it can be read.
+pub(crate) fn last_before(folder: &Path, offset: Offset) -> Result<Option<(Epoch, u32)>> {
+    let wanted = Offset(offset.0 - 1);
+    let segments = segment::list(folder)?;
+    let Some(found) = segments.iter().rev().find(|found| found.base <= wanted) else { return Ok(None) };
+    scan(&found.path, |head, checksum| (head.offset == wanted).then_some((head.epoch, checksum)))
+}
+
+/// The offset of the first record with a newer epoch.
+pub(crate) fn first_after_epoch(folder: &Path, epoch: Epoch) -> Result<Option<Offset>> {
+    for found in segment::list(folder)? {
+        let first = scan(&found.path, |head, _| (head.epoch > epoch).then_some(head.offset))?;
+        if first.is_some() {
+            return Ok(first);
+        }
+    }
+    Ok(None)
+}
+
+/// The offset of the first record at or after a time.
+pub(crate) fn first_at(folder: &Path, time: Time) -> Result<Option<Offset>> {
+    let segments = segment::list(folder)?;
+    let mut begin = 0;
+    for (index, found) in segments.iter().enumerate().rev() {
+        if scan(&found.path, |head, _| Some(head.time))?.is_some_and(|first| first <= time) {
+            begin = index;
+            break;
+        }
+    }
+    for found in segments.get(begin..).unwrap_or_default() {
+        let first = scan(&found.path, |head, _| (head.time >= time).then_some(head.offset))?;
+        if first.is_some() {
+            return Ok(first);
+        }
+    }
+    Ok(None)
+}
+
+/// The first answer that `look` gives for the events of a segment, in order, damage left out.
+fn scan<T>(path: &Path, mut look: impl FnMut(&Head, u32) -> Option<T>) -> Result<Option<T>> {
+    let segment = match Segment::open(path) {
+        Ok(segment) => segment,
+        Err(Error::Corrupt { .. }) => return Ok(None),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (mut at, mut next) = (HEADER_BYTES, segment.header.base);
+    loop {
+        match segment.at(at) {
+            Step::Record(decoded) if decoded.head.offset <= next => {
+                if decoded.head.kind == Kind::Event && decoded.head.offset == next {
+                    if let Some(answer) = look(&decoded.head, decoded.checksum) {
+                        return Ok(Some(answer));
+                    }
+                    next = next.plus(1);
+                }
+                at += decoded.stride;
+            }
+            Step::Empty => return Ok(None),
+            Step::Record(_) | Step::Bad(_) => match segment.find_record(at, next) {
+                Some((found, offset)) => (at, next) = (found, next.max(offset)),
+                None => return Ok(None),
+            },
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One slot of a cursor table: whose it is, and the position that it holds.
+//!
+//! The position is kept twice, with a selector that says which of the two holds. An update is a handful of stores, and
+//! whoever reads the slot meanwhile sees the old position or the new one.
+
+use std::sync::atomic::Ordering;
+
+use crate::fault;
+use crate::memory::Word;
+use crate::names::{NAMES_BYTES, decode_names};
+use crate::types::{Epoch, Offset, Position};
+
+pub(crate) const BYTES: usize = 384;
+
+// Places within a slot.
+pub(crate) const AT_USED: usize = 0;
+pub(crate) const AT_NAMES: usize = 8;
+pub(crate) const AT_SEEN: usize = 256;
+pub(crate) const AT_TRYING: usize = 264;
+pub(crate) const AT_SELECTOR: usize = 272;
+pub(crate) const AT_COPIES: [usize; 2] = [280, 312];
+pub(crate) const AT_NOTES: [usize; 2] = [344, 360];
+pub(crate) const AT_NOTE_SELECTOR: usize = 376;
+/// Within a copy.
+pub(crate) const AT_JOURNAL: usize = 16;
+
+/// What a slot in use has at [`AT_USED`].
+pub(crate) const USED: u64 = 0x5553_4544;
+
+/// Of the word at [`AT_TRYING`] this many bits count deliveries, the others say of which offset.
+pub(crate) const TRIES_BITS: u32 = 16;
+
+/// Where the check over a position starts: the magic of the table.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PROCCURS");
+
+/// How often a reader looks at most: the owner may overwrite the copy that is read, once for each of its
+/// acknowledgements. Under loom each further look multiplies what there is to try.
+pub(crate) const LOOKS: usize = if cfg!(loom) { 2 } else { 16 };
+
+/// Stores a position.
+#[inline]
+pub(crate) fn store<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W, position: &Position) {
+    let selector = word(AT_SELECTOR).load(Ordering::Relaxed).wrapping_add(1).max(1);
+    let copy = AT_COPIES[usize::from(selector & 1 == 1)];
+    for (index, value) in image(position, selector).into_iter().enumerate() {
+        word(copy + index * 8).store(value, Ordering::Relaxed);
+    }
+    fault::point("cursor.copied");
+    // Pairs with the acquire load in `read_position`: whoever sees the selector sees the copy. Sequentially
+    // consistent, so that it is not missed by a sync that clears the dirty flag just now.
+    word(AT_SELECTOR).store(selector, Ordering::SeqCst);
+    fault::point("cursor.selected");
+}
+
+/// The newest intact copy of a position.
+pub(crate) fn read_position<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W) -> Option<Position> {
+    for _ in 0..LOOKS {
+        let selector = word(AT_SELECTOR).load(Ordering::Acquire);
+        if selector == 0 {
+            return None;
+        }
+        // After power loss the newest copy may be torn: the one before it then still holds.
+        for selector in [selector, selector - 1] {
+            let copy = AT_COPIES[usize::from(selector & 1 == 1)];
+            let found: [u64; 4] = std::array::from_fn(|index| word(copy + index * 8).load(Ordering::Relaxed));
+            let position = position_of([found[0], found[1], found[2]]);
+            if image(&position, selector) == found {
+                return Some(position);
+            }
+        }
+    }
+    None
+}
+
+/// The names of a slot, if they make sense.
+pub(crate) fn read_names<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W) -> Option<(String, String)> {
+    let mut names = [0; NAMES_BYTES.next_multiple_of(8)];
+    for (index, chunk) in names.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        chunk.copy_from_slice(&word(AT_NAMES + index * 8).load(Ordering::Relaxed).to_le_bytes());
+    }
+    decode_names(&names)
+}
+
+pub(crate) fn position_of([next, last, journal]: [u64; 3]) -> Position {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
+    let (epoch, checksum) = (Epoch((last >> 32) as u32), last as u32);
+    Position { next: Offset(next), epoch, checksum, journal }
+}
+
+/// A position as stored, with a check word over it and its selector.
+#[inline]
+pub(crate) fn image(position: &Position, selector: u64) -> [u64; 4] {
+    let (next, journal) = (position.next.0, position.journal);
+    let last = u64::from(position.epoch.0) << 32 | u64::from(position.checksum);
+    // Each step is a bijection of the state, so one changed word always shows.
+    let check = [next, last, journal, selector]
+        .into_iter()
+        .fold(MAGIC, |state, word| (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
+    [next, last, journal, check]
+}

@@ -1,0 +1,119 @@
+//! The file of a cursor table: its header, and reading it from outside.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use crate::error::{At, Error, Result};
+use crate::layout;
+use crate::map::ReadMap;
+use crate::marks::boot_id;
+use crate::notes::read_founded;
+use crate::segment::FORMAT_VERSION;
+use crate::slot::{
+    AT_SEEN, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED, read_names, read_position,
+};
+use crate::types::{Offset, Position};
+
+pub(crate) const HEADER_BYTES: usize = 64;
+/// A table grows by this many slots.
+pub(crate) const CHUNK_SLOTS: usize = 64;
+pub(crate) const CHUNK_BYTES: usize = CHUNK_SLOTS * SLOT_BYTES;
+/// More subscriptions than this are a mistake of the caller.
+pub(crate) const CHUNKS_MAX: usize = 64;
+
+/// Within the header: the boot in which the table was last opened; 0 in tables that are older than notes.
+pub(crate) const AT_BOOT: u64 = 16;
+
+/// One slot of a table, as anybody may read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CursorInfo {
+    /// Name of the subscription.
+    pub subscription: String,
+    /// Name of the journal it reads.
+    pub journal: String,
+    /// How far it has acknowledged.
+    pub position: Position,
+    /// When the subscriber was last alive: nanoseconds since the Unix epoch, by the wall clock.
+    pub seen_ns: u64,
+    /// The last record whose delivery was counted; not acknowledged yet unless it lies before `position`.
+    pub trying: Option<Offset>,
+}
+
+/// Reads the table of an instance, whoever holds it. A missing table has no cursors; slots that make no
+/// sense are left out.
+///
+/// # Errors
+/// I/O errors, [`Error::ForeignVersion`], [`Error::Corrupt`] for a file that is no table.
+pub fn read_cursors(instance: &Path) -> Result<Vec<CursorInfo>> {
+    let path = layout::cursors_path(instance);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).at("open", &path),
+    };
+    let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(0);
+    check_header(&file, length, &path)?;
+    let boot = boot_of(&file, &path)?;
+    let same_boot = boot == 0 || boot == boot_id();
+    if length < HEADER_BYTES + SLOT_BYTES {
+        return Ok(Vec::new());
+    }
+    let map = ReadMap::new(&file, length, &path)?;
+    let slots = ((length - HEADER_BYTES) / SLOT_BYTES).min(CHUNKS_MAX * CHUNK_SLOTS);
+    Ok((0..slots).filter_map(|slot| read_slot(&map, HEADER_BYTES + slot * SLOT_BYTES, same_boot)).collect())
+}
+
+fn read_slot(map: &ReadMap, start: usize, same_boot: bool) -> Option<CursorInfo> {
+    if map.word(start + AT_USED).load(Ordering::Acquire) != USED {
+        return None;
+    }
+    let word = |at| map.word(start + at);
+    let (subscription, journal) = read_names(word)?;
+    let position = if same_boot { read_position(word)? } else { read_founded(word)? };
+    let trying = map.word(start + AT_TRYING).load(Ordering::Relaxed);
+    Some(CursorInfo {
+        subscription,
+        journal,
+        position,
+        seen_ns: map.word(start + AT_SEEN).load(Ordering::Relaxed),
+        // The low bits count: 0 for a delivery that was taken back, or for none.
+        trying: (trying & ((1 << TRIES_BITS) - 1) > 0).then_some(Offset(trying >> TRIES_BITS)),
+    })
+}
+
+/// Whether there is a table.
+pub(crate) fn check_header(file: &File, length: usize, path: &Path) -> Result<bool> {
+    let mut header = [0; 16];
+    if length >= HEADER_BYTES {
+        file.read_exact_at(&mut header, 0).at("read", path)?;
+    }
+    if header == [0; 16] {
+        return Ok(false);
+    }
+    let magic = u64::from_le_bytes(std::array::from_fn(|i| header[i]));
+    let version = u32::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
+    if magic != MAGIC {
+        let reason = "not a cursor table: restore it, or move it away to read every source anew".to_owned();
+        return Err(Error::Corrupt { path: path.to_owned(), offset: Offset::ZERO, reason });
+    }
+    if version != FORMAT_VERSION {
+        return Err(Error::ForeignVersion {
+            path: path.to_owned(),
+            found: version,
+            supported: FORMAT_VERSION,
+        });
+    }
+    Ok(true)
+}
+
+/// The boot in which the table was last opened.
+pub(crate) fn boot_of(file: &File, path: &Path) -> Result<u128> {
+    let mut boot = [0; 16];
+    match file.read_exact_at(&mut boot, AT_BOOT) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error).at("read", path),
+        _ => Ok(u128::from_le_bytes(boot)),
+    }
+}
