@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use redis::Pipeline;
+
 use crate::contender::Missing;
-use crate::member::Part;
+use crate::member::{Part, Source};
 use crate::server::{Server, version_of};
 use crate::work::{Durability, Work};
 
@@ -55,9 +57,34 @@ pub(super) fn connect(url: &str) -> redis::RedisResult<redis::Connection> {
     redis::Client::open(url)?.get_connection()
 }
 
+/// Sends all messages, each as the command that `say` adds to a pipeline.
+pub(super) fn publish(
+    part: &Part,
+    source: &mut Source,
+    say: impl Fn(&mut Pipeline, &[u8]),
+) -> anyhow::Result<()> {
+    let mut connection = connect(&part.address)?;
+    source.ready()?;
+    let window = pipeline(part);
+    let mut commands = Pipeline::with_capacity(window);
+    while let Some(message) = source.next() {
+        say(&mut commands, message);
+        commands.ignore();
+        if commands.len() == window {
+            commands.query::<()>(&mut connection)?;
+            commands.clear();
+        }
+    }
+    // An empty pipeline is an error.
+    if !commands.is_empty() {
+        commands.query::<()>(&mut connection)?;
+    }
+    source.said()
+}
+
 /// How many commands go out together and are waited for together: with `Always`, so many publishers that wait at
 /// the same time, in the form that suits Redis best.
-pub(super) fn pipeline(part: &Part) -> usize {
+fn pipeline(part: &Part) -> usize {
     match part.task.work {
         Work::Latency { .. } => 1,
         Work::Durable { durability: Durability::Always, waiting, .. } => {

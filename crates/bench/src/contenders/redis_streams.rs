@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use super::redis_server::{self, connect, pipeline};
+use super::redis_server::{self, connect, publish};
 use crate::contender::{Contender, Missing, Place, Promises};
 use crate::crew::Stage;
 use crate::member::{Part, Role, Sink, Source, Wire};
@@ -43,22 +43,9 @@ impl Contender for RedisStreams {
 
 impl Wire for RedisStreams {
     fn publish(&self, part: &Part, source: &mut Source) -> anyhow::Result<()> {
-        let mut connection = connect(&part.address)?;
-        source.ready()?;
-        let window = pipeline(part);
-        let mut commands = redis::Pipeline::with_capacity(window);
-        while let Some(message) = source.next() {
-            commands.cmd("XADD").arg(KEY).arg("*").arg("p").arg(message).ignore();
-            if commands.len() == window {
-                commands.query::<()>(&mut connection)?;
-                commands.clear();
-            }
-        }
-        // An empty pipeline is an error.
-        if !commands.is_empty() {
-            commands.query::<()>(&mut connection)?;
-        }
-        source.said()
+        publish(part, source, |command, message| {
+            command.cmd("XADD").arg(KEY).arg("*").arg("p").arg(message);
+        })
     }
 
     fn hear(&self, part: &Part, sink: &mut Sink) -> anyhow::Result<()> {
