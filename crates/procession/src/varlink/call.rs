@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -136,6 +137,24 @@ impl Call {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.reply.is_dead()
+    }
+
+    /// As [`is_dead`](Self::is_dead), but asks the kernel: also true when the server's thread had no time yet to
+    /// notice. One system call.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is_dead() || self.reply.link.socket().peer_hung_up()
+    }
+
+    /// How long the caller waits for the reply, if it said so.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.request.timeout_ms.map(Duration::from_millis)
+    }
+
+    /// The method's full name: `io.procession.Journal.Wait`.
+    #[must_use]
+    pub fn full_method(&self) -> &str {
+        &self.request.method
     }
 
     pub(super) fn upgrade(&self) -> bool {

@@ -124,6 +124,8 @@ pub struct Client {
     output: BytesMut,
     /// Requests whose last reply hasn't come.
     awaited: usize,
+    /// The latest request could be written to its end. One that was cut off is never carried out.
+    sent: bool,
     timeout: Option<Duration>,
 }
 
@@ -142,6 +144,7 @@ impl Client {
             input: BytesMut::new(),
             output: BytesMut::new(),
             awaited: 0,
+            sent: false,
             timeout: None,
         })
     }
@@ -193,7 +196,8 @@ impl Client {
         parameters: &(impl Serialize + ?Sized),
     ) -> Result<Replies<'_, T>, ClientError> {
         self.check_idle()?;
-        self.request(&OutgoingRequest { method, parameters, oneway: false, more: true }).await?;
+        self.request(&OutgoingRequest { method, parameters, oneway: false, more: true, timeout_ms: None })
+            .await?;
         Ok(Replies { client: self, done: false, parameters: std::marker::PhantomData })
     }
 
@@ -206,7 +210,8 @@ impl Client {
         method: &str,
         parameters: &(impl Serialize + ?Sized),
     ) -> Result<(), ClientError> {
-        self.request(&OutgoingRequest { method, parameters, oneway: true, more: false }).await
+        self.request(&OutgoingRequest { method, parameters, oneway: true, more: false, timeout_ms: None })
+            .await
     }
 
     /// Sends a request; its reply is for [`receive`](Self::receive). Several
@@ -219,7 +224,35 @@ impl Client {
         method: &str,
         parameters: &(impl Serialize + ?Sized),
     ) -> Result<(), ClientError> {
-        self.request(&OutgoingRequest { method, parameters, oneway: false, more: false }).await
+        self.request(&OutgoingRequest { method, parameters, oneway: false, more: false, timeout_ms: None })
+            .await
+    }
+
+    /// As [`send`](Self::send), and tells the server how long the reply is waited for.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_within(
+        &mut self,
+        method: &str,
+        parameters: &(impl Serialize + ?Sized),
+        limit: Duration,
+    ) -> Result<(), ClientError> {
+        let timeout_ms = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.request(&OutgoingRequest { method, parameters, oneway: false, more: false, timeout_ms }).await
+    }
+
+    /// Whether the latest request was written whole. If not, the server does nothing with it.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// Whether a call can be made, and the server has neither said anything since the last reply (it could only be
+    /// good-bye) nor left. Asks the kernel.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.is_idle() && self.input.is_empty() && self.socket.is_quiet()
     }
 
     /// The next reply. Loses nothing when dropped before it is done.
@@ -262,7 +295,10 @@ impl Client {
     ) -> Result<(), ClientError> {
         self.codec.encode(request, &mut self.output).map_err(broken)?;
         self.awaited += usize::from(!request.oneway);
-        if self.socket.write(&mut self.output).await.is_err() {
+        self.sent = false;
+        let written = self.socket.write(&mut self.output).await;
+        self.sent = written.is_ok();
+        if written.is_err() {
             self.output.clear();
             if request.oneway {
                 return Err(ClientError::Disconnected);

@@ -145,7 +145,7 @@ async fn dispatch(registry: &Registry, call: Call) -> Result<(), CallError> {
     if call.interface().is_empty() {
         return Err(call.unknown_method());
     }
-    match registry.find(call.interface()) {
+    match registry.expect(call.interface()).await {
         Some(service) => service.call(call).await,
         None => Err(CallError::interface_not_found(call.interface())),
     }

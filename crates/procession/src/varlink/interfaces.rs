@@ -11,3 +11,6 @@ pub const PROCESS: &str = include_str!("interfaces/io.procession.Process.varlink
 
 /// `io.procession.Journal`: one process's journal.
 pub const JOURNAL: &str = include_str!("interfaces/io.procession.Journal.varlink");
+
+/// `io.procession.DeadLetters`: events that a process could not deal with.
+pub const DEAD_LETTERS: &str = include_str!("interfaces/io.procession.DeadLetters.varlink");

@@ -34,6 +34,12 @@ pub mod error_names {
     pub const NO_REPLY: &str = "io.procession.Protocol.NoReply";
     /// `(limit: int)`
     pub const REPLY_TOO_LARGE: &str = "io.procession.Protocol.ReplyTooLarge";
+    /// `(limit: int)`
+    pub const BUSY: &str = "io.procession.Protocol.Busy";
+    /// `(started: bool)`
+    pub const DEADLINE_PASSED: &str = "io.procession.Protocol.DeadlinePassed";
+    /// `()`
+    pub const STOPPING: &str = "io.procession.Protocol.Stopping";
 }
 
 /// A request as it arrives. Fields that it doesn't know are ignored.
@@ -53,6 +59,9 @@ pub struct Request {
     /// The connection should turn into another protocol: always refused.
     #[serde(default, deserialize_with = "flag")]
     pub upgrade: bool,
+    /// How long the caller waits for the reply. Not of Varlink, and most callers don't say.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
 }
 
 /// A reply as it arrives. Fields that it doesn't know are ignored.
@@ -82,6 +91,8 @@ pub(super) struct OutgoingRequest<'a, P: ?Sized> {
     pub(super) oneway: bool,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout_ms: Option<u64>,
 }
 
 /// A reply as it is sent.
@@ -217,8 +228,13 @@ mod tests {
 
     #[test]
     fn what_is_not_needed_is_not_sent() {
-        let request =
-            OutgoingRequest { method: "a.B", parameters: &NoParameters {}, oneway: false, more: true };
+        let request = OutgoingRequest {
+            method: "a.B",
+            parameters: &NoParameters {},
+            oneway: false,
+            more: true,
+            timeout_ms: None,
+        };
         assert_eq!(
             serde_json::to_value(request).unwrap(),
             json!({"method": "a.B", "parameters": {}, "more": true})

@@ -35,7 +35,7 @@ pub use address::{AddressError, SOCKET_PATH_BYTES_MAX};
 pub use call::{Call, CallError, DirectReply, EncodedReply};
 pub use client::{Client, ClientError, Received, Replies};
 pub use codec::{CodecError, MessageCodec};
-pub use interfaces::{JOURNAL, PROCESS, PROTOCOL, SERVICE};
+pub use interfaces::{DEAD_LETTERS, JOURNAL, PROCESS, PROTOCOL, SERVICE};
 pub use message::{NoParameters, Reply, Request, error_names};
 pub use peer::Peer;
 pub use server::{Identity, Limits, Options, Server, StartError};

@@ -82,6 +82,9 @@ pub struct Options {
     /// User ids that may connect, beside root and the server's own. None: all
     /// that may open the socket.
     pub allowed_uids: Option<BTreeSet<u32>>,
+    /// Further interfaces are about to be added: who asks for one that isn't there waits until
+    /// [`Server::set_complete`].
+    pub incomplete: bool,
 }
 
 /// Why a server can't start.
@@ -136,6 +139,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let path = path.into();
         let registry = Arc::new(Registry::default());
+        registry.set_incomplete(options.incomplete);
         registry.add(Arc::new(Introspection::new(options.identity, &registry)))?;
         registry.add(Arc::new(Protocol))?;
         for service in services {
@@ -181,6 +185,11 @@ impl Server {
     /// The interface is served already.
     pub fn add(&self, service: Arc<dyn Service>) -> Result<(), DuplicateInterface> {
         self.registry.add(service)
+    }
+
+    /// No further interface is about to be added: who asks for one that isn't there is told so.
+    pub fn set_complete(&self) {
+        self.registry.set_incomplete(false);
     }
 
     /// Removes the socket and closes all connections; calls in hand are

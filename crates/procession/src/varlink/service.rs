@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Notify;
 
 use super::call::{Call, CallError};
 
@@ -41,6 +44,9 @@ pub(super) struct Registry {
     /// A lock because an application adds its interfaces while the server's
     /// thread is answering already.
     services: RwLock<BTreeMap<&'static str, Arc<dyn Service>>>,
+    /// Further interfaces may come: who asks for one that isn't there waits for it.
+    incomplete: AtomicBool,
+    changed: Notify,
 }
 
 impl Registry {
@@ -51,7 +57,30 @@ impl Registry {
             return Err(DuplicateInterface { interface });
         }
         services.insert(interface, service);
+        drop(services);
+        self.changed.notify_waiters();
         Ok(())
+    }
+
+    /// Whether further interfaces may come.
+    pub(super) fn set_incomplete(&self, incomplete: bool) {
+        self.incomplete.store(incomplete, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// The interface, once it is there; none when it is clear that it won't come.
+    pub(super) async fn expect(&self, interface: &str) -> Option<Arc<dyn Service>> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Before the look, so that no change between look and wait is missed.
+            changed.as_mut().enable();
+            let found = self.find(interface);
+            if found.is_some() || !self.incomplete.load(Ordering::Acquire) {
+                // It may have come just before the set was complete.
+                return found.or_else(|| self.find(interface));
+            }
+            changed.await;
+        }
     }
 
     pub(super) fn find(&self, interface: &str) -> Option<Arc<dyn Service>> {

@@ -112,6 +112,11 @@ impl Socket {
         self.poll(PollFlags::empty()).intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
+    /// True when there is nothing to read, and the peer is there.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.poll(PollFlags::IN).is_empty()
+    }
+
     /// The peer sees the end, even while somebody still holds this socket.
     pub(super) fn hang_up(&self) {
         // Fails only where the peer has hung up already.

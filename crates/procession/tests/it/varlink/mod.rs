@@ -8,4 +8,4 @@ mod limits;
 mod opening;
 mod streams;
 mod support;
-mod zlink_client;
+pub(crate) mod zlink_client;

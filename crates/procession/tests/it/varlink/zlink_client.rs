@@ -115,7 +115,7 @@ impl Zlink {
         }
     }
 
-    async fn call<P, T>(&mut self, method: &'static str, parameters: P) -> Result<T, Error>
+    pub(crate) async fn call<P, T>(&mut self, method: &'static str, parameters: P) -> Result<T, Error>
     where
         P: Serialize + std::fmt::Debug,
         T: serde::de::DeserializeOwned + std::fmt::Debug,

@@ -1,0 +1,7 @@
+//! Calls between real processes: the example `kitchen`, killed, stopped and overrun.
+
+mod bounds;
+mod deadlines;
+mod kitchen;
+mod losses;
+mod replies;
