@@ -1,12 +1,13 @@
 //! Acknowledgements of one subscription in one journal: what was delivered, what is done.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 #[cfg(not(loom))]
 use std::{
     sync::atomic::{AtomicBool, AtomicU64},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, OnceLock},
     thread::yield_now,
 };
 
@@ -21,9 +22,13 @@ use loom::{
     thread::yield_now,
 };
 
+#[cfg(not(loom))]
+use crate::beyond::{Beyond, Stored};
 #[cfg(loom)]
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
+#[cfg(not(loom))]
+use crate::letters::Settling;
 
 /// Where deliveries come from: one for each topic of a journal that a subscription reads.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(crate) struct Origin {
 /// word, `lone`, that the subscription sets and the acknowledgement clears. Once there are several, they are in a
 /// list behind a lock, until it is empty again. The cursor is moved by whoever has changed `lone` to `SETTLING`,
 /// by the subscription while it is `NONE`, and by whoever holds the lock while it is `LISTED`.
+///
+/// Where deliveries may be acknowledged in any order, `lone` is `ELSEWHERE` for good, and all of it is somebody else's.
 #[derive(Debug)]
 pub(crate) struct Acks {
     pub(crate) subscription: Arc<str>,
@@ -55,6 +62,18 @@ pub(crate) struct Acks {
     parked: AtomicU64,
     /// Deliveries may be acknowledged on other threads than the one that takes them.
     list: Mutex<List>,
+    #[cfg(not(loom))]
+    elsewhere: OnceLock<Elsewhere>,
+}
+
+/// Who keeps deliveries instead of the list.
+#[cfg(not(loom))]
+#[derive(Debug)]
+enum Elsewhere {
+    /// They may be acknowledged in any order.
+    Beyond(Beyond),
+    /// They are dead letters that are delivered once more.
+    Settling(Settling),
 }
 
 /// No delivery is open.
@@ -63,6 +82,9 @@ const NONE: u64 = u64::MAX;
 const SETTLING: u64 = u64::MAX - 1;
 /// The open deliveries are in the list.
 const LISTED: u64 = u64::MAX - 2;
+/// They are in `elsewhere`.
+#[cfg(not(loom))]
+const ELSEWHERE: u64 = u64::MAX - 3;
 
 #[derive(Debug)]
 struct List {
@@ -93,13 +115,47 @@ pub(crate) struct Refused {
 #[derive(Debug)]
 pub(crate) struct Due<'a> {
     pub(crate) acks: &'a Arc<Acks>,
-    pub(crate) offset: Offset,
-    pub(crate) position: Position,
+    pub(crate) offsets: Cow<'a, [Offset]>,
+    /// Unknown before it is stored, if deliveries may be acknowledged in any order.
+    pub(crate) position: Option<Position>,
 }
 
 impl Due<'_> {
-    pub(crate) fn ack(&self) -> Ack<'_> {
-        Ack { subscription: &self.acks.subscription, journal: &self.acks.journal, position: self.position }
+    pub(crate) fn ack(&self, position: Position) -> Ack<'_> {
+        Ack { subscription: &self.acks.subscription, journal: &self.acks.journal, position }
+    }
+
+    /// What goes into the journal with the output. Nothing else may be said, or stored, between this and
+    /// [`Self::acknowledge`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfOrder`] for a delivery too far ahead of the first open one.
+    #[cfg(not(loom))]
+    pub(crate) fn store(&self) -> Result<Stored> {
+        if let Some(position) = self.position {
+            return Ok(Stored { position: Some(position), ..Stored::default() });
+        }
+        if let Some(settling) = self.acks.settling() {
+            let settled = self.offsets.iter().filter_map(|offset| settling.settled(*offset)).collect();
+            return Ok(Stored { settled, ..Stored::default() });
+        }
+        let beyond = self.acks.beyond().and_then(|beyond| beyond.store(&self.offsets));
+        beyond.ok_or_else(|| Error::OutOfOrder {
+            journal: self.acks.journal.to_string(),
+            offset: self.offsets.last().copied().unwrap_or_default(),
+            first: self.acks.position().unwrap_or_default().next,
+        })
+    }
+
+    /// What [`Self::store`] gave is in the journal.
+    #[cfg(not(loom))]
+    pub(crate) fn acknowledge(&self) {
+        for offset in &*self.offsets {
+            match self.acks.settling() {
+                Some(settling) => settling.forget(*offset),
+                None => self.acks.acknowledge(*offset),
+            }
+        }
     }
 }
 
@@ -115,7 +171,51 @@ impl Acks {
             refused: AtomicBool::new(false),
             parked: AtomicU64::new(0),
             list: Mutex::new(List { open: VecDeque::new(), passed: at, refused: None }),
+            #[cfg(not(loom))]
+            elsewhere: OnceLock::new(),
         }
+    }
+
+    /// From here on deliveries may be acknowledged in any order. False while one is open.
+    #[cfg(not(loom))]
+    pub(crate) fn allow_any_order(&self, beyond: Beyond) -> bool {
+        self.keep_elsewhere(Elsewhere::Beyond(beyond))
+    }
+
+    /// From here on deliveries are dead letters. False while one is open.
+    #[cfg(not(loom))]
+    pub(crate) fn deliver_letters(&self, settling: Settling) -> bool {
+        self.keep_elsewhere(Elsewhere::Settling(settling))
+    }
+
+    #[cfg(not(loom))]
+    fn keep_elsewhere(&self, elsewhere: Elsewhere) -> bool {
+        self.lone.compare_exchange(NONE, ELSEWHERE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && self.elsewhere.set(elsewhere).is_ok()
+    }
+
+    /// What is kept if deliveries may be acknowledged in any order.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn beyond(&self) -> Option<&Beyond> {
+        match self.elsewhere.get() {
+            Some(Elsewhere::Beyond(beyond)) => Some(beyond),
+            _ => None,
+        }
+    }
+
+    /// What is kept of dead letters that are delivered once more.
+    #[cfg(not(loom))]
+    pub(crate) fn settling(&self) -> Option<&Settling> {
+        match self.elsewhere.get() {
+            Some(Elsewhere::Settling(settling)) => Some(settling),
+            _ => None,
+        }
+    }
+
+    #[cfg(not(loom))]
+    pub(crate) const fn cursor(&self) -> &Cursor {
+        &self.cursor
     }
 
     /// Notes a delivery, and returns the how-many-th in a row it is.
@@ -146,6 +246,10 @@ impl Acks {
 
     /// Everything before `position` is dealt with or of no interest.
     pub(crate) fn pass(&self, position: Position) {
+        #[cfg(not(loom))]
+        if let Some(beyond) = self.beyond() {
+            return beyond.pass(position, &self.cursor);
+        }
         match self.listed() {
             Some(mut list) => list.passed = position,
             None => self.cursor.store(position),
@@ -197,6 +301,12 @@ impl Acks {
                 self.lone.store(NONE, Ordering::Release);
             }
             Err(LISTED) => self.acknowledge_listed(offset),
+            #[cfg(not(loom))]
+            Err(ELSEWHERE) => match self.elsewhere.get() {
+                Some(Elsewhere::Beyond(beyond)) => beyond.acknowledge(offset, &self.cursor),
+                Some(Elsewhere::Settling(settling)) => settling.settle(offset),
+                None => {}
+            },
             // Done already.
             Err(_) => {}
         }
@@ -229,7 +339,17 @@ impl Acks {
     ///
     /// # Errors
     /// [`Error::OutOfOrder`] if an earlier delivery is open.
-    pub(crate) fn due<'a>(self: &'a Arc<Self>, offsets: &[Offset]) -> Result<Due<'a>> {
+    pub(crate) fn due<'a>(self: &'a Arc<Self>, offsets: impl Into<Cow<'a, [Offset]>>) -> Result<Due<'a>> {
+        let offsets = offsets.into();
+        #[cfg(not(loom))]
+        if self.elsewhere.get().is_some() {
+            return Ok(Due { acks: self, offsets, position: None });
+        }
+        let position = self.position_after(&offsets)?;
+        Ok(Due { acks: self, offsets, position: Some(position) })
+    }
+
+    fn position_after(&self, offsets: &[Offset]) -> Result<Position> {
         let last = offsets.iter().copied().max().unwrap_or_default();
         let mut position = None;
         let mut finish = |offset: Offset, after: Position, done: bool| {
@@ -259,7 +379,7 @@ impl Acks {
             let journal = self.journal.to_string();
             return Err(Error::OutOfOrder { journal, offset: last, first: position.next });
         }
-        Ok(Due { acks: self, offset: last, position })
+        Ok(position)
     }
 
     /// The only open delivery, and the cursor's position once it is done; an offset beyond all others if there is none.
@@ -283,6 +403,12 @@ impl Acks {
     }
 
     pub(crate) fn refuse(&self, refused: Refused) {
+        #[cfg(not(loom))]
+        match self.elsewhere.get() {
+            Some(Elsewhere::Beyond(beyond)) => return beyond.refuse(refused),
+            Some(Elsewhere::Settling(settling)) => return settling.refuse(refused.offset, refused.reason),
+            None => {}
+        }
         let mut list = self.lock();
         let open = match self.lone.load(Ordering::Acquire) {
             LISTED => list.open.iter().any(|open| open.offset == refused.offset && !open.done),
@@ -390,11 +516,11 @@ mod tests {
             acks.deliver(Offset(offset), Epoch(1), 7);
         }
         refuse(&acks, 0);
-        let due = acks.due(&[Offset(1)]);
+        let due = acks.due(&[Offset(1)][..]);
         assert!(matches!(due, Err(Error::OutOfOrder { first: Offset(0), .. })), "{due:?}");
         acks.deliver(Offset(0), Epoch(1), 7);
         acks.acknowledge(Offset(0));
         // An output for a delivery that is done is said, and changes nothing.
-        assert_eq!(acks.due(&[Offset(0)]).unwrap().position.next, Offset(1));
+        assert_eq!(acks.due(&[Offset(0)][..]).unwrap().position.unwrap().next, Offset(1));
     }
 }

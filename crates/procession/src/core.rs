@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::acks::Acks;
 use crate::error::{Error, Result};
 use crate::folders::Folders;
+use crate::letters::Desk;
 use crate::names::Instance;
 use crate::outlet::Outlet;
 use crate::services::Pulse;
-use crate::settings::SubscriptionSettings;
+use crate::settings::{FaultSettings, SubscriptionSettings};
 
 /// The inside of a process.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(crate) struct Core {
     pub(crate) folders: Folders,
     pub(crate) outlet: Outlet,
     pub(crate) cursors: Arc<Cursors>,
-    pub(crate) retries: Retries,
+    pub(crate) hearing: Hearing,
     pub(crate) shutdown: CancellationToken,
     /// Asks the application's runtime whether it still turns.
     pub(crate) pulse: Pulse,
@@ -43,6 +44,16 @@ pub(crate) enum State {
     Starting,
     Ready,
     Stopping,
+}
+
+/// What holds for every subscription of the process.
+#[derive(Debug)]
+pub(crate) struct Hearing {
+    pub(crate) retries: Retries,
+    /// Faults that are asked for.
+    pub(crate) faults: FaultSettings,
+    /// Size of the own journal's segments: they begin with what is acknowledged.
+    pub(crate) segment_bytes: u64,
 }
 
 /// When a refused delivery comes again, and when it is given up.
@@ -79,7 +90,7 @@ impl Core {
         folders: Folders,
         outlet: Outlet,
         cursors: Arc<Cursors>,
-        retries: Retries,
+        hearing: Hearing,
         shutdown: CancellationToken,
         pulse: Pulse,
         began: Instant,
@@ -91,7 +102,7 @@ impl Core {
             folders,
             outlet,
             cursors,
-            retries,
+            hearing,
             shutdown,
             pulse,
             began,
@@ -143,7 +154,8 @@ impl Core {
             let reason = "is being read in this process already: give one of the two another name".to_owned();
             return Err(Error::Subscription { name: name.to_owned(), reason });
         }
-        let state = Arc::new(ReadingState { name: name.to_owned(), acks: Mutex::default() });
+        let state =
+            Arc::new(ReadingState { name: name.to_owned(), acks: Mutex::default(), desk: Arc::default() });
         readings.push(Arc::downgrade(&state));
         Ok(Reading(state))
     }
@@ -155,6 +167,18 @@ impl Core {
             .iter()
             .flat_map(|reading| reading.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>())
             .collect()
+    }
+
+    /// The names of the subscriptions that are being read.
+    pub(crate) fn subscriptions(&self) -> Vec<String> {
+        self.readings().iter().filter_map(Weak::upgrade).map(|reading| reading.name.clone()).collect()
+    }
+
+    /// Where orders for a subscription go; `None` if it is not being read.
+    pub(crate) fn desk(&self, subscription: &str) -> Option<Arc<Desk>> {
+        let readings = self.readings();
+        let mut reading = readings.iter().filter_map(Weak::upgrade);
+        reading.find(|reading| reading.name == subscription).map(|reading| Arc::clone(&reading.desk))
     }
 
     fn readings(&self) -> MutexGuard<'_, Vec<Weak<ReadingState>>> {
@@ -170,9 +194,14 @@ pub(crate) struct Reading(Arc<ReadingState>);
 struct ReadingState {
     name: String,
     acks: Mutex<Vec<Weak<Acks>>>,
+    desk: Arc<Desk>,
 }
 
 impl Reading {
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.0.desk
+    }
+
     pub(crate) fn add(&self, acks: &Arc<Acks>) {
         self.0.lock().push(Arc::downgrade(acks));
     }

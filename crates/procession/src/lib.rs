@@ -24,6 +24,7 @@
 //! | start | [`run`], [`Program`]; settings and flags: [`settings`]; folders: [`folders`]; exit codes: [`exit`] |
 //! | say | [`Process::publish`], [`Process::publish_acking`], [`Process::publish_durable`], [`Process::batch`] |
 //! | hear | [`Process::subscribe`], [`Subscription::next`], [`Delivery::ack`], [`Delivery::nack`] |
+//! | call, and be called | [`Process::caller`], [`Process::offer`], [`calls`] |
 //! | serve | [`Process::serve`], [`varlink`] |
 //!
 //! # What holds
@@ -37,6 +38,8 @@
 //! - What cannot be delivered is a [`Gap`], never silence; what cannot be dealt with is a [`DeadLetter`].
 
 mod acks;
+mod beyond;
+pub mod calls;
 mod codec;
 mod core;
 mod error;
@@ -44,9 +47,12 @@ mod event;
 pub mod exit;
 pub mod folders;
 pub mod json;
+mod letters;
 mod logging;
 pub mod names;
 mod notify;
+mod open;
+pub mod ordering;
 mod outlet;
 mod process;
 mod program;

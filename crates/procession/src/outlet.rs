@@ -11,6 +11,7 @@ use journal::{
 use serde::Serialize;
 
 use crate::acks::{Acks, Due};
+use crate::beyond::Stored;
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::event::{Event, Message};
@@ -78,7 +79,7 @@ impl Outlet {
 
     #[inline]
     pub(crate) fn publish<E: Event>(&self, event: &E) -> Result<Offset> {
-        let offset = self.say(event, None, &[])?;
+        let offset = self.say(event, None, None)?;
         self.settle(offset.plus(1))?;
         Ok(offset)
     }
@@ -89,21 +90,19 @@ impl Outlet {
         due: &Due<'_>,
         cause: Cause<'_>,
     ) -> Result<Offset> {
-        let ack = due.ack();
-        let offset = self.say(event, Some(cause), &[ack]).inspect_err(|error| forgive(error, due))?;
-        due.acks.acknowledge(due.offset);
+        let offset = self.say(event, Some(cause), Some(due)).inspect_err(|error| forgive(error, due))?;
         self.settle(offset.plus(1))?;
         Ok(offset)
     }
 
     pub(crate) fn publish_caused<E: Event>(&self, event: &E, cause: Cause<'_>) -> Result<Offset> {
-        let offset = self.say(event, Some(cause), &[])?;
+        let offset = self.say(event, Some(cause), None)?;
         self.settle(offset.plus(1))?;
         Ok(offset)
     }
 
     #[inline]
-    fn say<E: Event>(&self, event: &E, cause: Option<Cause<'_>>, acks: &[Ack<'_>]) -> Result<Offset> {
+    fn say<E: Event>(&self, event: &E, cause: Option<Cause<'_>>, due: Option<&Due<'_>>) -> Result<Offset> {
         let key = event.key();
         let mut inner = self.lock();
         let Inner { writer, scratch, checked, ears } = &mut *inner;
@@ -114,29 +113,48 @@ impl Outlet {
         let said = Said { topic: E::TOPIC, key: key.as_deref(), cause, codec: E::CODEC };
         let entry = said.entry(scratch);
         observe(writer, ears);
-        if acks.is_empty() {
-            return Ok(writer.append(&entry)?);
-        }
-        let batch = JournalBatch { entries: std::slice::from_ref(&entry), acks, checkpoints: &[] };
-        Ok(writer.commit(&batch)?.start)
+        let Some(due) = due else { return Ok(writer.append(&entry)?) };
+        let stored = due.store()?;
+        let checkpoints: Vec<Checkpoint<'_>> = stored.checkpoints().collect();
+        let acks = stored.position.map(|position| due.ack(position));
+        let batch = JournalBatch {
+            entries: std::slice::from_ref(&entry),
+            acks: acks.as_slice(),
+            checkpoints: &checkpoints,
+        };
+        let said = if stored.settled.is_empty() {
+            writer.commit(&batch)?
+        } else {
+            let entries: Vec<Entry<'_>> = std::iter::once(entry).chain(stored.entries()).collect();
+            writer.commit(&JournalBatch { entries: &entries, ..batch })?
+        };
+        // With the writer locked: what is stored for another delivery tells of this one, too.
+        due.acknowledge();
+        Ok(said.start)
     }
 
     fn commit(&self, batch: &Batch<'_>) -> Result<Range<Offset>> {
         let due = batch.due()?;
-        let acks: Vec<Ack<'_>> = due.iter().map(Due::ack).collect();
-        let entries: Vec<Entry<'_>> = batch.messages.iter().map(entry_of).collect();
-        let checkpoints: Vec<Checkpoint<'_>> =
-            batch.checkpoints.iter().map(|(name, value)| Checkpoint { name, value }).collect();
+        let own = batch.checkpoints.iter().map(|(name, value)| Checkpoint { name, value });
         let mut inner = self.lock();
         let Inner { writer, ears, .. } = &mut *inner;
         observe(writer, ears);
+        let stored = due.iter().map(Due::store).collect::<Result<Vec<_>>>()?;
+        let entries: Vec<Entry<'_>> =
+            batch.messages.iter().map(entry_of).chain(stored.iter().flat_map(Stored::entries)).collect();
+        let acks: Vec<Ack<'_>> = due
+            .iter()
+            .zip(&stored)
+            .filter_map(|(due, stored)| stored.position.map(|position| due.ack(position)))
+            .collect();
+        let checkpoints: Vec<Checkpoint<'_>> =
+            own.chain(stored.iter().flat_map(Stored::checkpoints)).collect();
         let said = writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints });
-        drop(inner);
         let offsets =
             said.map_err(Error::from).inspect_err(|error| due.iter().for_each(|due| forgive(error, due)))?;
-        for delivery in &batch.deliveries {
-            delivery.0.acknowledge(delivery.1);
-        }
+        // With the writer locked: see `say`.
+        due.iter().for_each(Due::acknowledge);
+        drop(inner);
         self.settle(offsets.end)?;
         Ok(offsets)
     }
@@ -177,7 +195,7 @@ impl Outlet {
 
     /// Appends without waiting, whatever the sync policy: for [`Self::durable`] to follow.
     pub(crate) fn publish_only<E: Event>(&self, event: &E) -> Result<Offset> {
-        self.say(event, None, &[])
+        self.say(event, None, None)
     }
 
     pub(crate) fn checkpoint(&self, name: &str) -> Option<Vec<u8>> {
@@ -200,7 +218,7 @@ fn observe(writer: &mut Writer, ears: &[Ear]) {
 /// A full disk is no fault of the delivery whose outcome could not be said.
 fn forgive(error: &Error, due: &Due<'_>) {
     if matches!(error, Error::Journal(journal::Error::Full { .. })) {
-        due.acks.forgive(due.offset);
+        due.offsets.iter().for_each(|offset| due.acks.forgive(*offset));
     }
 }
 
@@ -291,6 +309,23 @@ impl<'a> Batch<'a> {
         Ok(self)
     }
 
+    /// Adds an event with the delivery that led to it, by its journal and offset, and acknowledges that.
+    pub(crate) fn add_settling<E: Event>(
+        &mut self,
+        event: &E,
+        key: Option<&[u8]>,
+        acks: &Arc<Acks>,
+        offset: Offset,
+    ) -> Result<&mut Self> {
+        self.add(event)?;
+        if let Some(message) = self.messages.last_mut() {
+            message.cause = Some((Cow::Owned(acks.journal.to_string()), offset));
+            message.key = key.map(|key| Cow::Owned(key.to_vec()));
+        }
+        self.deliveries.push((Arc::clone(acks), offset));
+        Ok(self)
+    }
+
     /// Acknowledges a delivery together with what the batch says.
     pub fn ack<P>(&mut self, delivery: &Delivery<P>) -> &mut Self {
         self.deliveries.push((Arc::clone(delivery.acks()), delivery.offset));
@@ -317,7 +352,8 @@ impl<'a> Batch<'a> {
         self.messages.is_empty() && self.deliveries.is_empty() && self.checkpoints.is_empty()
     }
 
-    /// Says all of it, and returns the offsets of its records in the order they were added.
+    /// Says all of it, and returns the offsets of its records in the order they were added. (Where a dead letter is
+    /// acknowledged, a record that says so follows.)
     ///
     /// # Errors
     /// [`Error::OutOfOrder`] for a delivery that cannot be acknowledged yet; [`Error::Journal`]. Nothing was
@@ -334,7 +370,7 @@ impl<'a> Batch<'a> {
                 continue;
             }
             let same = self.deliveries.iter().filter(|(other, _)| Arc::ptr_eq(other, acks));
-            due.push(acks.due(&same.map(|(_, offset)| *offset).collect::<Vec<_>>())?);
+            due.push(acks.due(same.map(|(_, offset)| *offset).collect::<Vec<_>>())?);
         }
         Ok(due)
     }

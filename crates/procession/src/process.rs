@@ -8,16 +8,18 @@ use journal::{Cursors, Level, Offset, Reader, Retention, Start, Writer};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::calls::{Caller, Interface, OfferError, Serving};
 use crate::codec;
-use crate::core::{Core, Retries};
+use crate::core::{Core, Hearing, Retries};
 use crate::error::{Error, Result};
 use crate::event::{Any, Event, Message, Payload};
 use crate::folders::Folders;
 use crate::names::Instance;
 use crate::notify;
+use crate::ordering::{EventTime, Heartbeat, Input, Model, RunModel};
 use crate::outlet::{Batch, Outlet};
 use crate::services::{self, Pulse};
-use crate::settings::{self, ProcessSettings, Settings};
+use crate::settings::{self, CallSettings, ProcessSettings, Settings};
 use crate::signals::Signals;
 use crate::subscribe::{Delivery, Sources, Subscribe};
 use crate::varlink::{self, Server, Service};
@@ -44,6 +46,7 @@ pub struct Process<S> {
     core: Arc<Core>,
     settings: Arc<S>,
     server: Arc<Server>,
+    calls: Arc<CallSettings>,
 }
 
 impl<S> Clone for Process<S> {
@@ -52,6 +55,7 @@ impl<S> Clone for Process<S> {
             core: Arc::clone(&self.core),
             settings: Arc::clone(&self.settings),
             server: Arc::clone(&self.server),
+            calls: Arc::clone(&self.calls),
         }
     }
 }
@@ -73,7 +77,11 @@ impl<S: Settings> Process<S> {
         let writer = Writer::open(&folder, &options)?;
         let cursors = Cursors::open(&folder, &writer)?;
         let outlet = Outlet::new(writer, options.sync);
-        let retries = Retries::new(&framework.subscription);
+        let hearing = Hearing {
+            retries: Retries::new(&framework.subscription),
+            faults: framework.subscription.faults.clone(),
+            segment_bytes: options.segment_bytes,
+        };
         let (pulse, beat) = Pulse::new();
         tokio::spawn(beat);
         let shutting_down = shutdown.clone();
@@ -84,7 +92,7 @@ impl<S: Settings> Process<S> {
             folders,
             outlet,
             cursors,
-            retries,
+            hearing,
             shutting_down,
             pulse,
             began,
@@ -101,12 +109,14 @@ impl<S: Settings> Process<S> {
         server.runtime().spawn(Arc::clone(&core).stop_deliveries());
         server.runtime().spawn(signals.watch(shutdown, framework.shutdown_timeout));
         server.runtime().spawn(services::keep_leases(Arc::downgrade(&core), options.retention.lease));
-        Ok(Self { core, settings: Arc::new(settings), server: Arc::new(server) })
+        let calls = Arc::new(framework.calls);
+        Ok(Self { core, settings: Arc::new(settings), server: Arc::new(server), calls })
     }
 
     /// Says that the process does its work now: when its application waits for the first time.
     pub(crate) fn set_ready(&self) {
         self.core.set_ready();
+        self.server.set_complete();
         notify::ready("ready");
         let epoch = self.core.outlet.watch.marks().epoch.0;
         tracing::info!(epoch, next = self.core.outlet.watch.marks().committed.0, after = ?self.core.began.elapsed(), "ready");
@@ -170,7 +180,8 @@ impl<S: Settings> Process<S> {
     /// # Errors
     /// Those of [`Self::publish`]; [`Error::OutOfOrder`] while an earlier delivery is open.
     pub fn publish_acking<E: Event, P>(&self, event: &E, delivery: &Delivery<P>) -> Result<Offset> {
-        let due = delivery.acks().due(&[delivery.offset])?;
+        let offsets = [delivery.offset];
+        let due = delivery.acks().due(&offsets[..])?;
         self.core.outlet.publish_acking(event, &due, delivery.as_cause())
     }
 
@@ -224,6 +235,23 @@ impl<S: Settings> Process<S> {
         Subscribe::new(Arc::clone(&self.core), sources)
     }
 
+    /// Describes a model: what it hears, and how long it waits. Its name goes into the ids of all that it says.
+    pub fn model<M: Model>(&self, name: &str) -> RunModel<M>
+    where
+        M::Input: Input,
+    {
+        RunModel::new(Arc::clone(&self.core), name)
+    }
+
+    /// Promises that this process will not say anything that happened before `at`, so that models which hear it need
+    /// not wait. To be called regularly while there is nothing to say.
+    ///
+    /// # Errors
+    /// Those of [`Self::publish`].
+    pub fn heartbeat(&self, at: EventTime) -> Result<Offset> {
+        self.publish(&Heartbeat { at })
+    }
+
     /// Reads what this process has said itself.
     ///
     /// # Errors
@@ -232,6 +260,30 @@ impl<S: Settings> Process<S> {
         let folder = self.core.folders.instance(&self.core.instance);
         let reader = Reader::open(&folder, start, Level::Committed)?;
         Ok(reader.expect("the journal is there: this process has opened it"))
+    }
+
+    /// Calls another process: an instance's name, `"basket"` or `"worker@2"`. It needs not run yet.
+    ///
+    /// # Errors
+    /// [`Error::Name`]; [`Error::Folder`] if the path of its socket would be too long.
+    pub fn caller(&self, instance: &str) -> Result<Caller> {
+        let instance = Instance::new(instance)?;
+        let socket = self.core.folders.socket(&instance)?;
+        Ok(Caller::new(instance.as_str(), &socket, &self.calls))
+    }
+
+    /// Answers the calls of an interface from now on, on this runtime.
+    ///
+    /// # Errors
+    /// Its functions are not those of its description, or it is served already.
+    ///
+    /// # Panics
+    /// Outside of the application's runtime.
+    pub fn offer<T: Send + Sync + 'static>(&self, interface: Interface<T>) -> Result<Serving, OfferError> {
+        let runtime = tokio::runtime::Handle::current();
+        let (service, serving) = interface.into_service(&self.calls, runtime, self.core.shutdown.clone())?;
+        self.server.add(service)?;
+        Ok(serving)
     }
 
     /// Serves an interface of the application's own on the process's socket.
@@ -289,5 +341,7 @@ fn socket_options(settings: &ProcessSettings, name: &str, version: &str) -> Resu
             ..varlink::Limits::default()
         },
         allowed_uids,
+        // The application's own interfaces come while it is set up.
+        incomplete: true,
     })
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::core::{Core, State};
 use crate::json::{JsonGap, JsonRecord};
+use crate::letters::LettersService;
 use crate::varlink::{self, Answer, Call, CallError, DirectReply, Service};
 
 /// How long the application's loop may take to show that it is alive.
@@ -23,6 +24,7 @@ pub(crate) fn all(core: &Arc<Core>) -> Vec<Arc<dyn Service>> {
     vec![
         Arc::new(ProcessService { core: Arc::clone(core) }),
         Arc::new(JournalService { core: Arc::clone(core) }),
+        Arc::new(LettersService { core: Arc::clone(core) }),
     ]
 }
 

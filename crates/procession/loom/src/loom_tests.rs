@@ -153,7 +153,7 @@ fn what_is_stored_with_an_output_is_the_position_after_its_input() {
         deliver(&acks, 0);
         let first = acknowledge(&acks, 0);
         let speakers = Arc::clone(&acks);
-        let speaking = thread::spawn(move || speakers.due(&[Offset(0)]).unwrap().position);
+        let speaking = thread::spawn(move || speakers.due(&[Offset(0)][..]).unwrap().position.unwrap());
         deliver(&acks, 1);
         let position = speaking.join().unwrap();
         first.join().unwrap();

@@ -19,6 +19,7 @@
 
 mod check;
 mod error;
+mod faults;
 mod flags;
 mod layers;
 mod merge;
@@ -35,8 +36,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{ConfigurationError, Origin, Problem};
+pub use self::faults::FaultSettings;
 pub use self::process::{
-    JournalSettings, LogFilter, LogFormat, LogSettings, ProcessSettings, SocketSettings,
+    CallSettings, JournalSettings, LogFilter, LogFormat, LogSettings, ProcessSettings, SocketSettings,
     SubscriptionSettings, WhenFull,
 };
 pub use self::units::{Bytes, Sync, User};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::faults::FaultSettings;
 use super::units::{Bytes, Sync, User};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -26,6 +27,8 @@ pub struct ProcessSettings {
     pub socket: SocketSettings,
     /// How deliveries are repeated.
     pub subscription: SubscriptionSettings,
+    /// How calls are made and answered.
+    pub calls: CallSettings,
     /// Time that the application has to finish what it has in hand when it is told to stop.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -39,6 +42,7 @@ impl Default for ProcessSettings {
             log: LogSettings::default(),
             socket: SocketSettings::default(),
             subscription: SubscriptionSettings::default(),
+            calls: CallSettings::default(),
             shutdown_timeout: Duration::from_secs(10),
         }
     }
@@ -205,6 +209,8 @@ pub struct SubscriptionSettings {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub backoff_max: Duration,
+    /// Faults on purpose, for tests.
+    pub faults: FaultSettings,
 }
 
 impl Default for SubscriptionSettings {
@@ -213,6 +219,36 @@ impl Default for SubscriptionSettings {
             max_attempts: NonZeroU32::new(5).expect("not zero"),
             backoff: Duration::from_secs(1),
             backoff_max: MINUTE,
+            faults: FaultSettings::default(),
+        }
+    }
+}
+
+/// How calls are made and answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CallSettings {
+    /// A call that this process makes must be answered within so long, unless the application says otherwise.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub timeout: Duration,
+    /// For so long a call tries to reach a process that isn't there: it may be about to start again.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub patience: Duration,
+    /// Most calls of one interface that this process works on at a time.
+    pub concurrency: NonZeroU32,
+    /// Most calls of one interface that wait for their turn; whoever comes then is told that it is busy.
+    pub queue: u32,
+}
+
+impl Default for CallSettings {
+    fn default() -> CallSettings {
+        CallSettings {
+            timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(1),
+            concurrency: NonZeroU32::new(32).expect("not zero"),
+            queue: 128,
         }
     }
 }

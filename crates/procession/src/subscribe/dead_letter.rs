@@ -4,7 +4,7 @@ use journal::Codec;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::source::OwnedRecord;
+use super::record::OwnedRecord;
 use crate::event::Event;
 use crate::json;
 
@@ -26,6 +26,9 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// Why it was given up.
     pub reason: String,
+    /// The name of the payload's codec, unless it is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<String>,
     /// The payload: JSON as it was, anything else in base64.
     pub payload: Box<RawValue>,
 }
@@ -51,6 +54,7 @@ impl DeadLetter {
             key: record.key.as_deref().map(json::key),
             attempts,
             reason,
+            codec: (record.codec != Codec::Json).then(|| json::codec_name(record.codec).to_owned()),
             payload: json::payload(record.codec, &record.payload).into_owned(),
         }
     }

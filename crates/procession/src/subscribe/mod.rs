@@ -7,7 +7,12 @@
 mod dead_letter;
 mod delivery;
 mod discovery;
+mod faults;
+mod keyed;
 mod latch;
+mod look;
+mod recall;
+mod record;
 mod selector;
 mod source;
 
@@ -19,16 +24,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use journal::{Cause, Codec, Gap, Level, Start};
+use journal::{Level, Offset, Start};
 use tokio::time::Instant;
 
 pub use self::dead_letter::DeadLetter;
 pub use self::delivery::{Delivery, Heard, Missing};
+pub(crate) use self::keyed::parked_keys;
 pub use self::selector::Sources;
 
 use self::discovery::Discovery;
-use self::selector::Selector;
-use self::source::{Attempt, Found, Held, OwnedRecord, Source};
+use self::faults::Faults;
+use self::look::{Trouble, take_event};
+use self::record::OwnedRecord;
+pub(crate) use self::selector::Selector;
+use self::source::Source;
+use crate::acks::{Acks, Origin, Refused};
 use crate::core::{Core, Reading};
 use crate::error::{Error, Result};
 use crate::event::Payload;
@@ -50,6 +60,7 @@ pub struct Subscribe<P> {
     level: Level,
     strict: bool,
     spin: bool,
+    any_order: bool,
     payload: PhantomData<fn() -> P>,
 }
 
@@ -63,6 +74,7 @@ impl<P: Payload> Subscribe<P> {
             level: Level::Committed,
             strict: false,
             spin: false,
+            any_order: false,
             payload: PhantomData,
         }
     }
@@ -93,6 +105,14 @@ impl<P: Payload> Subscribe<P> {
         Self { spin: true, ..self }
     }
 
+    /// Deliveries may be acknowledged in any order, also with outputs ([`Process::publish_acking`]): a restart repeats
+    /// only those that were not, whatever lies between them.
+    ///
+    /// [`Process::publish_acking`]: crate::Process::publish_acking
+    pub fn in_any_order(self) -> Self {
+        Self { any_order: true, ..self }
+    }
+
     fn begin(self) -> Result<Subscription<P>> {
         let refuse = |name: &str, reason: String| Error::Subscription { name: name.to_owned(), reason };
         let mut selectors = Vec::new();
@@ -111,6 +131,8 @@ impl<P: Payload> Subscribe<P> {
         names::check_subscription(&name)?;
         let reading = self.core.begin_reading(&name)?;
         let known = self.core.known_journals(&name)?;
+        let faults = &self.core.hearing.faults;
+        let faults = faults.are_on(&name).then(|| Box::new(Faults::new(faults, &name)));
         let mut subscription = Subscription {
             discovery: Discovery::watch(&self.core.folders.state, &self.core.folders.runtime)?,
             name: name.into(),
@@ -122,10 +144,17 @@ impl<P: Payload> Subscribe<P> {
             level: self.level,
             strict: self.strict,
             spin: self.spin,
+            any_order: self.any_order || faults.is_some(),
+            faults,
+            keyed: false,
             turn: Turn::default(),
             reading,
+            again: Vec::new(),
+            recalled: Vec::new(),
             ready: None,
             missing: None,
+            given_up: None,
+            skipped: None,
             trouble: None,
         };
         // A journal that appears while the subscription exists is read from its beginning.
@@ -156,12 +185,37 @@ pub struct Subscription<P> {
     level: Level,
     strict: bool,
     spin: bool,
+    /// Deliveries may be acknowledged in any order.
+    any_order: bool,
+    /// Its deliveries are taken by key: what is given up, refused or ended over is the keys' affair.
+    keyed: bool,
+    faults: Option<Box<Faults>>,
     turn: Turn,
     ear: Ear,
     reading: Reading,
+    /// Refused deliveries that wait to be repeated, where those behind them need not wait.
+    again: Vec<Again>,
+    /// Acknowledgements of dead letters that are delivered once more, by journal.
+    recalled: Vec<Arc<Acks>>,
     ready: Option<Delivery<P>>,
     missing: Option<Missing>,
+    given_up: Option<GivenUp>,
+    skipped: Option<(Arc<Origin>, Offset)>,
     trouble: Option<Trouble>,
+}
+
+/// A refused delivery, to be repeated by itself.
+struct Again {
+    acks: Arc<Acks>,
+    refused: Refused,
+    due: Instant,
+}
+
+/// An event that nobody can deal with.
+struct GivenUp {
+    record: Box<OwnedRecord>,
+    attempts: u32,
+    reason: String,
 }
 
 /// How long deliveries have gone on without a pause.
@@ -182,7 +236,11 @@ impl Turn {
     #[inline]
     fn is_over(&mut self) -> bool {
         self.delivered = self.delivered.wrapping_add(1);
-        self.delivered.is_multiple_of(LOOK_EVERY) && self.began.elapsed() >= TURN
+        self.delivered.is_multiple_of(LOOK_EVERY) && self.has_been_long()
+    }
+
+    fn has_been_long(&self) -> bool {
+        self.began.elapsed() >= TURN
     }
 }
 
@@ -196,6 +254,10 @@ enum Look {
     Missing,
     /// An event was given up; look again.
     Parked,
+    /// `given_up` holds one that a key is to be parked for.
+    GivenUp,
+    /// `skipped` holds the place of an event that nobody has a place for now.
+    Skipped,
     Nothing,
 }
 
@@ -219,7 +281,7 @@ impl<P: Payload> Subscription<P> {
             match self.wait().await? {
                 Some(Look::Delivery) => return Ok(self.ready.take()),
                 Some(Look::Missing) => self.miss()?,
-                Some(Look::Parked | Look::Nothing) => {}
+                Some(Look::Parked | Look::GivenUp | Look::Skipped | Look::Nothing) => {}
                 None => return Ok(None),
             }
         }
@@ -247,7 +309,7 @@ impl<P: Payload> Subscription<P> {
             match self.wait().await? {
                 Some(Look::Delivery) => return Ok(self.ready.take().map(Heard::Delivery)),
                 Some(Look::Missing) => return Ok(self.missing.take().map(Heard::Missing)),
-                Some(Look::Parked | Look::Nothing) => {}
+                Some(Look::Parked | Look::GivenUp | Look::Skipped | Look::Nothing) => {}
                 None => return Ok(None),
             }
         }
@@ -262,7 +324,7 @@ impl<P: Payload> Subscription<P> {
             match self.look()? {
                 Look::Delivery => return Ok(self.ready.take().map(Heard::Delivery)),
                 Look::Missing => return Ok(self.missing.take().map(Heard::Missing)),
-                Look::Parked => {}
+                Look::Parked | Look::GivenUp | Look::Skipped => {}
                 Look::Nothing => return Ok(None),
             }
         }
@@ -293,135 +355,17 @@ impl<P: Payload> Subscription<P> {
         }
     }
 
-    #[inline]
-    fn look(&mut self) -> Result<Look> {
-        let retries = self.core.retries;
-        for source in &mut self.sources {
-            if let Some(acks) = source.open(&self.name)? {
-                self.reading.add(acks);
-            }
-            source.repeat(|attempt| retries.pause(attempt))?;
-        }
-        match self.sources.len() {
-            0 => Ok(Look::Nothing),
-            1 => self.look_at_one(),
-            _ => self.merge(),
-        }
-    }
-
-    /// One journal: the event is decoded where it lies.
-    #[inline]
-    fn look_at_one(&mut self) -> Result<Look> {
-        let Self { core, selectors, sources, ear, ready, trouble, .. } = self;
-        let found = sources[0].find(
-            |topic| takes_topic(selectors, topic),
-            |found| {
-                let mut found = match found {
-                    Ok(found) => found,
-                    Err(gap) => {
-                        *trouble = Some(Trouble::Gap(gap));
-                        return false;
-                    }
-                };
-                let attempt = found.count();
-                let record = &found.record;
-                ear.hear(record.time);
-                match take_event(&attempt, core.retries.attempts_max, record.codec, record.payload) {
-                    Ok(event) => *ready = Some(deliver(event, &found, attempt.number)),
-                    Err(reason) => {
-                        *trouble = Some(Trouble::GivenUp(found.to_owned_record(), attempt.number, reason));
-                    }
-                }
-                trouble.is_none()
-            },
-        )?;
-        match found {
-            None => Ok(Look::Nothing),
-            Some(true) => Ok(Look::Delivery),
-            Some(false) => self.not_delivered(),
-        }
-    }
-
-    #[cold]
-    fn not_delivered(&mut self) -> Result<Look> {
-        match self.trouble.take() {
-            None => Ok(Look::Parked),
-            Some(Trouble::Gap(gap)) => Ok(self.miss_at(0, gap)),
-            Some(Trouble::GivenUp(record, attempts, reason)) => self.park(0, &record, attempts, reason),
-        }
-    }
-
-    /// Several journals: of what is there, the earliest by time, then by the journals' names.
-    fn merge(&mut self) -> Result<Look> {
-        let Self { core, selectors, sources, ear, .. } = self;
-        let mut first: Option<(journal::Time, usize)> = None;
-        for (index, source) in sources.iter_mut().enumerate() {
-            if let Some(time) = source.peek(|topic| takes_topic(selectors, topic))?
-                && first.is_none_or(|first| (time, index) < first)
-            {
-                first = Some((time, index));
-            }
-        }
-        let Some((_, index)) = first else { return Ok(Look::Nothing) };
-        let Some((held, attempt)) = sources[index].take_held() else { return Ok(Look::Nothing) };
-        let record = match held {
-            Held::Gap(gap) => return Ok(self.miss_at(index, gap)),
-            Held::Record(record) => record,
-        };
-        ear.hear(record.time);
-        match take_event(&attempt, core.retries.attempts_max, record.codec, &record.payload) {
-            Err(reason) => self.park(index, &record, attempt.number, reason),
-            Ok(event) => {
-                let OwnedRecord { offset, epoch, time, origin, key, cause, .. } = *record;
-                let attempt = attempt.number;
-                self.ready = Some(Delivery { event, offset, epoch, attempt, time, key, cause, origin });
-                Ok(Look::Delivery)
-            }
-        }
-    }
-
-    fn miss_at(&mut self, index: usize, gap: Gap) -> Look {
-        let source = &mut self.sources[index];
-        source.pass_gap();
-        self.missing = Some(Missing { journal: Arc::clone(&source.journal), gap });
-        Look::Missing
-    }
-
-    /// Gives an event up: it goes to the dead-letter topic and is acknowledged, in one.
-    fn park(&mut self, index: usize, record: &OwnedRecord, attempts: u32, reason: String) -> Result<Look> {
-        let Some(acks) = self.sources[index].acks() else { return Ok(Look::Nothing) };
-        let journal = Arc::clone(&self.sources[index].journal);
-        tracing::error!(
-            subscription = &*self.name,
-            journal = &*journal,
-            offset = record.offset.0,
-            topic = &*record.origin.topic,
-            attempts,
-            reason,
-            "an event is parked in the dead-letter topic"
-        );
-        let letter = DeadLetter::new(&self.name, &journal, record, attempts, reason);
-        // Should an earlier delivery still be open, the letter may come twice after a crash: better than not at all.
-        let cause = Cause { journal: &journal, offset: record.offset };
-        match acks.due(&[record.offset]) {
-            Ok(due) => drop(self.core.outlet.publish_acking(&letter, &due, cause)?),
-            Err(Error::OutOfOrder { .. }) => {
-                self.core.outlet.publish_caused(&letter, cause)?;
-                acks.acknowledge(record.offset);
-            }
-            Err(error) => return Err(error),
-        }
-        acks.count_parked();
-        Ok(Look::Parked)
-    }
-
     /// Waits until it is worth looking again.
     async fn sleep(&mut self) -> Result<()> {
         if self.spin {
             return self.spin().await;
         }
-        let due = self.sources.iter().filter_map(Source::repeat_due).min();
+        let faults = self.faults.as_ref().and_then(|faults| faults.due());
+        let again = self.again.iter().map(|again| again.due).min();
+        let repeated = self.sources.iter().filter_map(Source::repeat_due).min();
+        let due = [faults, again, repeated].into_iter().flatten().min();
         let stopping = self.core.shutdown.clone();
+        let desk = Arc::clone(self.reading.desk());
         let appeared = tokio::select! {
             biased;
             appeared = poll_fn(|context| self.poll_wake(context)) => appeared,
@@ -430,6 +374,7 @@ impl<P: Payload> Subscription<P> {
                 self.core.stop_now();
                 false
             }
+            () = desk.wait() => false,
             () = sleep_until(due) => false,
         };
         if appeared { self.look_around() } else { Ok(()) }
@@ -486,52 +431,14 @@ impl<P: Payload> Subscription<P> {
             let mut source = Source::new(&instance, folder, socket, cursor, start, self.level);
             if let Some(acks) = source.open(&self.name)? {
                 self.reading.add(acks);
+                if self.any_order {
+                    source.allow_any_order(&self.core, !self.keyed)?;
+                }
             }
             self.sources.push(source);
         }
         self.sources.sort_by(|a, b| a.journal.cmp(&b.journal));
         Ok(())
-    }
-}
-
-/// Why a record is not delivered.
-enum Trouble {
-    Gap(Gap),
-    GivenUp(OwnedRecord, u32, String),
-}
-
-#[inline]
-fn takes_topic(selectors: &[Selector], topic: &str) -> bool {
-    selectors.iter().any(|selector| selector.takes_topic(topic))
-}
-
-/// The event of a record, or why it is given up.
-#[inline]
-fn take_event<P: Payload>(
-    attempt: &Attempt,
-    attempts_max: u32,
-    codec: Codec,
-    bytes: &[u8],
-) -> Result<P, String> {
-    if attempt.number > attempts_max {
-        let died = || format!("the process ended {attempts_max} times before it was acknowledged");
-        return Err(attempt.refusal.clone().unwrap_or_else(died));
-    }
-    P::take(codec, bytes).map_err(|reason| format!("it cannot be decoded: {reason}"))
-}
-
-#[inline]
-fn deliver<P>(event: P, found: &Found<'_>, attempt: u32) -> Delivery<P> {
-    let record = &found.record;
-    Delivery {
-        event,
-        offset: record.offset,
-        epoch: record.epoch,
-        time: record.time,
-        key: record.key.map(Into::into),
-        cause: found.cause(),
-        attempt,
-        origin: Arc::clone(found.origin),
     }
 }
 

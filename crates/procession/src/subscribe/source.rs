@@ -6,15 +6,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use journal::{Codec, Cursor, Epoch, Gap, Item, Level, Offset, Position, Reader, Record, Start, Time};
+use journal::{Cursor, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, Time};
 use tokio::time::{Instant, Sleep};
 
 use super::latch::Latch;
+use super::record::{Held, OwnedRecord};
 use crate::acks::{Acks, Origin, Refused};
-use crate::error::Result;
+use crate::beyond::Beyond;
+use crate::core::Core;
+use crate::error::{Error, Result};
 
 /// Passed-over records are acknowledged at least this often, so that they do not hold back retention.
 const PASS_EVERY: u32 = 4096;
+/// So many readers go back for single records of one journal.
+const BACK_READERS_MAX: usize = 16;
+/// Rather than pass so many records, another reader goes there.
+const BACK_STEPS_MAX: u64 = 4096;
 /// How long to wait before looking again for a journal whose folder is there already.
 const OPEN_PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -48,6 +55,12 @@ struct Opened {
     passed: u32,
     /// The journal's identity, as positions carry it.
     identity: u64,
+    /// Deliveries may be acknowledged in any order.
+    any_order: bool,
+    /// The application gets what is delivered at once.
+    begins: bool,
+    /// Readers that go back for single records, the one that was used last at the end.
+    back: Vec<Reader>,
 }
 
 /// Whether a topic is wanted, and where its deliveries come from if it is.
@@ -66,30 +79,13 @@ struct OpenPause {
     sleep: Option<std::pin::Pin<Box<Sleep>>>,
 }
 
-/// A record or gap out of a journal, owned.
-pub(crate) enum Held {
-    Record(Box<OwnedRecord>),
-    Gap(Gap),
-}
-
-/// A record, copied out of the mapping.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnedRecord {
-    pub(crate) offset: Offset,
-    pub(crate) epoch: Epoch,
-    pub(crate) time: Time,
-    pub(crate) origin: Arc<Origin>,
-    pub(crate) key: Option<Box<[u8]>>,
-    pub(crate) cause: Option<(Arc<str>, Offset)>,
-    pub(crate) codec: Codec,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) checksum: u32,
-}
-
 /// The next wanted record, lent from the mapping.
 pub(crate) struct Found<'a> {
     pub(crate) record: Record<'a>,
     pub(crate) origin: &'a Arc<Origin>,
+    /// The place before it, where deliveries may be acknowledged in any order.
+    before: Option<Position>,
+    begins: bool,
     cause: &'a Arc<str>,
     again: &'a mut Option<Again>,
 }
@@ -166,8 +162,52 @@ impl Source {
             done: BTreeSet::new(),
             passed: 0,
             identity,
+            any_order: false,
+            begins: false,
+            back: Vec::new(),
         });
         Ok(self.acks())
+    }
+
+    /// From here on its deliveries may be acknowledged in any order. `begins`: the application gets them at once;
+    /// otherwise whoever hands them on says [`Beyond::begin`].
+    ///
+    /// # Errors
+    /// [`Error::Subscription`] while one is open, and what [`Beyond::open`] fails with.
+    pub(crate) fn allow_any_order(&mut self, core: &Core, begins: bool) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.begins = begins;
+        if open.any_order {
+            return Ok(());
+        }
+        let Acks { subscription, journal, .. } = &*open.acks;
+        let folder = core.folders.instance(&core.instance);
+        let path = folder.join("finished").join(format!("{subscription}@{journal}"));
+        let names = (&**subscription, &**journal);
+        let earlier = |name: &str| core.outlet.checkpoint(name);
+        let beyond = Beyond::open(names, &path, open.reader.position(), core.hearing.segment_bytes, earlier)?;
+        if !open.acks.allow_any_order(beyond) {
+            let reason = "acknowledge what was delivered before its deliveries are taken by key".to_owned();
+            return Err(Error::Subscription { name: subscription.to_string(), reason });
+        }
+        open.any_order = true;
+        Ok(())
+    }
+
+    /// Whether reading is halfway to where acknowledgements can be remembered no more.
+    pub(crate) fn is_far_ahead(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            open.acks.beyond().is_some_and(|beyond| beyond.is_far_ahead(open.reader.position().next))
+        })
+    }
+
+    /// Reads a record again that was delivered and is not done; `None` if it is lost since.
+    pub(crate) fn fetch(&mut self, offset: Offset) -> Result<Option<OwnedRecord>> {
+        let (folder, level) = (&self.folder, self.level);
+        match &mut self.open {
+            Some(open) => open.fetch(offset, || Reader::open(folder, Start::Offset(offset), level)),
+            None => Ok(None),
+        }
     }
 
     /// The time of the next record, without taking it; gaps come first of all.
@@ -191,7 +231,8 @@ impl Source {
         let held = open.held.take()?;
         let attempt = match &held {
             Held::Record(record) => {
-                let counted = open.acks.deliver(record.offset, record.epoch, record.checksum);
+                let (at, last) = (record.offset, (record.epoch, record.checksum));
+                let counted = count(&open.acks, record.before, open.begins, at, last);
                 Attempt::new(counted, &mut open.again, record.offset)
             }
             Held::Gap(_) => Attempt { number: 1, refusal: None },
@@ -234,9 +275,14 @@ impl Source {
     }
 
     /// Acknowledges a gap, or something that nobody will deal with.
-    pub(crate) fn pass_gap(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.acks.pass(open.reader.position());
+    pub(crate) fn pass_gap(&mut self, reason: GapReason) {
+        let Some(open) = &mut self.open else { return };
+        match open.acks.beyond() {
+            Some(beyond) if reason == GapReason::Diverged => {
+                open.back.clear();
+                beyond.diverge(open.reader.position(), open.acks.cursor());
+            }
+            _ => open.acks.pass(open.reader.position()),
         }
     }
 
@@ -285,6 +331,7 @@ impl Opened {
             return Ok(None);
         }
         loop {
+            let before = if self.any_order { Some(self.reader.position()) } else { None };
             let record = match self.reader.next()? {
                 None => {
                     self.settle();
@@ -301,8 +348,14 @@ impl Opened {
                     last.insert(Topic { key: record.topic_key, origin })
                 }
             };
+            let is_done = match before {
+                None => !self.done.is_empty() && self.done.remove(&record.offset),
+                Some(_) => {
+                    self.acks.beyond().is_some_and(|beyond| beyond.was_finished(record.offset, record.epoch))
+                }
+            };
             let origin = match &topic.origin {
-                Some(origin) if self.done.is_empty() || !self.done.remove(&record.offset) => origin,
+                Some(origin) if !is_done => origin,
                 _ => {
                     self.passed += 1;
                     if self.passed >= PASS_EVERY {
@@ -322,17 +375,52 @@ impl Opened {
             {
                 self.cause = cause.journal.into();
             }
-            let (again, cause) = (&mut self.again, &self.cause);
-            return Ok(Some(with(Ok(Found { record, origin, cause, again }))));
+            let (again, cause, begins) = (&mut self.again, &self.cause, self.begins);
+            return Ok(Some(with(Ok(Found { record, origin, before, begins, cause, again }))));
         }
     }
 
     /// Acknowledges records that were passed over.
     fn settle(&mut self) {
-        if self.passed > 0 {
+        if self.passed > 0 && self.held.is_none() {
             self.passed = 0;
             self.acks.pass(self.reader.position());
         }
+    }
+}
+
+impl Opened {
+    fn fetch(
+        &mut self,
+        offset: Offset,
+        open: impl FnOnce() -> journal::Result<Option<Reader>>,
+    ) -> Result<Option<OwnedRecord>> {
+        let behind = |reader: &Reader| offset.0.checked_sub(reader.position().next.0);
+        let near = self.back.iter().enumerate().filter_map(|(index, reader)| Some((behind(reader)?, index)));
+        let reader = match near.min() {
+            Some((steps, index)) if steps <= BACK_STEPS_MAX || self.back.len() >= BACK_READERS_MAX => {
+                self.back.remove(index)
+            }
+            _ => {
+                let Some(reader) = open()? else { return Ok(None) };
+                if self.back.len() >= BACK_READERS_MAX {
+                    self.back.remove(0);
+                }
+                reader
+            }
+        };
+        self.back.push(reader);
+        let reader = self.back.last_mut().expect("it was put there just now");
+        let record = loop {
+            match reader.next()? {
+                Some(Item::Record(record)) if record.offset < offset => {}
+                Some(Item::Record(record)) if record.offset == offset => break record,
+                Some(Item::Gap(gap)) if gap.to <= offset => {}
+                _ => return Ok(None),
+            }
+        };
+        let origin = origin_of(&mut self.origins, &self.acks, record.topic);
+        Ok(Some(OwnedRecord::copy(&record, origin)))
     }
 }
 
@@ -359,7 +447,8 @@ impl Found<'_> {
     #[inline]
     pub(crate) fn count(&mut self) -> Attempt {
         let Record { offset, epoch, checksum, .. } = self.record;
-        Attempt::new(self.origin.acks.deliver(offset, epoch, checksum), self.again, offset)
+        let counted = count(&self.origin.acks, self.before, self.begins, offset, (epoch, checksum));
+        Attempt::new(counted, self.again, offset)
     }
 
     /// The record that led to it.
@@ -380,7 +469,26 @@ impl Found<'_> {
             codec,
             payload: payload.to_vec(),
             checksum,
+            before: self.before,
         }
+    }
+}
+
+/// Notes a delivery, and returns the how-many-th in a row it is as far as that is known by now.
+#[inline]
+fn count(
+    acks: &Acks,
+    before: Option<Position>,
+    begins: bool,
+    offset: Offset,
+    (epoch, checksum): (Epoch, u32),
+) -> u32 {
+    match (before, acks.beyond()) {
+        (Some(before), Some(beyond)) => {
+            beyond.deliver(before, offset, epoch, checksum);
+            if begins { beyond.begin(offset, acks.cursor()) } else { 1 }
+        }
+        _ => acks.deliver(offset, epoch, checksum),
     }
 }
 

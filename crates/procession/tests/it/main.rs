@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod calls;
+mod keyed;
+mod letters;
+mod ordering;
 mod program;
 mod sample;
 mod settings;

@@ -1,0 +1,114 @@
+//! Deals with events by key, several keys at a time, and behaves as it is told: slowly, with failures, or by dying.
+//! The tests of deliveries by key drive it as a real process.
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use procession::{Any, Delivery, Message, Process, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Settings {
+    /// Keys at a time
+    concurrency: NonZeroUsize,
+    /// Longest time that an event takes
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pause: Duration,
+    /// Acknowledge by the output only where the number is no multiple of this; 0: always
+    plain_one_in: u64,
+    /// Fail with the event of this number
+    fail: u64,
+    /// Die over the event of this number
+    die: u64,
+    /// Never finish with events of this key
+    hang: String,
+    /// Do the work on threads of its own
+    threads: bool,
+    /// One after the other, whatever the key
+    one_by_one: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let concurrency = NonZeroUsize::new(16).expect("not zero");
+        let (pause, hang) = (Duration::ZERO, String::new());
+        Self {
+            concurrency,
+            pause,
+            plain_one_in: 0,
+            fail: u64::MAX,
+            die: u64::MAX,
+            hang,
+            threads: false,
+            one_by_one: false,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    procession::run("sorter", listen)
+}
+
+async fn listen(process: Process<Settings>) -> Result<()> {
+    let settings = process.settings();
+    let mut subscription = process.subscribe_any("source/*").named("sorted").await?;
+    if settings.one_by_one {
+        while let Some(event) = subscription.next().await? {
+            sort(&process, event).await?;
+        }
+        return Ok(());
+    }
+    if !settings.threads {
+        return subscription
+            .for_each_keyed(settings.concurrency, async |event| sort(&process, event).await)
+            .await;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("threads can be started");
+    let sorted = subscription
+        .for_each_keyed(settings.concurrency, async |event| {
+            let process = process.clone();
+            let sorted =
+                runtime.spawn(async move { sort(&process, event).await.map_err(|error| error.to_string()) });
+            sorted.await.unwrap_or_else(|error| Err(error.to_string()))
+        })
+        .await;
+    runtime.shutdown_background();
+    sorted
+}
+
+/// Says `sorted` for each event, with its acknowledgement.
+async fn sort(process: &Process<Settings>, event: Delivery<Any>) -> Result<()> {
+    let settings = process.settings();
+    let number = event.event.decode::<Value>()?["number"].as_u64().unwrap_or_default();
+    if !settings.hang.is_empty() && event.key.as_deref() == Some(settings.hang.as_bytes()) {
+        std::future::pending::<()>().await;
+    }
+    if !settings.pause.is_zero() {
+        // Some are done at once, some take long: no two in the same order.
+        let part = f64::from(u32::try_from(number.wrapping_mul(0x9e37_79b9) % 1000).unwrap_or(0)) / 1000.0;
+        tokio::time::sleep(settings.pause.mul_f64(part * part)).await;
+    }
+    if settings.die == number {
+        std::process::abort();
+    }
+    if settings.fail == number {
+        event.nack("told so");
+        return Ok(());
+    }
+    if settings.plain_one_in > 0 && number % settings.plain_one_in == 0 {
+        event.ack();
+        return Ok(());
+    }
+    let key = event.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned());
+    let said = json!({"number": number, "key": key, "attempt": event.attempt});
+    let mut batch = process.batch();
+    batch.add_message(Message::json("sorted", &said)?.caused_by(&event))?.ack(&event);
+    batch.commit()?;
+    Ok(())
+}

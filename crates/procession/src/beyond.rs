@@ -1,0 +1,453 @@
+//! Acknowledgements beyond the cursor: deliveries of one journal that are dealt with in any order.
+//!
+//! The cursor stands before the first delivery that is not done (the low mark). What is done above it is known by what
+//! is not: the open deliveries are the only ones that are listed. So that a restart repeats none of them, each also
+//! leaves a bit behind:
+//!
+//! - in a mapped file ([`Finished`]), by every acknowledgement: survives SIGKILL, and counts for nothing after another
+//!   boot, as the journal itself may have lost what was said before it;
+//! - in the process's own journal, by an acknowledgement that goes with an output: a checkpoint with the bits of the
+//!   block of 512 offsets it lies in, in one batch with the output and the low mark. Together they are there or not,
+//!   also after power loss.
+//!
+//! A restart takes what either says. The blocks are kept under a ring of names, so that there is a bounded number of
+//! them: deliveries run ahead of the low mark by at most that many blocks. A publisher that has lost its newest records
+//! with the power says other records at the same offsets, under a later epoch; so a block in the journal tells
+//! apart by epoch what was done.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use journal::{Bits, Checkpoint, Cursor, Entry, Epoch, Finished, Offset, Position};
+
+use crate::acks::Refused;
+use crate::error::Result;
+use crate::event::Event as _;
+use crate::letters::Settled;
+use crate::open::OpenDeliveries;
+
+/// Most blocks that are told apart: a million records.
+const BLOCKS_MAX: u64 = 2048;
+/// Fewest, however small the segments are.
+const BLOCKS_MIN: u64 = 4;
+/// Bytes of one block in the journal, about.
+const BLOCK_BYTES: u64 = 192;
+/// All of them together take at most this part of a segment, as each segment begins with them.
+const SHARE: u64 = 64;
+
+/// The deliveries of one journal that may be acknowledged in any order.
+#[derive(Debug)]
+pub(crate) struct Beyond {
+    finished: Finished,
+    /// What the names of its blocks in the process's journal begin with.
+    prefix: String,
+    blocks: u64,
+    /// The journal's identity, as positions carry it.
+    identity: u64,
+    /// Nothing at or after this offset was delivered by an earlier process.
+    known_end: Offset,
+    /// Whether a delivery was refused: spares the lock of whoever looks for one.
+    some_refused: AtomicBool,
+    /// Everything before this offset is done: the cursor, for a glance.
+    low: AtomicU64,
+    /// Acknowledgements come from any thread.
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    open: OpenDeliveries,
+    /// How far the journal was read.
+    read: Position,
+    refused: BTreeMap<u64, Refused>,
+    /// Which epoch began where, of what was read at or after the cursor.
+    epochs: VecDeque<(u64, Epoch)>,
+    /// What an earlier process has left in its journal.
+    left: BTreeMap<u64, Block>,
+}
+
+/// What is finished of 512 offsets, by the epoch of the records.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Block(Vec<(Epoch, Bits)>);
+
+/// What is to be stored in one batch with an output.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    /// Everything before it is dealt with, once the batch is there. None for dead letters.
+    pub(crate) position: Option<Position>,
+    /// Names and values of checkpoints.
+    pub(crate) blocks: Vec<(String, Vec<u8>)>,
+    /// What is said of dead letters.
+    pub(crate) settled: Vec<Vec<u8>>,
+}
+
+impl Stored {
+    pub(crate) fn checkpoints(&self) -> impl Iterator<Item = Checkpoint<'_>> {
+        self.blocks.iter().map(|(name, value)| Checkpoint { name, value })
+    }
+
+    /// Records that go with the output.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let (topic, codec) = (Settled::TOPIC, Settled::CODEC);
+        self.settled.iter().map(move |payload| Entry { topic, key: None, cause: None, codec, payload })
+    }
+}
+
+impl Beyond {
+    /// Opens what is known beyond the cursor. `path` is that of the mapped file, `earlier` gives the newest value of a
+    /// checkpoint, and `segment_bytes` is the size of the own journal's segments.
+    ///
+    /// # Errors
+    /// [`journal::Error::Full`] and I/O errors.
+    pub(crate) fn open(
+        (subscription, journal): (&str, &str),
+        path: &Path,
+        at: Position,
+        segment_bytes: u64,
+        earlier: impl Fn(&str) -> Option<Vec<u8>>,
+    ) -> Result<Self> {
+        let blocks = (segment_bytes / SHARE / BLOCK_BYTES).clamp(BLOCKS_MIN, BLOCKS_MAX);
+        let finished = Finished::open(path, at.journal, blocks)?;
+        let prefix = format!("_finished/{:016x}/", hash(&[subscription, journal]));
+        // Of any number of blocks: the segments may have had another size.
+        let values = (0..BLOCKS_MAX).filter_map(|index| earlier(&format!("{prefix}{index}")));
+        let left: BTreeMap<u64, Block> = values.filter_map(|value| Block::decode(&value, at.journal)).fold(
+            BTreeMap::new(),
+            |mut left, (number, block)| {
+                left.entry(number).or_default().add(&block);
+                left
+            },
+        );
+        let last = left.keys().next_back().map_or(0, |number| (number + 1) * Finished::BLOCK_OFFSETS);
+        let inner = Inner {
+            open: OpenDeliveries::default(),
+            read: at,
+            refused: BTreeMap::new(),
+            epochs: VecDeque::new(),
+            left,
+        };
+        Ok(Self {
+            known_end: finished.end().max(Offset(last)),
+            finished,
+            prefix,
+            blocks,
+            identity: at.journal,
+            some_refused: AtomicBool::new(false),
+            low: AtomicU64::new(at.next.0),
+            inner: Mutex::new(inner),
+        })
+    }
+
+    /// How far deliveries may run ahead of the low mark.
+    pub(crate) fn span(&self) -> u64 {
+        // The low mark may lie in the middle of a block.
+        self.finished.span() - Finished::BLOCK_OFFSETS
+    }
+
+    /// Whether the record at `offset` lies near enough to the low mark for its acknowledgement to be remembered.
+    #[inline]
+    pub(crate) fn reaches(&self, offset: Offset) -> bool {
+        offset.0 < self.low.load(Ordering::Relaxed) + self.span()
+    }
+
+    /// Whether the record at `offset` is halfway there.
+    pub(crate) fn is_far_ahead(&self, offset: Offset) -> bool {
+        offset.0 >= self.low.load(Ordering::Relaxed) + self.span() / 2
+    }
+
+    /// Whether a process has ended over the record at `offset`, or beside it.
+    #[inline]
+    pub(crate) fn is_suspect(&self, offset: Offset) -> bool {
+        offset < self.known_end && self.finished.has_begun(offset)
+    }
+
+    /// Notes a delivery, behind the record that `before` stands after.
+    pub(crate) fn deliver(&self, before: Position, offset: Offset, epoch: Epoch, checksum: u32) {
+        let mut inner = self.lock();
+        inner.open.add(offset, (before.epoch, before.checksum));
+        inner.read = Position { next: offset.plus(1), epoch, checksum, journal: self.identity };
+        inner.note_epoch(offset, epoch);
+    }
+
+    /// The application gets a delivery. Returns the how-many-th time that is: more than 1 if a process has ended over
+    /// it.
+    pub(crate) fn begin(&self, offset: Offset, cursor: &Cursor) -> u32 {
+        if self.is_suspect(offset) {
+            return 1 + u32::from(cursor.attempt(offset));
+        }
+        self.finished.begin(offset);
+        1
+    }
+
+    /// Whether an earlier process has dealt with the record at `offset`, which is of this epoch.
+    #[inline]
+    pub(crate) fn was_finished(&self, offset: Offset, epoch: Epoch) -> bool {
+        offset < self.known_end && self.find_finished(offset, epoch)
+    }
+
+    #[cold]
+    fn find_finished(&self, offset: Offset, epoch: Epoch) -> bool {
+        let mut inner = self.lock();
+        let found = inner
+            .left
+            .get_mut(&(offset.0 / Finished::BLOCK_OFFSETS))
+            .is_some_and(|block| block.keep_only(offset, epoch));
+        if found {
+            self.finished.finish(offset);
+        }
+        let done = found || self.finished.is_finished(offset);
+        if done {
+            inner.note_epoch(offset, epoch);
+        }
+        done
+    }
+
+    /// The delivery is done.
+    pub(crate) fn acknowledge(&self, offset: Offset, cursor: &Cursor) {
+        let mut inner = self.lock();
+        if !inner.open.finish(offset) {
+            return;
+        }
+        if !inner.refused.is_empty() {
+            inner.refused.remove(&offset.0);
+        }
+        let low = inner.low(self.identity);
+        if low.next > offset {
+            inner.forget_epochs(low.next);
+            self.move_to(low, cursor);
+        } else if offset.0 - low.next.0 < self.span() {
+            self.finished.finish(offset);
+        }
+    }
+
+    /// What an output that finishes the deliveries at `offsets` must be stored with. Nothing may be stored for others
+    /// between this and their acknowledgement.
+    ///
+    /// `None` if they run further ahead of the low mark than can be told.
+    pub(crate) fn store(&self, offsets: &[Offset]) -> Option<Stored> {
+        let inner = self.lock();
+        let position = inner.open.first_but(offsets, self.identity).unwrap_or(inner.read);
+        let mut blocks: Vec<u64> = offsets
+            .iter()
+            .filter(|offset| **offset >= position.next)
+            .map(|offset| offset.0 / Finished::BLOCK_OFFSETS)
+            .collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        if offsets.iter().any(|offset| offset.0 >= position.next.0 + self.span()) {
+            return None;
+        }
+        let value = |number: &u64| {
+            let name = format!("{}{}", self.prefix, number % self.blocks);
+            (name, self.block(&inner, *number, offsets).encode(*number, self.identity))
+        };
+        let blocks = blocks.iter().map(value).collect();
+        Some(Stored { position: Some(position), blocks, ..Stored::default() })
+    }
+
+    /// What is finished of a block, with `offsets`.
+    fn block(&self, inner: &Inner, number: u64, offsets: &[Offset]) -> Block {
+        let begin = number * Finished::BLOCK_OFFSETS;
+        let mut bits = self.finished.block(Offset(begin));
+        for offset in offsets.iter().filter(|offset| offset.0 / Finished::BLOCK_OFFSETS == number) {
+            set(&mut bits, *offset);
+        }
+        let mut block = inner.left.get(&number).cloned().unwrap_or_default();
+        if let Some(only) = inner.only_epoch(begin) {
+            block.add(&Block(vec![(only, bits)]));
+        } else {
+            for offset in
+                (begin..begin + Finished::BLOCK_OFFSETS).map(Offset).filter(|offset| get(&bits, *offset))
+            {
+                if let Some(epoch) = inner.epoch_of(offset) {
+                    let mut one = Bits::default();
+                    set(&mut one, offset);
+                    block.add(&Block(vec![(epoch, one)]));
+                }
+            }
+        }
+        block
+    }
+
+    /// Records up to `position` were read; those since the last delivery are of no interest.
+    pub(crate) fn pass(&self, position: Position, cursor: &Cursor) {
+        let mut inner = self.lock();
+        inner.read = position;
+        if inner.open.is_empty() {
+            inner.forget_epochs(position.next);
+            self.move_to(position, cursor);
+        }
+    }
+
+    /// The publisher has lost what it had said from `position` on: nothing is known of what it says there now.
+    pub(crate) fn diverge(&self, position: Position, cursor: &Cursor) {
+        let mut inner = self.lock();
+        self.finished.clear();
+        inner.left.clear();
+        inner.open.truncate(position.next);
+        inner.refused.retain(|offset, _| *offset < position.next.0);
+        inner.epochs.retain(|(first, _)| *first < position.next.0);
+        inner.read = position;
+        self.move_to(inner.low(self.identity), cursor);
+    }
+
+    /// With the lock held.
+    fn move_to(&self, low: Position, cursor: &Cursor) {
+        cursor.store(low);
+        self.low.store(low.next.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refuse(&self, refused: Refused) {
+        let mut inner = self.lock();
+        if inner.open.contains(refused.offset) {
+            inner.refused.insert(refused.offset.0, refused);
+            self.some_refused.store(true, Ordering::Release);
+        }
+    }
+
+    /// Takes the refusal of a delivery.
+    pub(crate) fn take_refusal(&self, offset: Offset) -> Option<Refused> {
+        if !self.some_refused.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().refused.remove(&offset.0)
+    }
+
+    /// Takes any refusal.
+    pub(crate) fn take_refused(&self) -> Option<Refused> {
+        if !self.some_refused.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut inner = self.lock();
+        let first = inner.refused.pop_first().map(|(_, refused)| refused);
+        self.some_refused.store(!inner.refused.is_empty(), Ordering::Release);
+        first
+    }
+
+    /// Whether the delivery at `offset` is not done.
+    pub(crate) fn is_open(&self, offset: Offset) -> bool {
+        self.lock().open.contains(offset)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics between two states.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Everything before it is done.
+    fn low(&self, identity: u64) -> Position {
+        self.open.first(identity).unwrap_or(self.read)
+    }
+
+    fn note_epoch(&mut self, offset: Offset, epoch: Epoch) {
+        if self.epochs.back().is_none_or(|(_, last)| *last != epoch) {
+            self.epochs.push_back((offset.0, epoch));
+        }
+    }
+
+    fn forget_epochs(&mut self, low: Offset) {
+        while self.epochs.get(1).is_some_and(|(first, _)| *first <= low.0) {
+            self.epochs.pop_front();
+        }
+    }
+
+    /// The only epoch of all that was read from `begin` on, if there is but one.
+    fn only_epoch(&self, begin: u64) -> Option<Epoch> {
+        let mut after = self.epochs.iter().skip_while(|(first, _)| *first <= begin).peekable();
+        if after.peek().is_none() { self.epochs.back().map(|(_, epoch)| *epoch) } else { None }
+    }
+
+    fn epoch_of(&self, offset: Offset) -> Option<Epoch> {
+        let after = self.epochs.partition_point(|(first, _)| *first <= offset.0);
+        self.epochs.get(after.checked_sub(1)?).map(|(_, epoch)| *epoch)
+    }
+}
+
+impl Block {
+    fn add(&mut self, other: &Self) {
+        for (epoch, bits) in &other.0 {
+            match self.0.iter_mut().find(|(known, _)| known == epoch) {
+                Some((_, known)) => known.iter_mut().zip(bits).for_each(|(known, bits)| *known |= bits),
+                None => self.0.push((*epoch, *bits)),
+            }
+        }
+    }
+
+    /// Whether the record of this epoch is finished; of others at its offset nothing is known any more.
+    fn keep_only(&mut self, offset: Offset, epoch: Epoch) -> bool {
+        let mut found = false;
+        for (of, bits) in &mut self.0 {
+            if *of == epoch {
+                found = get(bits, offset);
+            } else {
+                clear(bits, offset);
+            }
+        }
+        found
+    }
+
+    /// The block's number, the journal's identity, then epoch and bits of each epoch.
+    fn encode(&self, number: u64, identity: u64) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 + self.0.len() * 68);
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(identity.to_le_bytes());
+        for (epoch, bits) in self.0.iter().filter(|(_, bits)| *bits != Bits::default()) {
+            bytes.extend(epoch.0.to_le_bytes());
+            bits.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        }
+        bytes
+    }
+
+    /// `None` for what is of another journal, or makes no sense.
+    fn decode(bytes: &[u8], identity: u64) -> Option<(u64, Self)> {
+        let (number, rest) = bytes.split_first_chunk::<8>()?;
+        let (of, rest) = rest.split_first_chunk::<8>()?;
+        let number = u64::from_le_bytes(*number);
+        let (epochs, over) = rest.as_chunks::<68>();
+        if u64::from_le_bytes(*of) != identity || !over.is_empty() || number >= u64::MAX / 1024 {
+            return None;
+        }
+        let epoch = |bytes: &[u8; 68]| {
+            let (epoch, words) = bytes.split_first_chunk::<4>()?;
+            let words = words.as_chunks::<8>().0;
+            let bits =
+                std::array::from_fn(|index| words.get(index).map_or(0, |word| u64::from_le_bytes(*word)));
+            Some((Epoch(u32::from_le_bytes(*epoch)), bits))
+        };
+        Some((number, Self(epochs.iter().filter_map(epoch).collect())))
+    }
+}
+
+const fn place(offset: Offset) -> (usize, u64) {
+    let bit = offset.0 % Finished::BLOCK_OFFSETS;
+    let word = (bit / 64) as usize;
+    (word, 1 << (bit % 64))
+}
+
+const fn set(bits: &mut Bits, offset: Offset) {
+    let (word, bit) = place(offset);
+    bits[word] |= bit;
+}
+
+const fn clear(bits: &mut Bits, offset: Offset) {
+    let (word, bit) = place(offset);
+    bits[word] &= !bit;
+}
+
+const fn get(bits: &Bits, offset: Offset) -> bool {
+    let (word, bit) = place(offset);
+    bits[word] & bit != 0
+}
+
+/// FNV-1a over words and their ends: names of any length become names of one length, the same in every version.
+pub(crate) fn hash(words: &[&str]) -> u64 {
+    let bytes = words.iter().flat_map(|word| word.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests;

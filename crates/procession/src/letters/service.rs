@@ -1,0 +1,142 @@
+//! `io.procession.DeadLetters`: decisions about letters, from outside.
+
+use std::sync::Arc;
+
+use journal::{Offset, Start};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::desk::{Order, Refusal, What};
+use super::{Letter, Outcome, Settled};
+use crate::core::Core;
+use crate::json;
+use crate::subscribe::parked_keys;
+use crate::varlink::{self, Answer, Call, CallError, Service};
+
+/// Serves the letters of one process.
+pub(crate) struct LettersService {
+    pub(crate) core: Arc<Core>,
+}
+
+#[derive(Deserialize)]
+struct At {
+    offset: u64,
+}
+
+#[derive(Deserialize)]
+struct Release {
+    subscription: String,
+    key: String,
+    drop: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct ParkedKeys {
+    subscription: String,
+    keys: Vec<String>,
+}
+
+impl Service for LettersService {
+    fn interface(&self) -> &'static str {
+        "io.procession.DeadLetters"
+    }
+
+    fn description(&self) -> &'static str {
+        varlink::DEAD_LETTERS
+    }
+
+    fn call(&self, call: Call) -> Answer<'_> {
+        Box::pin(async move {
+            match call.method() {
+                "Parked" => self.parked(call),
+                "Retry" => self.retry(call).await,
+                "Drop" => self.drop_letter(call).await,
+                "Release" => self.release(call).await,
+                _ => Err(call.unknown_method()),
+            }
+        })
+    }
+}
+
+impl LettersService {
+    fn parked(&self, call: Call) -> Result<(), CallError> {
+        let parked = self.core.subscriptions().into_iter().filter_map(|subscription| {
+            let keys = parked_keys(&self.core, &subscription).ok()?;
+            let mut keys: Vec<String> = keys.iter().map(|key| json::key(key)).collect();
+            keys.sort();
+            (!keys.is_empty()).then_some(ParkedKeys { subscription, keys })
+        });
+        call.reply(&json!({"parked": parked.collect::<Vec<_>>()}))
+    }
+
+    async fn retry(&self, call: Call) -> Result<(), CallError> {
+        let At { offset } = call.parameters()?;
+        let letter = self.open_letter(offset).await?;
+        let subscription = letter.letter.subscription;
+        self.order(&subscription, What::Retry(Offset(offset)), offset, "").await?;
+        call.reply(&json!({}))
+    }
+
+    async fn drop_letter(&self, call: Call) -> Result<(), CallError> {
+        let At { offset } = call.parameters()?;
+        self.open_letter(offset).await?;
+        let settled = Settled { letter: offset, outcome: Outcome::Dropped };
+        self.core.outlet.publish(&settled).map_err(|error| failed(&error))?;
+        tracing::warn!(offset, "a dead letter is dropped, as told");
+        call.reply(&json!({}))
+    }
+
+    async fn release(&self, call: Call) -> Result<(), CallError> {
+        let Release { subscription, key, drop } = call.parameters()?;
+        let parked = parked_keys(&self.core, &subscription).map_err(|error| failed(&error))?;
+        let Some(bytes) = parked.into_iter().find(|parked| json::key(parked) == key) else {
+            return Err(refused(Refusal::NotParked, 0, &subscription, &key));
+        };
+        let what = What::Release { key: bytes, give_up: drop.unwrap_or(false) };
+        let letters = self.order(&subscription, what, 0, &key).await?;
+        call.reply(&json!({"letters": letters}))
+    }
+
+    /// The letter at an offset, if it is open. Finding out reads the journal from there on, off this thread.
+    async fn open_letter(&self, offset: u64) -> Result<Letter, CallError> {
+        let folder = self.core.folders.instance(&self.core.instance);
+        let found = tokio::task::spawn_blocking(move || {
+            let start = Start::Offset(Offset(offset));
+            super::open(&folder, start, |letter| letter.at == Offset(offset))
+        });
+        let (letters, _) = found.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        letters.into_iter().next().ok_or_else(|| refused(Refusal::NoLetter, offset, "", ""))
+    }
+
+    /// Has the subscription do something, and waits until it has taken note of it.
+    async fn order(&self, subscription: &str, what: What, offset: u64, key: &str) -> Result<u64, CallError> {
+        let not_reading =
+            || CallError::new("io.procession.DeadLetters.NotReading", json!({"subscription": subscription}));
+        let desk = self.core.desk(subscription).ok_or_else(not_reading)?;
+        let (reply, replied) = oneshot::channel();
+        desk.put(Order { what, reply });
+        // Dropped with the subscription.
+        let done = replied.await.map_err(|_| not_reading())?;
+        done.map_err(|refusal| refused(refusal, offset, subscription, key))
+    }
+}
+
+fn refused(refusal: Refusal, offset: u64, subscription: &str, key: &str) -> CallError {
+    let (name, parameters) = match refusal {
+        Refusal::NoLetter => ("io.procession.DeadLetters.NoLetter", json!({"offset": offset})),
+        Refusal::KeyParked(key) => {
+            let key = json::key(&key);
+            ("io.procession.DeadLetters.KeyParked", json!({"subscription": subscription, "key": key}))
+        }
+        Refusal::NotParked => {
+            ("io.procession.DeadLetters.NotParked", json!({"subscription": subscription, "key": key}))
+        }
+        Refusal::Failed(reason) => ("io.procession.DeadLetters.Failed", json!({"reason": reason})),
+    };
+    CallError::new(name, parameters)
+}
+
+fn failed(error: &dyn std::fmt::Display) -> CallError {
+    refused(Refusal::Failed(error.to_string()), 0, "", "")
+}

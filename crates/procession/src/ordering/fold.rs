@@ -1,0 +1,475 @@
+//! A model over all of its keys: takes inputs in any order, and says what follows from them in the order of event
+//! time; what it said before and does not follow any more, it takes back.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use super::hash::Hash;
+use super::ledger::Press;
+use super::model::{Model, Output as _};
+use super::order::{Derivation, Order};
+use super::recall::{Recall, Recalled};
+use super::records::Retract;
+use super::speak::{Saying, Speaker, Unsayable, to_ordinal};
+use super::time::EventTime;
+use super::timeline::{Cause, Timeline};
+
+/// How a fold works.
+#[derive(Debug, Clone)]
+pub struct FoldOptions {
+    /// A copy of a key's state is kept every so many inputs: a late one costs at most so many more than those after it.
+    pub snapshot_every: u64,
+    /// After so many revisions a conclusion is not asserted any more, which ends a quarrel between models that correct
+    /// each other without end.
+    pub revisions_max: u32,
+}
+
+impl Default for FoldOptions {
+    fn default() -> Self {
+        Self { snapshot_every: 64, revisions_max: 1000 }
+    }
+}
+
+/// What became of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It counts.
+    Taken,
+    /// It was there already, or a newer revision of it was.
+    Known,
+    /// It is older than what is final, and was not taken into account.
+    Late,
+}
+
+/// What is known of a conclusion that was heard.
+#[derive(Debug, Default)]
+struct Conclusion {
+    asserted: u32,
+    retracted: u32,
+    /// Where it counts.
+    live: Option<(usize, Order)>,
+    /// The latest of its event times.
+    at: EventTime,
+}
+
+/// A model over all of its keys. See the module's documentation.
+pub struct Fold<M: Model> {
+    options: FoldOptions,
+    name: Hash,
+    index: HashMap<Box<[u8]>, usize>,
+    keys: Vec<Option<Timeline<M>>>,
+    free: Vec<usize>,
+    /// Keys with inputs that are not final, by the first of these.
+    oldest: BTreeSet<(EventTime, usize)>,
+    /// Keys with something to say.
+    touched: Vec<usize>,
+    /// Keys that were touched before the last flush.
+    changed: Vec<usize>,
+    forgotten: Vec<Box<[u8]>>,
+    conclusions: HashMap<(Arc<str>, Derivation), Conclusion>,
+    /// When what is known of conclusions can be forgotten.
+    known: BTreeMap<EventTime, Vec<(Arc<str>, Derivation)>>,
+    settled: EventTime,
+    press: Press<M::Output>,
+    payload: Vec<u8>,
+    recall: Recall,
+    slots: usize,
+}
+
+impl<M: Model> fmt::Debug for Fold<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Fold");
+        text.field("keys", &self.keys_count()).field("inputs", &self.slots).field("settled", &self.settled);
+        text.finish_non_exhaustive()
+    }
+}
+
+impl<M: Model> Fold<M> {
+    /// An empty one. The name goes into the ids of all that it says.
+    #[must_use]
+    pub fn new(name: &str, options: FoldOptions) -> Self {
+        Self {
+            options,
+            name: Hash::new().bytes(name.as_bytes()),
+            index: HashMap::new(),
+            keys: Vec::new(),
+            free: Vec::new(),
+            oldest: BTreeSet::new(),
+            touched: Vec::new(),
+            changed: Vec::new(),
+            forgotten: Vec::new(),
+            conclusions: HashMap::new(),
+            known: BTreeMap::new(),
+            settled: EventTime::MIN,
+            press: Press::new(),
+            payload: Vec::new(),
+            recall: Recall::default(),
+            slots: 0,
+        }
+    }
+
+    /// Nothing below changes any more.
+    #[must_use]
+    pub fn settled(&self) -> EventTime {
+        self.settled
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn keys_count(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How many inputs are kept, because they are not final.
+    #[must_use]
+    pub fn inputs_count(&self) -> usize {
+        self.slots
+    }
+
+    /// The state of a key, as it is after the last [`Self::flush`].
+    #[must_use]
+    pub fn state(&self, key: &[u8]) -> Option<&M> {
+        let timeline = self.keys[*self.index.get(key)?].as_ref()?;
+        Some(timeline.state())
+    }
+
+    /// The keys that had something new before the last [`Self::flush`].
+    pub fn changed(&self) -> impl Iterator<Item = (&[u8], &M)> {
+        self.changed.iter().filter_map(|key| {
+            let timeline = self.keys[*key].as_ref()?;
+            Some((&*timeline.key, timeline.state()))
+        })
+    }
+
+    /// All keys with their states, as they are after the last [`Self::flush`].
+    pub fn states(&self) -> impl Iterator<Item = (&[u8], &M)> {
+        self.keys.iter().flatten().map(|timeline| (&*timeline.key, timeline.state()))
+    }
+
+    /// The keys that the last [`Self::settle`] has forgotten because their models are over.
+    pub fn forgotten(&self) -> impl Iterator<Item = &[u8]> {
+        self.forgotten.iter().map(|key| &**key)
+    }
+
+    /// Takes in an event that a source said at this offset.
+    pub fn event(&mut self, key: &[u8], order: Order, input: M::Input) -> Fate {
+        let offset = order.turn;
+        self.take(key, order, offset, input).0
+    }
+
+    /// Takes in what a model asserts, in the record at `offset`.
+    pub fn assert(&mut self, key: &[u8], order: Order, revision: u32, offset: u64, input: M::Input) -> Fate {
+        if order.at < self.settled {
+            return Fate::Late;
+        }
+        let name = (Arc::clone(&order.journal), order.id);
+        let cause = Cause { journal: Arc::clone(&order.journal), offset };
+        let known = self.conclusion(name.clone(), order.at);
+        if revision <= known.asserted {
+            return Fate::Known;
+        }
+        known.asserted = revision;
+        let (before, holds) = (known.live.take(), revision > known.retracted);
+        if let Some((key, order)) = before {
+            self.remove(key, &order, cause);
+        }
+        if !holds {
+            return Fate::Taken;
+        }
+        let (fate, place) = self.take(key, order.clone(), offset, input);
+        let known = self.conclusions.get_mut(&name).expect("it was entered just now");
+        known.live = Some((place, order));
+        fate
+    }
+
+    /// Takes in what a model retracts, in the record at `offset`; it may come before what it retracts.
+    pub fn retract(&mut self, journal: &Arc<str>, retract: &Retract, offset: u64) -> Fate {
+        if retract.at < self.settled {
+            return Fate::Late;
+        }
+        let known = self.conclusion((Arc::clone(journal), retract.id), retract.at);
+        if retract.revision <= known.retracted {
+            return Fate::Known;
+        }
+        known.retracted = retract.revision;
+        if known.asserted <= known.retracted
+            && let Some((key, order)) = known.live.take()
+        {
+            self.remove(key, &order, Cause { journal: Arc::clone(journal), offset });
+        }
+        Fate::Taken
+    }
+
+    fn conclusion(&mut self, name: (Arc<str>, Derivation), at: EventTime) -> &mut Conclusion {
+        let known = match self.conclusions.entry(name) {
+            Entry::Occupied(known) => {
+                if known.get().at >= at {
+                    return known.into_mut();
+                }
+                self.known.entry(at).or_default().push(known.key().clone());
+                known.into_mut()
+            }
+            Entry::Vacant(place) => {
+                self.known.entry(at).or_default().push(place.key().clone());
+                place.insert(Conclusion { at, ..Conclusion::default() })
+            }
+        };
+        known.at = at;
+        known
+    }
+
+    fn take(&mut self, key: &[u8], order: Order, offset: u64, input: M::Input) -> (Fate, usize) {
+        if order.at < self.settled {
+            return (Fate::Late, 0);
+        }
+        let place = self.place(key, M::default);
+        let Self { keys, press, recall, options, oldest, touched, .. } = self;
+        let timeline = keys[place].as_mut().expect("the index names keys that are there");
+        let (at, before) = (order.at, timeline.slots.len());
+        if !timeline.insert(order, offset, input, options.snapshot_every, press, recall) {
+            return (Fate::Known, place);
+        }
+        self.slots += timeline.slots.len() - before;
+        if timeline.oldest.is_none_or(|oldest| at < oldest) {
+            if let Some(old) = timeline.oldest.replace(at) {
+                oldest.remove(&(old, place));
+            }
+            oldest.insert((at, place));
+        }
+        touch(timeline, touched, place);
+        (Fate::Taken, place)
+    }
+
+    fn place(&mut self, key: &[u8], state: impl FnOnce() -> M) -> usize {
+        if let Some(place) = self.index.get(key) {
+            return *place;
+        }
+        let timeline = Some(Timeline::new(key, self.name.bytes(key), state()));
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.keys[place] = timeline;
+                place
+            }
+            None => {
+                self.keys.push(timeline);
+                self.keys.len() - 1
+            }
+        };
+        self.index.insert(key.into(), place);
+        place
+    }
+
+    fn remove(&mut self, place: usize, order: &Order, cause: Cause) {
+        let Some(timeline) = self.keys[place].as_mut() else { return };
+        timeline.remove(order, cause);
+        touch(timeline, &mut self.touched, place);
+    }
+
+    /// Says what follows from the inputs that came, and takes back what does not follow any more: for each key first
+    /// the retracts, the newest conclusion first, then the asserts, the oldest first.
+    ///
+    /// # Errors
+    /// An output cannot be encoded.
+    pub fn flush(&mut self, mut say: impl FnMut(Saying<'_>)) -> Result<(), Unsayable> {
+        let Self { options, keys, touched, changed, press, payload, .. } = self;
+        let mut speaker = Speaker { revisions_max: options.revisions_max, press, payload };
+        for place in touched.iter() {
+            let Some(timeline) = keys[*place].as_mut() else { continue };
+            timeline.listed = false;
+            timeline.fold(options.snapshot_every, speaker.press);
+            speaker.speak(timeline, &mut say)?;
+        }
+        std::mem::swap(touched, changed);
+        touched.clear();
+        press.clear();
+        match press.take_error() {
+            None => Ok(()),
+            Some((topic, reason)) => Err(Unsayable { topic: topic.to_owned(), reason }),
+        }
+    }
+
+    /// Nothing before `settled` will be taken in any more: says what has waited for that, and forgets the inputs.
+    /// Everything that follows from them is said first.
+    ///
+    /// # Errors
+    /// An output cannot be encoded.
+    pub fn settle(&mut self, settled: EventTime, mut say: impl FnMut(Saying<'_>)) -> Result<(), Unsayable> {
+        // A flush of nothing would make `changed` forget the one before.
+        if !self.touched.is_empty() {
+            self.flush(&mut say)?;
+        }
+        self.forgotten.clear();
+        if settled <= self.settled {
+            return Ok(());
+        }
+        self.settled = settled;
+        while let Some((at, place)) = self.oldest.first().copied().filter(|(at, _)| *at < settled) {
+            self.oldest.remove(&(at, place));
+            let Self { options, keys, press, payload, .. } = self;
+            let timeline = keys[place].as_mut().expect("a key with inputs is there");
+            let count = timeline.count_final(settled);
+            Speaker { revisions_max: options.revisions_max, press, payload }
+                .release(timeline, count, &mut say)?;
+            timeline.forget(count, press);
+            self.slots -= count;
+            timeline.oldest = timeline.first_at();
+            if let Some(at) = timeline.oldest {
+                self.oldest.insert((at, place));
+            }
+            self.forget_if_over(place);
+        }
+        self.forget_conclusions();
+        self.recall.settle(settled);
+        self.press.clear();
+        Ok(())
+    }
+
+    fn forget_if_over(&mut self, place: usize) {
+        if let Some(timeline) = self.keys[place].take_if(|timeline| timeline.is_over()) {
+            self.index.remove(&timeline.key);
+            self.forgotten.push(timeline.key);
+            self.free.push(place);
+            self.changed.retain(|changed| *changed != place);
+        }
+    }
+
+    fn forget_conclusions(&mut self) {
+        while let Some(entry) = self.known.first_entry().filter(|entry| *entry.key() < self.settled) {
+            for name in entry.remove() {
+                // It may have a later event time by now.
+                if self.conclusions.get(&name).is_some_and(|known| known.at < self.settled) {
+                    self.conclusions.remove(&name);
+                }
+            }
+        }
+    }
+}
+
+/// Rebuilding after a restart, and what is kept for it.
+impl<M: Model> Fold<M> {
+    /// Begins again where a model was: `settled` and the states of keys as [`Self::bases`] gave them, and what its
+    /// journal tells. Then come the inputs, in any order, and at last [`Self::resume`].
+    pub fn restore(
+        &mut self,
+        settled: EventTime,
+        bases: impl IntoIterator<Item = (Vec<u8>, M)>,
+        recall: Recall,
+    ) {
+        self.settled = settled;
+        for (key, base) in bases {
+            self.place(&key, || base);
+        }
+        self.recall = recall;
+    }
+
+    /// All inputs are there that had been dealt with before the restart: what was said because of them is not said
+    /// again. Says what should have been said, which is something only if the model's code has changed.
+    ///
+    /// # Errors
+    /// An output cannot be encoded.
+    pub fn resume(&mut self, settled: EventTime, say: impl FnMut(Saying<'_>)) -> Result<(), Unsayable> {
+        let every = self.options.snapshot_every;
+        for place in &self.touched {
+            let timeline = self.keys[*place].as_mut().expect("a key with inputs is there");
+            timeline.fold(every, &mut self.press);
+            let count = timeline.count_final(settled);
+            timeline.unsaid = timeline.unsaid.max(count);
+            timeline.forget(count, &mut self.press);
+            self.slots -= count;
+            if let Some(old) = timeline.oldest.take() {
+                self.oldest.remove(&(old, *place));
+            }
+            timeline.oldest = timeline.first_at();
+            if let Some(at) = timeline.oldest {
+                self.oldest.insert((at, *place));
+            }
+        }
+        self.settled = self.settled.max(settled);
+        self.forget_conclusions();
+        self.recall.settle(self.settled);
+        self.flush(say)
+    }
+
+    /// The states of all keys after their final inputs. To be asked for after a flush.
+    pub fn bases(&self) -> impl Iterator<Item = (&[u8], &M)> {
+        self.keys.iter().flatten().map(|timeline| (&*timeline.key, timeline.base()))
+    }
+
+    /// What was said because of inputs that are not final.
+    pub(super) fn ledger(&self) -> impl Iterator<Item = (Derivation, Recalled)> {
+        self.keys.iter().flatten().flat_map(|timeline| {
+            timeline.slots.iter().flat_map(|slot| {
+                let id = if slot.lines.is_empty() { Derivation::NONE } else { timeline.derive(&slot.order) };
+                let said = slot.lines.iter().enumerate().filter(|(_, line)| line.revision > 0);
+                said.map(move |(ordinal, line)| {
+                    let topic = line.value.as_ref().map_or("", |value| value.topic()).into();
+                    let recalled = Recalled { revision: line.revision, said: line.said, at: line.at, topic };
+                    (id.nth(to_ordinal(ordinal)), recalled)
+                })
+            })
+        })
+    }
+}
+
+fn touch<M: Model>(timeline: &mut Timeline<M>, touched: &mut Vec<usize>, place: usize) {
+    if !timeline.listed {
+        timeline.listed = true;
+        touched.push(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::event::Event;
+    use crate::ordering::{Compensate, Heard, Input, Outputs};
+
+    struct Tick;
+
+    impl Input for Tick {
+        fn take(_: &Heard<'_>) -> Result<Self, String> {
+            Ok(Tick)
+        }
+
+        fn key(&self) -> Cow<'_, [u8]> {
+            b"key".into()
+        }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Never {}
+
+    impl Event for Never {
+        const TOPIC: &'static str = "never";
+    }
+
+    impl Compensate for Never {}
+
+    #[derive(Clone, Default, Serialize, Deserialize)]
+    struct Count(u32);
+
+    impl Model for Count {
+        type Input = Tick;
+        type Output = Never;
+
+        fn apply(&mut self, _: EventTime, _: &Tick, _: &mut Outputs<Never>) {
+            self.0 += 1;
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_not_forgotten_when_something_becomes_final_in_the_same_turn() {
+        let mut fold = Fold::<Count>::new("count", FoldOptions::default());
+        fold.event(b"key", Order::of_event(EventTime(5), "journal".into(), 0), Tick);
+        fold.flush(|_| {}).unwrap();
+        fold.settle(EventTime(3), |_| {}).unwrap();
+        let changed: Vec<_> = fold.changed().map(|(key, state)| (key.to_vec(), state.0)).collect();
+        assert_eq!(changed, [(b"key".to_vec(), 1)]);
+    }
+}

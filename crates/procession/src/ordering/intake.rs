@@ -1,0 +1,132 @@
+//! What a record that is heard means for a model.
+
+use journal::Codec;
+
+use super::model::{Heard, Input};
+use super::records::{Final, Heartbeat, Retract, Said};
+use super::time::EventTime;
+use crate::event::Event as _;
+use crate::subscribe::Selector;
+
+/// Topics by which sources say more than events.
+const HIDDEN: [&str; 3] = [Retract::TOPIC, Final::TOPIC, Heartbeat::TOPIC];
+
+/// Which topics of which processes are inputs.
+#[derive(Debug)]
+pub(super) struct Selection {
+    selectors: Vec<Selector>,
+    patterns: Vec<String>,
+    own: String,
+}
+
+impl Selection {
+    /// # Errors
+    /// In words: which pattern is none.
+    pub(super) fn new(patterns: Vec<String>, own: &str) -> Result<Self, String> {
+        if patterns.is_empty() {
+            return Err("it hears nothing: name its inputs with `.hear([\"process/topic\"])`".to_owned());
+        }
+        let parse = |pattern: &String| Selector::parse(pattern, None);
+        let selectors = patterns.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { selectors, patterns, own: own.to_owned() })
+    }
+
+    /// Whether records of a topic in a journal are inputs.
+    pub(super) fn takes(&self, journal: &str, topic: &str) -> bool {
+        self.selectors
+            .iter()
+            .any(|selector| selector.takes_topic(topic) && selector.takes_instance(journal, &self.own))
+    }
+
+    /// Whether a journal is meant by its process's name, and not only by `*`.
+    pub(super) fn names(&self, journal: &str) -> bool {
+        self.selectors
+            .iter()
+            .any(|selector| selector.process().is_some() && selector.takes_instance(journal, &self.own))
+    }
+
+    /// Processes that are meant by name.
+    pub(super) fn processes(&self) -> Vec<String> {
+        self.selectors.iter().filter_map(|selector| selector.process()).map(str::to_owned).collect()
+    }
+
+    /// Whether a journal is that of a process, or of an instance of it.
+    pub(super) fn means(&self, process: &str, journal: &str) -> bool {
+        self.selectors.iter().any(|selector| {
+            selector.process() == Some(process) && selector.takes_instance(journal, &self.own)
+        })
+    }
+
+    /// What is to be subscribed to: the inputs, and what their processes say about them.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        let mut patterns = self.patterns.clone();
+        for pattern in &self.patterns {
+            let process = pattern.split_once('/').map_or(pattern.as_str(), |(process, _)| process);
+            patterns.extend(HIDDEN.map(|topic| format!("{process}/{topic}")));
+        }
+        patterns.sort();
+        patterns.dedup();
+        patterns
+    }
+
+    /// The inputs, as they were named.
+    pub(super) fn inputs(&self) -> &[String] {
+        &self.patterns
+    }
+}
+
+/// A record, as a model takes it.
+#[derive(Debug)]
+pub(super) enum Word<I> {
+    /// Something happened.
+    Event { key: Box<[u8]>, at: EventTime, input: I },
+    /// A model concludes something.
+    Assert { key: Box<[u8]>, said: Said, input: I },
+    /// A model takes something back.
+    Retract(Retract),
+    /// A model will not change anything earlier.
+    Final(EventTime),
+    /// A source will not say anything earlier.
+    Heartbeat(EventTime),
+    /// For listeners that are no models.
+    Compensation,
+    /// Not meant.
+    Nothing,
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// In words: it is not as it should be.
+pub(super) fn read<I: Input>(selection: &Selection, heard: &Heard<'_>) -> Result<Word<I>, String> {
+    Ok(match heard.topic {
+        Final::TOPIC => Word::Final(heard.decode::<Final>()?.at),
+        Heartbeat::TOPIC => Word::Heartbeat(heard.decode::<Heartbeat>()?.at),
+        Retract::TOPIC => {
+            let retract: Retract = heard.decode()?;
+            if selection.takes(heard.journal, &retract.topic) {
+                Word::Retract(retract)
+            } else {
+                Word::Nothing
+            }
+        }
+        topic if !selection.takes(heard.journal, topic) => Word::Nothing,
+        _ => read_input(heard)?,
+    })
+}
+
+fn read_input<I: Input>(heard: &Heard<'_>) -> Result<Word<I>, String> {
+    let said = if heard.codec == Codec::Json { Said::of(heard.payload)? } else { None };
+    if said.is_some_and(|said| said.compensates) {
+        return Ok(Word::Compensation);
+    }
+    let input = I::take(heard)?;
+    let key = input.key().into();
+    Ok(match said {
+        Some(said) => Word::Assert { key, said, input },
+        None => {
+            let at = input.at().unwrap_or_else(|| heard.time.into());
+            Word::Event { key, at, input }
+        }
+    })
+}

@@ -1,0 +1,226 @@
+//! A model in a process.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::declare::{Declaration, declare};
+use super::fold::FoldOptions;
+use super::intake::Selection;
+use super::model::{Input, Model, Output};
+use super::running::Running;
+use super::time::EventTime;
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::event::Any;
+use crate::names;
+use crate::subscribe::{Heard, Sources, Subscribe, Subscription};
+
+/// So many inputs that are there at once are dealt with in one batch: a model's whole correction, mostly, so that
+/// nothing follows from half of it.
+const BATCH_INPUTS_MAX: usize = 2048;
+
+/// What has changed in a running model.
+#[derive(Debug)]
+pub enum Change<'a, M> {
+    /// A key's state, after everything that was heard.
+    State {
+        /// The key.
+        key: &'a [u8],
+        /// Its model.
+        state: &'a M,
+    },
+    /// A key was forgotten: its model was over.
+    Over {
+        /// The key.
+        key: &'a [u8],
+    },
+    /// Nothing before this will change any more.
+    Final(EventTime),
+}
+
+/// Is told of changes after they are published.
+pub(super) type Watch<M> = Box<dyn FnMut(Change<'_, M>) + Send>;
+
+/// A model being described; [`Self::run`] runs it.
+#[must_use = "`run` it"]
+pub struct RunModel<M> {
+    core: Arc<Core>,
+    name: String,
+    patterns: Vec<String>,
+    moves_time_forward: bool,
+    pub(super) options: RunOptions,
+    watch: Option<Watch<M>>,
+}
+
+/// How a model is run.
+#[derive(Debug, Clone)]
+pub(super) struct RunOptions {
+    pub(super) lateness: Duration,
+    pub(super) wait: Duration,
+    pub(super) idle_after: Option<Duration>,
+    pub(super) dead_after: Duration,
+    pub(super) final_every: Duration,
+    pub(super) snapshot_inputs: u64,
+    pub(super) fold: FoldOptions,
+}
+
+impl<M> fmt::Debug for RunModel<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunModel").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<M: Model> RunModel<M>
+where
+    M::Input: Input,
+{
+    pub(crate) fn new(core: Arc<Core>, name: &str) -> Self {
+        Self {
+            core,
+            name: name.to_owned(),
+            patterns: Vec::new(),
+            moves_time_forward: false,
+            options: RunOptions {
+                lateness: Duration::from_secs(1),
+                wait: Duration::ZERO,
+                idle_after: None,
+                dead_after: Duration::from_secs(5),
+                final_every: Duration::from_millis(50),
+                snapshot_inputs: 100_000,
+                fold: FoldOptions::default(),
+            },
+            watch: None,
+        }
+    }
+
+    /// Its inputs: `"basket/item-added"`, `"*/item-added"`, or several such patterns.
+    pub fn hear(mut self, sources: impl Sources) -> Self {
+        self.patterns.extend(sources.patterns());
+        self
+    }
+
+    /// How much earlier than the sources' latest an event may be and still be taken into account: what lies further
+    /// back is final. A second by default.
+    pub fn lateness(mut self, lateness: Duration) -> Self {
+        self.options.lateness = lateness;
+        self
+    }
+
+    /// How long an input is held for earlier ones, so that they need not be corrected. None by default: everything is said
+    /// at once, and corrected if need be.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.options.wait = wait;
+        self
+    }
+
+    /// After so long a silence a live source does not hold time back any more. Without it, never: sources say
+    /// heartbeats.
+    pub fn idle_after(mut self, silence: Duration) -> Self {
+        self.options.idle_after = Some(silence);
+        self
+    }
+
+    /// After so long without anybody who holds its lock, a source counts as dead, and does not hold time back any more.
+    /// Long enough for it to be started again by default: 5 seconds. What it says later may be too late.
+    pub fn dead_after(mut self, absence: Duration) -> Self {
+        self.options.dead_after = absence;
+        self
+    }
+
+    /// How often `_final` is said, at most. 50 ms by default.
+    pub fn final_every(mut self, period: Duration) -> Self {
+        self.options.final_every = period;
+        self
+    }
+
+    /// After how many inputs the state is written to a file that spares reading them again. 100,000 by default.
+    pub fn snapshot_after(mut self, inputs: u64) -> Self {
+        self.options.snapshot_inputs = inputs.max(1);
+        self
+    }
+
+    /// How its fold works.
+    pub fn fold(mut self, options: FoldOptions) -> Self {
+        self.options.fold = options;
+        self
+    }
+
+    /// Each of its outputs is later than the input that it follows from, so it may be part of a circle.
+    pub fn moves_time_forward(mut self) -> Self {
+        self.moves_time_forward = true;
+        self
+    }
+
+    /// Is told each state that changes, after what follows from it was published; at the start all of them.
+    pub fn watch(mut self, watch: impl FnMut(Change<'_, M>) + Send + 'static) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
+    }
+
+    /// Runs the model until the process is to stop.
+    ///
+    /// # Errors
+    /// [`Error::Subscription`] for a description that cannot work: no inputs, a circle of models, a second model in the
+    /// process; those of publishing and subscribing.
+    pub async fn run(self) -> Result<()> {
+        let Self { core, name, patterns, moves_time_forward, options, watch } = self;
+        let refuse = |reason: String| Error::Subscription { name: name.clone(), reason };
+        names::check_subscription(&name)?;
+        let selection = Selection::new(patterns, core.instance.as_str()).map_err(refuse)?;
+        let _only = core.begin_reading("_model").map_err(|_| {
+            refuse("another model runs in this process: give each a process of its own".to_owned())
+        })?;
+        let says = M::Output::TOPICS.iter().map(|topic| (*topic).to_owned()).collect();
+        let hears = selection.inputs().to_vec();
+        declare(&core, &Declaration { model: name.clone(), hears, says, moves_time_forward })?;
+        let subscription =
+            Subscribe::<Any>::new(Arc::clone(&core), selection.patterns()).named(&name).await?;
+        let mut running = Running::<M>::new(core, &name, selection, options, watch);
+        running.rebuild().await?;
+        turn(&mut running, subscription).await
+    }
+}
+
+/// Hears and says, until the process is to stop.
+async fn turn<M: Model>(running: &mut Running<M>, mut subscription: Subscription<Any>) -> Result<()>
+where
+    M::Input: Input,
+{
+    loop {
+        let heard = tokio::select! {
+            biased;
+            heard = subscription.hear() => match heard? {
+                Some(heard) => Some(heard),
+                None => break,
+            },
+            () = sleep_until(running.due()) => None,
+        };
+        let mut next = heard;
+        let mut taken = 0;
+        while let Some(heard) = next.take() {
+            taken += 1;
+            // What a process has died over comes first after that: dealt with alone, it is found out.
+            let alone = match heard {
+                Heard::Delivery(delivery) => running.hear(delivery)? && taken == 1,
+                Heard::Missing(missing) => {
+                    running.miss(&missing);
+                    false
+                }
+            };
+            if alone || taken == BATCH_INPUTS_MAX {
+                break;
+            }
+            next = subscription.try_hear()?;
+        }
+        running.commit(taken < BATCH_INPUTS_MAX).await?;
+    }
+    running.end().await
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

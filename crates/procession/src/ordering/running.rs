@@ -1,0 +1,484 @@
+//! A running model: what it hears goes into the fold, what follows goes out as one batch with the acknowledgements.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use journal::{Codec, Cursor, Offset, Position, Time};
+use serde::Serialize;
+
+use super::fold::{Fate, Fold};
+use super::intake::{Selection, Word, read};
+use super::model::{Heard, Input, Model};
+use super::order::Order;
+use super::records::{Final, Late};
+use super::reorder::Reorder;
+use super::run::{Change, RunOptions, Watch};
+use super::snapshot;
+use super::sources::{Promise, Sources, replay_name};
+use super::speak::{Saying, Unsayable};
+use super::time::EventTime;
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::event::{Any, Event as _, Message};
+use crate::json;
+use crate::outlet::Batch;
+use crate::subscribe::{DeadLetter, Delivery, Missing};
+
+/// How often to look whether a source that holds time back is dead or idle.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long to wait for room on the disk before trying again.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
+
+pub(super) struct Running<M: Model> {
+    pub(super) core: Arc<Core>,
+    pub(super) model: String,
+    pub(super) selection: Selection,
+    options: RunOptions,
+    watch: Option<Watch<M>>,
+    pub(super) fold: Fold<M>,
+    window: Reorder<Pending<M::Input>>,
+    pub(super) sources: Sources,
+    outbox: Outbox,
+    /// Deliveries to be acknowledged with the next batch, and the place of their source.
+    acking: Vec<(usize, Delivery<Any>)>,
+    said_final: Instant,
+    looked: Instant,
+    /// Inputs since the last snapshot.
+    inputs: u64,
+    /// Keeps what was said since the last snapshot.
+    own_replay: Option<Cursor>,
+    /// What is heard was dealt with before a restart.
+    replaying: bool,
+}
+
+/// An input in the window.
+#[derive(Debug)]
+struct Pending<I> {
+    key: Box<[u8]>,
+    offset: u64,
+    /// 0 for events.
+    revision: u32,
+    input: I,
+}
+
+/// Where a record was heard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) source: usize,
+    pub(super) offset: u64,
+    pub(super) time: Time,
+    pub(super) topic: &'a str,
+}
+
+impl<M: Model> Running<M>
+where
+    M::Input: Input,
+{
+    pub(super) fn new(
+        core: Arc<Core>,
+        model: &str,
+        selection: Selection,
+        options: RunOptions,
+        watch: Option<Watch<M>>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            core,
+            model: model.to_owned(),
+            selection,
+            fold: Fold::new(model, options.fold.clone()),
+            window: Reorder::new(options.wait),
+            options,
+            watch,
+            sources: Sources::default(),
+            outbox: Outbox::default(),
+            acking: Vec::new(),
+            said_final: now,
+            looked: now,
+            inputs: 0,
+            own_replay: None,
+            replaying: true,
+        }
+    }
+
+    /// When there is something to do even if nothing is heard.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let window = self.window.due();
+        let settle =
+            (self.next_final() > self.fold.settled()).then(|| self.said_final + self.options.final_every);
+        let look = self.sources.watermark.is_held().then(|| self.looked + LOOK_EVERY);
+        [window, settle, look].into_iter().flatten().min()
+    }
+
+    /// Takes a delivery in; whether it was delivered before.
+    pub(super) fn hear(&mut self, delivery: Delivery<Any>) -> Result<bool> {
+        let (offset, again) = (delivery.offset.0, delivery.attempt > 1);
+        let source = self.sources.place(&self.core, &self.model, delivery.journal(), offset)?;
+        if self.sources.is_new(source, offset) {
+            let heard = Heard {
+                journal: delivery.journal(),
+                topic: delivery.topic(),
+                key: delivery.key.as_deref(),
+                time: delivery.time,
+                codec: delivery.event.codec,
+                payload: &delivery.event.bytes,
+            };
+            let place = Place { source, offset, time: delivery.time, topic: delivery.topic() };
+            match read(&self.selection, &heard) {
+                Ok(word) => self.take(place, word)?,
+                Err(reason) => self.refuse(&delivery, reason)?,
+            }
+        }
+        self.acking.push((source, delivery));
+        Ok(again)
+    }
+
+    /// Takes a record in.
+    pub(super) fn take(&mut self, place: Place<'_>, word: Word<M::Input>) -> Result<()> {
+        let Place { source, offset, time, .. } = place;
+        let journal = Arc::clone(&self.sources.get(source).journal);
+        let (key, revision, order, input) = match word {
+            Word::Event { key, at, input } => (key, 0, Order::of_event(at, journal, offset), input),
+            Word::Assert { key, said, input } => {
+                self.sources.is_model(source);
+                (key, said.revision, Order { at: said.at, journal, turn: said.turn, id: said.id }, input)
+            }
+            Word::Retract(retract) => {
+                self.sources.is_model(source);
+                if self.fold.retract(&journal, &retract, offset) == Fate::Late {
+                    return self.note_late(place, &journal, retract.at);
+                }
+                self.sources.keep(source, offset, retract.at);
+                return Ok(());
+            }
+            Word::Final(at) => {
+                self.sources.is_model(source);
+                self.sources.hear(source, offset, Promise::Final(at));
+                return Ok(());
+            }
+            Word::Heartbeat(at) => {
+                self.sources.hear(source, offset, Promise::Bound(at));
+                return Ok(());
+            }
+            Word::Compensation => {
+                self.sources.is_model(source);
+                return Ok(());
+            }
+            Word::Nothing => return Ok(()),
+        };
+        // Nothing happens after it was recorded: a clock that is ahead does not take everybody with it.
+        self.sources.hear(source, offset, Promise::Bound(order.at.min(time.into())));
+        if order.at < self.fold.settled() {
+            return self.note_late(place, &order.journal, order.at);
+        }
+        self.inputs += 1;
+        self.sources.keep(source, offset, order.at);
+        let pending = Pending { key, offset, revision, input };
+        let mark = if self.replaying { EventTime::MAX } else { self.sources.heard.mark() };
+        if let Some((order, pending)) = self.window.push(order, pending, mark, Instant::now) {
+            self.apply(order, pending);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, order: Order, pending: Pending<M::Input>) {
+        let Pending { key, offset, revision, input } = pending;
+        let fate = match revision {
+            0 => self.fold.event(&key, order, input),
+            revision => self.fold.assert(&key, order, revision, offset, input),
+        };
+        debug_assert_ne!(fate, Fate::Late, "final does not pass what is in the window");
+    }
+
+    fn note_late(&mut self, place: Place<'_>, journal: &Arc<str>, at: EventTime) -> Result<()> {
+        if self.replaying {
+            // The snapshot has it.
+            return Ok(());
+        }
+        let (settled, topic) = (self.fold.settled(), place.topic.to_owned());
+        tracing::warn!(model = self.model, journal = &**journal, offset = place.offset, %topic, %at, %settled, "an input is too late to be taken into account");
+        let late = Late { journal: journal.to_string(), offset: place.offset, topic, at, settled };
+        self.outbox.add_json(Late::TOPIC, &late, Some((journal, place.offset)))
+    }
+
+    /// Nobody can make sense of it: it goes to the dead letters.
+    fn refuse(&mut self, delivery: &Delivery<Any>, reason: String) -> Result<()> {
+        let (journal, topic, offset) = (delivery.journal(), delivery.topic(), delivery.offset.0);
+        tracing::error!(
+            model = self.model,
+            journal,
+            offset,
+            topic,
+            reason,
+            "an input is parked in the dead-letter topic"
+        );
+        let letter = DeadLetter {
+            subscription: self.model.clone(),
+            journal: journal.to_owned(),
+            offset,
+            topic: topic.to_owned(),
+            key: delivery.key.as_deref().map(json::key),
+            attempts: delivery.attempt,
+            reason,
+            codec: (delivery.event.codec != Codec::Json)
+                .then(|| json::codec_name(delivery.event.codec).to_owned()),
+            payload: json::payload(delivery.event.codec, &delivery.event.bytes).into_owned(),
+        };
+        self.outbox.add_json(DeadLetter::TOPIC, &letter, Some((&journal.into(), offset)))
+    }
+
+    pub(super) fn miss(&self, missing: &Missing) {
+        let Missing { journal, gap } = missing;
+        let (model, reason) = (&*self.model, gap.reason);
+        tracing::error!(model, journal = &**journal, from = gap.from.0, to = gap.to.0, %reason, "inputs are missing");
+    }
+
+    /// Publishes what follows from everything that was heard, with the acknowledgements.
+    pub(super) async fn commit(&mut self, drained: bool) -> Result<()> {
+        while let Some((order, pending)) = self.window.pop(self.sources.heard.mark(), Instant::now) {
+            self.apply(order, pending);
+        }
+        self.fold.flush(|saying| self.outbox.add(&saying)).map_err(encode_error)?;
+        let now = Instant::now();
+        self.note_who_spoke(now);
+        if drained && self.sources.watermark.is_held() && now >= self.looked + LOOK_EVERY {
+            self.looked = now;
+            self.sources.look(self.options.idle_after, self.options.dead_after)?;
+        }
+        let settled = self.settle(now)?;
+        self.publish().await?;
+        self.tell(settled);
+        if self.inputs >= self.options.snapshot_inputs {
+            self.take_snapshot().await?;
+        }
+        Ok(())
+    }
+
+    fn note_who_spoke(&mut self, now: Instant) {
+        let mut last = None;
+        for (source, _) in &self.acking {
+            if last.replace(*source) != Some(*source) {
+                self.sources.touch(*source, now);
+            }
+        }
+    }
+
+    /// Up to where nothing will change any more.
+    fn next_final(&self) -> EventTime {
+        let watermark = &self.sources.watermark;
+        let horizon = watermark.mark().minus(self.options.lateness).min(watermark.settled());
+        self.window.first_at().map_or(horizon, |first| horizon.min(first))
+    }
+
+    /// Says `_final`, if it is time to; returns what is final then.
+    fn settle(&mut self, now: Instant) -> Result<Option<EventTime>> {
+        if now < self.said_final + self.options.final_every || self.next_final() <= self.fold.settled() {
+            return Ok(None);
+        }
+        // A source that has not spoken yet holds it back.
+        self.add_silent_sources()?;
+        let at = self.next_final();
+        if at <= self.fold.settled() {
+            return Ok(None);
+        }
+        self.said_final = now;
+        self.fold.settle(at, |saying| self.outbox.add(&saying)).map_err(encode_error)?;
+        self.outbox.add_json(Final::TOPIC, &Final { at }, None)?;
+        self.sources.forget(at);
+        Ok(Some(at))
+    }
+
+    /// Sources whose journals are read, and who have said nothing that concerns us yet.
+    pub(super) fn add_silent_sources(&mut self) -> Result<()> {
+        for acks in self.core.acks().iter().filter(|acks| *acks.subscription == *self.model) {
+            if self.selection.names(&acks.journal) {
+                let first = acks.position().map_or(0, |position| position.next.0);
+                self.sources.place(&self.core, &self.model, &acks.journal, first)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes that are named and have never run are waited for like those that are dead.
+    pub(super) fn add_missing_sources(&mut self) -> Result<()> {
+        for process in self.selection.processes() {
+            if !self.sources.iter().any(|source| self.selection.means(&process, &source.journal)) {
+                self.sources.place(&self.core, &self.model, &process, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All or nothing; waits for room if there is none.
+    async fn publish(&mut self) -> Result<()> {
+        if self.outbox.is_empty() {
+            self.acking.iter().for_each(|(_, delivery)| delivery.ack());
+        }
+        let (mut from, mut most) = (0, self.outbox.posts.len());
+        while from < self.outbox.posts.len() {
+            let to = self.outbox.posts.len().min(from + most);
+            // The acknowledgements with the last of it: should the process die before, it says the rest anew.
+            let acking = if to == self.outbox.posts.len() { &self.acking[..] } else { &[] };
+            match self.outbox.publish(from..to, &self.core, acking) {
+                Ok(()) => from = to,
+                Err(Error::Journal(journal::Error::TooLarge { .. })) if most > 1 => {
+                    most = (to - from).div_ceil(2);
+                    tracing::warn!(
+                        model = self.model,
+                        posts = to - from,
+                        "a correction is too large for one batch"
+                    );
+                }
+                Err(error @ Error::Journal(journal::Error::Full { .. })) if !self.core.is_stopping() => {
+                    tracing::error!(%error, "a model waits for room to say what it has to say");
+                    tokio::time::sleep(FULL_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for (source, delivery) in self.acking.drain(..) {
+            if let Some(position) = delivery.acks().position() {
+                self.sources.acknowledged(source, position.next.0);
+            }
+        }
+        self.outbox.clear();
+        Ok(())
+    }
+
+    /// Tells the application what is new.
+    fn tell(&mut self, settled: Option<EventTime>) {
+        let Some(watch) = &mut self.watch else { return };
+        self.fold.changed().for_each(|(key, state)| watch(Change::State { key, state }));
+        if let Some(at) = settled {
+            self.fold.forgotten().for_each(|key| watch(Change::Over { key }));
+            watch(Change::Final(at));
+        }
+    }
+
+    /// Tells the application everything.
+    pub(super) fn tell_all(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        self.fold.states().for_each(|(key, state)| watch(Change::State { key, state }));
+        if self.fold.settled() > EventTime::MIN {
+            watch(Change::Final(self.fold.settled()));
+        }
+    }
+
+    /// Says what a rebuilt fold has to say.
+    pub(super) async fn resume(&mut self, settled: EventTime) -> Result<()> {
+        self.fold.resume(settled, |saying| self.outbox.add(&saying)).map_err(encode_error)?;
+        self.sources.forget(settled);
+        self.replaying = false;
+        self.publish().await
+    }
+
+    pub(super) fn snapshot_path(&self) -> PathBuf {
+        snapshot::path(&self.core.folders.instance(&self.core.instance), &self.model)
+    }
+
+    pub(super) async fn take_snapshot(&mut self) -> Result<()> {
+        self.inputs = 0;
+        let own = self.core.outlet.watch.marks().committed;
+        // After power loss the journal must not end before the snapshot begins.
+        if own > Offset::ZERO {
+            self.core.outlet.durable(own).await?;
+        }
+        let path = self.snapshot_path();
+        let written = snapshot::write(&path, &self.model, &self.fold, own.0, self.sources.heeded());
+        if let Err(error) = written {
+            // It is a cache: what it would have spared is done again.
+            tracing::warn!(path = %path.display(), %error, "cannot write a snapshot: a restart will take longer");
+            return Ok(());
+        }
+        self.sources.release();
+        let replay = match self.own_replay.take() {
+            Some(replay) => replay,
+            None => self.core.cursors.claim(&replay_name(&self.model), self.core.instance.as_str())?,
+        };
+        replay.store(Position::at(own));
+        replay.touch();
+        self.own_replay = Some(replay);
+        Ok(())
+    }
+
+    pub(super) async fn end(&mut self) -> Result<()> {
+        if self.inputs > 0 { self.take_snapshot().await } else { Ok(()) }
+    }
+}
+
+fn encode_error(error: Unsayable) -> Error {
+    let Unsayable { topic, reason } = error;
+    Error::Encode { topic, reason }
+}
+
+/// Records that are to be published together.
+#[derive(Debug, Default)]
+struct Outbox {
+    posts: Vec<Post>,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Post {
+    topic: &'static str,
+    cause: Option<(Arc<str>, u64)>,
+    key: Option<Range<usize>>,
+    payload: Range<usize>,
+}
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        self.posts.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.posts.clear();
+        self.bytes.clear();
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn add(&mut self, saying: &Saying<'_>) {
+        let Saying { topic, key, cause: (journal, offset), payload, .. } = *saying;
+        let (key, payload) = (Some(self.put(key)), self.put(payload));
+        self.posts.push(Post { topic, cause: Some((Arc::clone(journal), offset)), key, payload });
+    }
+
+    fn add_json<T: Serialize>(
+        &mut self,
+        topic: &'static str,
+        value: &T,
+        cause: Option<(&Arc<str>, u64)>,
+    ) -> Result<()> {
+        let start = self.bytes.len();
+        serde_json::to_writer(&mut self.bytes, value)
+            .map_err(|error| Error::Encode { topic: topic.to_owned(), reason: error.to_string() })?;
+        let cause = cause.map(|(journal, offset)| (Arc::clone(journal), offset));
+        self.posts.push(Post { topic, cause, key: None, payload: start..self.bytes.len() });
+        Ok(())
+    }
+
+    fn publish(&self, posts: Range<usize>, core: &Core, acking: &[(usize, Delivery<Any>)]) -> Result<()> {
+        let mut batch = Batch::new(&core.outlet);
+        for Post { topic, cause, key, payload } in &self.posts[posts] {
+            batch.add_message(Message {
+                topic: Cow::Borrowed(topic),
+                key: key.clone().map(|key| Cow::Borrowed(&self.bytes[key])),
+                cause: cause.as_ref().map(|(journal, offset)| (Cow::Borrowed(&**journal), Offset(*offset))),
+                codec: Codec::Json,
+                payload: Cow::Borrowed(&self.bytes[payload.clone()]),
+            })?;
+        }
+        for (_, delivery) in acking {
+            batch.ack(delivery);
+        }
+        batch.commit().map(drop)
+    }
+}

@@ -1,0 +1,151 @@
+//! A model's state in a file, so that a restart need not read all of its inputs again. A cache: the journals hold
+//! everything that it does.
+//!
+//! Lines of JSON: a header, one line for each key, one for each conclusion that is not final, and a hash of all before.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::fold::Fold;
+use super::hash::Hash;
+use super::model::Model;
+use super::order::Derivation;
+use super::recall::{Recall, Recalled};
+use super::time::EventTime;
+
+const FORMAT: u32 = 1;
+
+/// What a snapshot says beside the states.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Header {
+    format: u32,
+    model: String,
+    /// Nothing before it changes any more.
+    pub(super) settled: EventTime,
+    /// Offset in the own journal: what follows is not in here.
+    pub(super) own: u64,
+    /// What is to be read again of each journal that is heard.
+    pub(super) journals: BTreeMap<String, Heeded>,
+    keys: usize,
+    conclusions: usize,
+}
+
+/// What was heard of a journal, and how far that is in the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Heeded {
+    /// Nothing before it is needed again.
+    pub(super) from: u64,
+    /// Everything before it was dealt with.
+    pub(super) low: u64,
+    /// Inputs that are not in the states yet; what else lies before `low` is, or was not taken into account.
+    pub(super) inputs: Vec<u64>,
+    /// It will not say anything earlier.
+    pub(super) bound: EventTime,
+    /// If it is a model: it will not change anything earlier.
+    pub(super) settled: Option<EventTime>,
+}
+
+/// A snapshot that was read.
+#[derive(Debug)]
+pub(super) struct Snapshot<M> {
+    pub(super) header: Header,
+    pub(super) bases: Vec<(Vec<u8>, M)>,
+    pub(super) recall: Recall,
+}
+
+/// Where an instance keeps it.
+pub(super) fn path(instance: &Path, model: &str) -> PathBuf {
+    instance.join(format!("{model}.snapshot"))
+}
+
+/// Writes a snapshot, and returns when it is safe from power loss.
+///
+/// # Errors
+/// I/O errors.
+pub(super) fn write<M: Model>(
+    path: &Path,
+    model: &str,
+    fold: &Fold<M>,
+    own: u64,
+    journals: BTreeMap<String, Heeded>,
+) -> io::Result<()> {
+    let mut text = Vec::new();
+    let conclusions = fold.ledger().count();
+    let (model, settled, keys) = (model.to_owned(), fold.settled(), fold.bases().count());
+    line(&mut text, &Header { format: FORMAT, model, settled, own, journals, keys, conclusions })?;
+    for (key, base) in fold.bases() {
+        line(&mut text, &(STANDARD.encode(key), base))?;
+    }
+    for conclusion in fold.ledger() {
+        line(&mut text, &conclusion)?;
+    }
+    let sum = Derivation(Hash::new().bytes(&text).value());
+    line(&mut text, &sum)?;
+    let new = path.with_extension("snapshot-new");
+    let mut file = File::create(&new)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+fn line<T: Serialize>(text: &mut Vec<u8>, value: &T) -> io::Result<()> {
+    serde_json::to_writer(&mut *text, value)?;
+    text.push(b'\n');
+    Ok(())
+}
+
+/// Reads a snapshot; `None` if there is none.
+///
+/// # Errors
+/// In words: it cannot be read, or is not what was written.
+pub(super) fn read<M: Model>(path: &Path, model: &str) -> Result<Option<Snapshot<M>>, String> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut lines = Lines { file: BufReader::new(file), line: Vec::new(), sum: Vec::new() };
+    let header: Header = lines.next()?;
+    if header.format != FORMAT || header.model != model {
+        return Err(format!("it is of format {} and model {:?}", header.format, header.model));
+    }
+    let mut bases = Vec::new();
+    for _ in 0..header.keys {
+        let (key, base): (String, M) = lines.next()?;
+        bases.push((STANDARD.decode(key).map_err(|error| error.to_string())?, base));
+    }
+    let mut recall = Recall::default();
+    for _ in 0..header.conclusions {
+        let (id, recalled): (Derivation, Recalled) = lines.next()?;
+        recall.insert(id, recalled);
+    }
+    let expected = Derivation(Hash::new().bytes(&lines.sum).value());
+    if lines.next::<Derivation>()? != expected {
+        return Err("it was changed since it was written".to_owned());
+    }
+    Ok(Some(Snapshot { header, bases, recall }))
+}
+
+struct Lines {
+    file: BufReader<File>,
+    line: Vec<u8>,
+    /// All lines so far.
+    sum: Vec<u8>,
+}
+
+impl Lines {
+    fn next<T: DeserializeOwned>(&mut self) -> Result<T, String> {
+        self.line.clear();
+        self.file.read_until(b'\n', &mut self.line).map_err(|error| error.to_string())?;
+        self.sum.extend_from_slice(&self.line);
+        serde_json::from_slice(&self.line).map_err(|error| error.to_string())
+    }
+}

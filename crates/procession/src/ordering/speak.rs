@@ -1,0 +1,196 @@
+//! What is to be published, because what was said is not what is true.
+
+use std::sync::Arc;
+
+use super::effect::Effect;
+use super::ledger::{Line, Press, Was};
+use super::model::{Model, Output};
+use super::order::Derivation;
+use super::records::{Retract, Said};
+use super::timeline::{Cause, Slot, Timeline};
+use crate::event::Event as _;
+
+/// What kind of record it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// A conclusion.
+    Assert,
+    /// The end of one.
+    Retract,
+    /// The domain event that undoes one.
+    Compensation,
+}
+
+/// Something to be published.
+#[derive(Debug, Clone, Copy)]
+pub struct Saying<'a> {
+    /// What kind of record it is.
+    pub speech: Speech,
+    /// The model's key.
+    pub key: &'a [u8],
+    /// The record's topic.
+    pub topic: &'static str,
+    /// What it says about itself, or about what it takes back.
+    pub said: Said,
+    /// Journal and offset of the record that led to it.
+    pub cause: (&'a Arc<str>, u64),
+    /// A JSON object.
+    pub payload: &'a [u8],
+}
+
+/// Something could not be said: the model's output cannot be encoded as a JSON object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the model's output {topic:?} cannot be encoded: {reason}")]
+pub struct Unsayable {
+    /// The output's topic.
+    pub topic: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Compares the lines of a key's ledger with what was said of them.
+pub(super) struct Speaker<'a, O> {
+    pub(super) revisions_max: u32,
+    pub(super) press: &'a mut Press<O>,
+    /// Room for a payload.
+    pub(super) payload: &'a mut Vec<u8>,
+}
+
+/// What the records that belong to one input have in common.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    key: &'a [u8],
+    cause: (&'a Arc<str>, u64),
+    turn: u64,
+}
+
+impl<O: Output> Speaker<'_, O> {
+    /// Says what is new in a key: first what does not hold any more, the newest first, then what does, the oldest
+    /// first.
+    pub(super) fn speak<M: Model<Output = O>>(
+        &mut self,
+        timeline: &mut Timeline<M>,
+        say: &mut impl FnMut(Saying<'_>),
+    ) -> Result<(), Unsayable> {
+        let Timeline { key, hash, slots, cause, unsaid, .. } = timeline;
+        for slot in slots.range_mut(*unsaid..).rev() {
+            if slot.lines.iter().all(|line| line.said == 0 || line.said == line.now) {
+                continue;
+            }
+            let id = slot.order.derive(*hash);
+            let Slot { order, offset, lines, .. } = slot;
+            let place =
+                Place { key, cause: cause_of(cause.as_ref(), &order.journal, *offset), turn: order.turn };
+            for (ordinal, line) in lines.iter_mut().enumerate().rev() {
+                if line.said != 0 && line.said != line.now {
+                    self.take_back(place, id.nth(to_ordinal(ordinal)), line, say)?;
+                }
+            }
+        }
+        for slot in slots.range_mut(*unsaid..) {
+            let fresh = std::mem::take(&mut slot.fresh);
+            if slot.is_waiting() {
+                self.assert(
+                    key,
+                    slot.order.derive(*hash),
+                    slot,
+                    cause.as_ref().filter(|_| !fresh),
+                    false,
+                    say,
+                )?;
+            }
+        }
+        *unsaid = slots.len();
+        *cause = None;
+        Ok(())
+    }
+
+    /// Says what has waited for the first `count` inputs to be final.
+    pub(super) fn release<M: Model<Output = O>>(
+        &mut self,
+        timeline: &mut Timeline<M>,
+        count: usize,
+        say: &mut impl FnMut(Saying<'_>),
+    ) -> Result<(), Unsayable> {
+        let Timeline { key, hash, slots, .. } = timeline;
+        for slot in slots.range_mut(..count).filter(|slot| slot.is_waiting()) {
+            self.assert(key, slot.order.derive(*hash), slot, None, true, say)?;
+        }
+        Ok(())
+    }
+
+    fn assert<I>(
+        &mut self,
+        key: &[u8],
+        id: Derivation,
+        slot: &mut Slot<I, O>,
+        cause: Option<&Cause>,
+        settled: bool,
+        say: &mut impl FnMut(Saying<'_>),
+    ) -> Result<(), Unsayable> {
+        let Slot { order, offset, lines, .. } = slot;
+        let cause = cause_of(cause, &order.journal, *offset);
+        for (ordinal, line) in lines.iter_mut().enumerate() {
+            let Some(value) = line.value.as_ref().filter(|_| line.said == 0) else { continue };
+            if !settled && value.effect() == Effect::Irrevocable {
+                continue;
+            }
+            let (id, topic) = (id.nth(to_ordinal(ordinal)), value.topic());
+            if line.revision >= self.revisions_max {
+                tracing::error!(%id, topic, revision = line.revision, "a conclusion was revised too often: it is not asserted any more");
+                continue;
+            }
+            line.revision += 1;
+            line.said = line.now;
+            let said =
+                Said { id, revision: line.revision, at: line.at, turn: order.turn, compensates: false };
+            self.payload.clear();
+            line.write(self.press, self.payload);
+            said.append_to(self.payload, 0).map_err(|reason| unsayable(topic, reason))?;
+            say(Saying { speech: Speech::Assert, key, topic, said, cause, payload: self.payload });
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn take_back(
+        &mut self,
+        place: Place<'_>,
+        id: Derivation,
+        line: &mut Line<O>,
+        say: &mut impl FnMut(Saying<'_>),
+    ) -> Result<(), Unsayable> {
+        let Place { key, cause, turn } = place;
+        let was = line.was.take().expect("what was said and is not true is kept");
+        let Was { at, topic, value } = *was;
+        line.said = 0;
+        let said = Said { id, revision: line.revision, at, turn, compensates: false };
+        if value.as_ref().is_some_and(|value| value.effect() == Effect::IrrevocableAtOnce) {
+            tracing::warn!(%id, %topic, "an irrevocable conclusion that was not awaited to be final is retracted");
+        }
+        let retract = Retract { id, revision: line.revision, at, topic: topic.into() };
+        self.payload.clear();
+        serde_json::to_writer(&mut *self.payload, &retract).expect("a retract can be encoded");
+        let topic = Retract::TOPIC;
+        say(Saying { speech: Speech::Retract, key, topic, said, cause, payload: self.payload });
+        let Some(undo) = value.and_then(|value| value.compensation()) else { return Ok(()) };
+        let (topic, said) = (undo.topic(), Said { compensates: true, ..said });
+        self.payload.clear();
+        self.press.write(&undo, self.payload);
+        said.append_to(self.payload, 0).map_err(|reason| unsayable(topic, reason))?;
+        say(Saying { speech: Speech::Compensation, key, topic, said, cause, payload: self.payload });
+        Ok(())
+    }
+}
+
+fn cause_of<'a>(cause: Option<&'a Cause>, journal: &'a Arc<str>, offset: u64) -> (&'a Arc<str>, u64) {
+    cause.map_or((journal, offset), |cause| (&cause.journal, cause.offset))
+}
+
+fn unsayable(topic: &str, reason: String) -> Unsayable {
+    Unsayable { topic: topic.to_owned(), reason }
+}
+
+pub(super) fn to_ordinal(index: usize) -> u16 {
+    u16::try_from(index).expect("an input has at most 65,536 outputs")
+}

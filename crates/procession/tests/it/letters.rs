@@ -1,0 +1,160 @@
+//! Dead letters that are delivered once more, given up, or fail again; and parked keys that are released.
+
+use std::time::Duration;
+
+use procession::varlink::{Client, ClientError};
+use serde_json::{Value, json};
+
+use crate::keyed::{acknowledged, expected, kill_until_done, said, say, seeded, sorted, sorter, source};
+use crate::sample::Home;
+use crate::swarm::wait_until;
+
+const IMPATIENT: [&str; 4] = ["--subscription-max-attempts", "2", "--subscription-backoff", "1ms"];
+
+fn of_three(number: u64) -> String {
+    format!("key-{}", number % 3)
+}
+
+/// Calls the sorter once it answers.
+fn call(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
+    let socket = home.path().join("run").join("sorter.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut client = None;
+    wait_until("the sorter listens", || {
+        client = runtime.block_on(Client::connect(&socket)).ok();
+        client.is_some()
+    });
+    let (method, mut client) = (format!("io.procession.DeadLetters.{method}"), client.unwrap());
+    let mut answer = None;
+    wait_until("the sorter reads", || {
+        let called = runtime.block_on(client.call(&method, parameters));
+        let reads = !matches!(&called, Err(ClientError::Error { name, .. }) if name.ends_with(".NotReading"));
+        answer = Some(called);
+        reads
+    });
+    answer.unwrap()
+}
+
+fn release(home: &Home) -> Result<Value, ClientError> {
+    call(home, "Release", &json!({"subscription": "sorted", "key": "key-1"}))
+}
+
+fn error_name(outcome: Result<Value, ClientError>) -> String {
+    match outcome {
+        Err(ClientError::Error { name, .. }) => name.rsplit('.').next().unwrap_or_default().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Letters that nobody has settled.
+fn open_letters(home: &Home) -> usize {
+    said(home, "_dead-letter").len() - said(home, "_dead-letter-settled").len()
+}
+
+/// A home where key-1 is parked from number 10 on, and 36 numbers were said.
+fn parked() -> Home {
+    let home = Home::new();
+    let mut source = source(&home);
+    say(&mut source, 0..30, of_three);
+    let failing = sorter(&home, &[&["--fail", "10"], &IMPATIENT[..]].concat());
+    wait_until("all is dealt with", || acknowledged(&home) == 30);
+    failing.kill();
+    say(&mut source, 30..36, of_three);
+    home
+}
+
+#[test]
+fn a_released_key_goes_on_where_it_was_parked() {
+    let home = parked();
+    let running = sorter(&home, &[]);
+    wait_until("all is dealt with", || acknowledged(&home) == 36);
+    assert_eq!(error_name(call(&home, "Retry", &json!({"offset": 0}))), "NoLetter");
+    let parked = call(&home, "Parked", &json!({})).unwrap();
+    assert_eq!(parked, json!({"parked": [{"subscription": "sorted", "keys": ["key-1"]}]}));
+    assert_eq!(release(&home).unwrap(), json!({"letters": 9}));
+    wait_until("its letters are settled", || open_letters(&home) == 0);
+    assert_eq!(error_name(release(&home)), "NotParked");
+    say(&mut source(&home), 36..42, of_three);
+    wait_until("its later events come", || acknowledged(&home) == 42);
+    running.kill();
+    assert_eq!(sorted(&home), expected(0..42, of_three));
+    // It is free for good.
+    say(&mut source(&home), 42..45, of_three);
+    let later = sorter(&home, &[]);
+    wait_until("its later events come", || acknowledged(&home) == 45);
+    later.kill();
+    assert_eq!(sorted(&home), expected(0..45, of_three));
+}
+
+#[test]
+fn a_key_that_fails_again_stays_parked_and_can_be_given_up() {
+    let home = parked();
+    let failing = sorter(&home, &[&["--fail", "10"], &IMPATIENT[..]].concat());
+    wait_until("all is dealt with", || acknowledged(&home) == 36);
+    assert_eq!(release(&home).unwrap(), json!({"letters": 9}));
+    let is_parked = || call(&home, "Parked", &json!({})).unwrap()["parked"] != json!([]);
+    assert!(is_parked());
+    say(&mut source(&home), 36..39, of_three);
+    wait_until("all is dealt with", || acknowledged(&home) == 39);
+    assert_eq!(open_letters(&home), 10, "what comes later is parked, too");
+    let give_up = json!({"subscription": "sorted", "key": "key-1", "drop": true});
+    assert_eq!(call(&home, "Release", &give_up).unwrap(), json!({"letters": 10}));
+    assert_eq!(open_letters(&home), 0);
+    assert!(!is_parked());
+    say(&mut source(&home), 39..42, of_three);
+    wait_until("its later events come", || acknowledged(&home) == 42);
+    failing.kill();
+    assert_eq!(sorted(&home)["key-1"], [1, 4, 7, 40]);
+}
+
+#[test]
+fn a_process_that_is_killed_over_a_release_says_nothing_twice() {
+    let mut random = seeded("kills over a release");
+    let home = parked();
+    let mut kills = 0;
+    loop {
+        let running = sorter(&home, &["--pause", "20ms"]);
+        if let Err(ClientError::Error { name, .. }) = release(&home) {
+            assert!(name.ends_with(".NotParked"), "{name}");
+            break;
+        }
+        let before = open_letters(&home);
+        wait_until("it goes on", || open_letters(&home) < before || before == 0);
+        std::thread::park_timeout(Duration::from_micros(rand::RngExt::random_range(&mut random, 0..20_000)));
+        running.kill();
+        kills += 1;
+    }
+    println!("{kills} kills");
+    kill_until_done(&home, 36, &[], &mut random);
+    assert_eq!(sorted(&home), expected(0..36, of_three));
+}
+
+#[test]
+fn a_letter_of_a_plain_subscription_is_delivered_once_more_or_dropped() {
+    let home = Home::new();
+    say(&mut source(&home), 0..6, of_three);
+    let one_by_one = [&["--one-by-one", "--fail", "3"], &IMPATIENT[..]].concat();
+    let failing = sorter(&home, &one_by_one);
+    wait_until("all is dealt with", || acknowledged(&home) == 6);
+    let at = said(&home, "sorted").len();
+    assert_eq!(open_letters(&home), 1);
+    // Its place: behind the three outputs before it.
+    let letter = json!({"offset": 3});
+    assert_eq!(at, 5);
+    failing.kill();
+    let mending = sorter(&home, &["--one-by-one"]);
+    call(&home, "Retry", &letter).unwrap();
+    wait_until("it is settled", || open_letters(&home) == 0);
+    assert_eq!(error_name(call(&home, "Retry", &letter)), "NoLetter");
+    assert_eq!(error_name(call(&home, "Drop", &letter)), "NoLetter");
+    mending.kill();
+    assert_eq!(said(&home, "sorted")[5]["number"], 3);
+
+    say(&mut source(&home), 6..7, of_three);
+    let failing = sorter(&home, &[&["--one-by-one", "--fail", "6"], &IMPATIENT[..]].concat());
+    wait_until("all is dealt with", || acknowledged(&home) == 7);
+    let offset = said(&home, "sorted").len() + 2;
+    call(&home, "Drop", &json!({"offset": offset})).unwrap();
+    assert_eq!(open_letters(&home), 0);
+    failing.kill();
+}

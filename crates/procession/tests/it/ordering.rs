@@ -1,0 +1,264 @@
+//! A model as a real process: what it says when inputs are late, final, nonsense or gone.
+
+use std::fs;
+use std::path::PathBuf;
+
+use journal::{Codec, Entry, Item, Level, Options, Reader, Retention, Start, SyncPolicy, Writer};
+use procession::ordering::{EventTime, Final, Late, Retract, Said};
+use procession::{DeadLetter, Event as _};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::sample::{Home, Running};
+use crate::swarm::wait_until;
+
+const SECOND: i64 = 1_000_000;
+const BEGIN: i64 = 1_700_000_000 * SECOND;
+
+/// A bank whose journal the test writes, and a teller that hears it.
+struct Case {
+    home: Home,
+    bank: Option<Writer>,
+}
+
+/// A record of the teller.
+#[derive(Debug, Clone, PartialEq)]
+struct Record {
+    topic: String,
+    payload: Value,
+    cause: Option<u64>,
+    said: Option<Said>,
+}
+
+impl Case {
+    fn new(options: &Options) -> Self {
+        let home = Home::new();
+        let folder = home.path().join("state/bank");
+        fs::create_dir_all(&folder).unwrap();
+        let bank = Writer::open(&folder, options).unwrap();
+        Self { home, bank: Some(bank) }
+    }
+
+    fn say(&mut self, topic: &str, payload: &[u8]) {
+        let entry = Entry { topic, key: None, cause: None, codec: Codec::Json, payload };
+        self.bank.as_mut().unwrap().append(&entry).unwrap();
+    }
+
+    /// So many cents are moved so many seconds after the beginning.
+    fn moved(&mut self, second: i64, cents: i64) {
+        let at = EventTime(BEGIN + second * SECOND);
+        self.say("moved", json!({"account": "a", "at": at, "cents": cents}).to_string().as_bytes());
+    }
+
+    fn heartbeat(&mut self, second: i64) {
+        self.say("_heartbeat", json!({"at": EventTime(BEGIN + second * SECOND)}).to_string().as_bytes());
+    }
+
+    fn start(&self, arguments: &[&str]) -> Running {
+        let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples/teller");
+        Running::start(&mut self.home.command_of(&program, &[&["run"], arguments].concat()))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.path().join("state/teller")
+    }
+
+    fn said(&self) -> Vec<Record> {
+        let reader = Reader::open(&self.folder(), Start::Beginning, Level::Committed).unwrap();
+        let Some(mut reader) = reader else { return Vec::new() };
+        let mut said = Vec::new();
+        while let Some(item) = reader.next().unwrap() {
+            let Item::Record(record) = item else { panic!("{item:?}") };
+            said.push(Record {
+                topic: record.topic.to_owned(),
+                payload: serde_json::from_slice(record.payload).unwrap(),
+                cause: record.cause.map(|cause| cause.offset.0),
+                said: Said::of(record.payload).unwrap(),
+            });
+        }
+        said
+    }
+
+    fn said_of(&self, topic: &str) -> Vec<Record> {
+        self.said().into_iter().filter(|record| record.topic == topic).collect()
+    }
+
+    /// How far it is final, in seconds after the beginning.
+    fn settled(&self) -> Option<i64> {
+        let last = self.said_of(Final::TOPIC).pop()?;
+        let Final { at } = serde_json::from_value(last.payload).unwrap();
+        Some((at.0 - BEGIN) / SECOND)
+    }
+}
+
+fn stop(teller: Running) {
+    teller.signal(Signal::TERM);
+    let ended = teller.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_late_deposit_takes_the_overdraft_back_and_no_fee_is_charged() {
+    let mut case = Case::new(&Options::default());
+    let teller = case.start(&[]);
+    case.moved(1, 100);
+    case.moved(3, -150);
+    wait_until("the overdraft", || !case.said_of("overdrawn").is_empty());
+    let first = case.said_of("overdrawn")[0].clone();
+    assert_eq!((first.payload["balance"].as_i64(), first.cause), (Some(-50), Some(1)));
+    case.moved(2, 60);
+    wait_until("the retract", || !case.said_of(Retract::TOPIC).is_empty());
+    let retract = case.said_of(Retract::TOPIC)[0].clone();
+    let said = first.said.unwrap();
+    assert_eq!(retract.payload["id"], said.id.to_string());
+    assert_eq!((retract.payload["revision"].as_u64(), retract.cause), (Some(1), Some(2)));
+    let undone = case.said_of("overdrawn-withdrawn")[0].clone();
+    assert_eq!(undone.said, Some(Said { compensates: true, ..said }));
+    // Overdrawn after all; the fee comes once it is final, and only once.
+    case.moved(4, -50);
+    wait_until("the overdraft", || case.said_of("overdrawn").len() == 2);
+    assert!(case.said_of("fee").is_empty());
+    case.heartbeat(14);
+    wait_until("final", || case.settled() == Some(4));
+    assert!(case.said_of("fee").is_empty(), "what is of this very second is not final");
+    case.heartbeat(20);
+    wait_until("final", || case.settled() == Some(10));
+    assert_eq!(case.said_of("fee").len(), 1);
+    stop(teller);
+}
+
+#[test]
+fn what_is_final_stays_and_nonsense_is_parked() {
+    let mut case = Case::new(&Options::default());
+    case.moved(1, 100);
+    case.moved(50, -10);
+    let teller = case.start(&[]);
+    wait_until("final", || case.settled() == Some(40));
+    case.moved(30, -200);
+    case.say("moved", b"{\"account\":7}");
+    case.say("moved", b"no json");
+    case.say("moved", br#"{"account":"a","at":"1","cents":1,"_said":{"id":"x"}}"#);
+    case.moved(51, -100);
+    wait_until("the overdraft", || !case.said_of("overdrawn").is_empty());
+    assert_eq!(case.said_of("overdrawn")[0].payload["balance"], -10, "the late one does not count");
+    let late: Late = serde_json::from_value(case.said_of(Late::TOPIC)[0].payload.clone()).unwrap();
+    assert_eq!((late.journal.as_str(), late.offset, late.topic.as_str()), ("bank", 2, "moved"));
+    assert_eq!(late.at, EventTime(BEGIN + 30 * SECOND));
+    let letters = case.said_of(DeadLetter::TOPIC);
+    assert_eq!(letters.iter().map(|letter| letter.cause).collect::<Vec<_>>(), [Some(3), Some(4), Some(5)]);
+    // The same after a restart, from the snapshot and without it.
+    let before = case.said();
+    stop(teller);
+    let teller = case.start(&[]);
+    case.moved(52, -1);
+    wait_until("the overdraft", || case.said_of("overdrawn").len() == 2);
+    assert_eq!(case.said_of("overdrawn")[1].payload["balance"], -11);
+    assert_eq!(case.said()[..before.len()], before);
+    stop(teller);
+    fs::remove_file(case.folder().join("teller.snapshot")).unwrap();
+    let teller = case.start(&[]);
+    case.moved(53, -1);
+    wait_until("the overdraft", || case.said_of("overdrawn").len() == 3);
+    assert_eq!(case.said_of("overdrawn")[2].payload["balance"], -12);
+    assert!(case.said_of(Retract::TOPIC).is_empty() && case.said_of(DeadLetter::TOPIC).len() == 3);
+    stop(teller);
+}
+
+#[test]
+fn who_is_silent_or_dead_holds_time_back_for_a_while_only() {
+    let mut case = Case::new(&Options::default());
+    let folder = case.home.path().join("state/shop");
+    fs::create_dir_all(&folder).unwrap();
+    let shop = Writer::open(&folder, &Options::default()).unwrap();
+    let hears = ["--hears", "bank/moved", "--hears", "shop/moved"];
+    let patient = [&hears[..], &["--idle-after", "1h", "--dead-after", "1ms"]].concat();
+    let teller = case.start(&patient);
+    case.moved(1, -1);
+    case.heartbeat(100);
+    wait_until("the overdraft", || !case.said_of("overdrawn").is_empty());
+    assert_eq!(case.settled(), None, "the shop lives, and has not said how far it is");
+    stop(teller);
+    let impatient = [&hears[..], &["--idle-after", "1ms", "--dead-after", "1h"]].concat();
+    let teller = case.start(&impatient);
+    wait_until("the shop to be idle", || case.settled() == Some(90));
+    stop(teller);
+    drop(shop);
+    case.heartbeat(200);
+    let teller = case.start(&patient);
+    wait_until("the shop to be dead", || case.settled() == Some(190));
+    stop(teller);
+}
+
+#[test]
+fn a_clock_that_is_a_day_ahead_makes_nobody_late() {
+    let mut case = Case::new(&Options::default());
+    let teller = case.start(&[]);
+    let now = EventTime::now();
+    let tomorrow = now.plus(std::time::Duration::from_secs(86_400));
+    for (at, cents) in [(now, 1), (tomorrow, 1), (now.plus(std::time::Duration::from_secs(1)), -2)] {
+        case.say("moved", json!({"account": "a", "at": at, "cents": cents}).to_string().as_bytes());
+    }
+    wait_until("the overdraft", || !case.said_of("overdrawn").is_empty());
+    assert!(case.said_of(Late::TOPIC).is_empty());
+    assert!(case.settled().is_none_or(|settled| BEGIN / SECOND + settled < tomorrow.0 / SECOND));
+    stop(teller);
+}
+
+#[test]
+fn inputs_are_kept_until_a_snapshot_holds_what_follows_from_them() {
+    let small = Options {
+        segment_bytes: 16 << 10,
+        sync: SyncPolicy::Never,
+        retention: Retention { bytes_kept: 0, ..Options::default().retention },
+        ..Options::default()
+    };
+    let mut case = Case::new(&small);
+    let teller = case.start(&["--snapshot-after", "1000000"]);
+    case.moved(1, -1);
+    wait_until("the first", || !case.said_of("overdrawn").is_empty());
+    for second in 2..1000 {
+        case.moved(second, 0);
+    }
+    wait_until("all", || case.said_of("overdrawn").len() == 999);
+    let trimmed = |case: &Case| case.bank.as_ref().unwrap().watch().marks().trimmed.0;
+    assert_eq!(trimmed(&case), 0, "they would be needed again");
+    // A clean end writes a snapshot.
+    stop(teller);
+    wait_until("the old ones go", || {
+        case.moved(1000, 0);
+        trimmed(&case) > 0
+    });
+    let teller = case.start(&[]);
+    case.moved(1001, -1);
+    let last = |case: &Case| case.said_of("overdrawn").pop().unwrap().payload["balance"].as_i64();
+    wait_until("the balance", || last(&case) == Some(-2));
+    stop(teller);
+    // Nobody can tell the balance now.
+    let snapshot = case.folder().join("teller.snapshot");
+    let text = fs::read_to_string(&snapshot).unwrap();
+    fs::write(&snapshot, text.replacen("balance", "balanec", 1)).unwrap();
+    let ended = case.start(&[]).wait();
+    assert_ne!(ended.code, Some(0));
+    assert!(
+        ended.stderr.contains("cannot be rebuilt") && ended.stderr.contains("teller.snapshot"),
+        "{ended:?}"
+    );
+    fs::write(&snapshot, text).unwrap();
+    let teller = case.start(&[]);
+    case.moved(1002, -1);
+    wait_until("the balance", || last(&case) == Some(-3));
+    stop(teller);
+}
+
+#[test]
+fn a_circle_of_models_is_refused() {
+    let case = Case::new(&Options::default());
+    let mut first = case.start(&["--instance", "teller@a", "--hears", "teller@b/overdrawn"]);
+    first.wait_for("the model is where it was");
+    let ended = case.start(&["--instance", "teller@b", "--hears", "teller@a/fee"]).wait();
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.stderr.contains("circle") && ended.stderr.contains("teller@b, teller@a"), "{ended:?}");
+    let ended = case.start(&["--instance", "teller@c", "--hears", "teller@c/fee"]).wait();
+    assert!(ended.code != Some(0) && ended.stderr.contains("circle"), "{ended:?}");
+    stop(first);
+}
