@@ -4,4 +4,5 @@
 //! how it is said. Types carry their topic and key ([`procession::Event`]); the JSON forms are described
 //! beside the types, because programs in other languages read them too.
 
+pub mod checkout;
 pub mod hive;

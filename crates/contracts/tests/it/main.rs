@@ -1,6 +1,8 @@
 //! The contracts against recorded blocks and operations.
 #![expect(clippy::unwrap_used, reason = "a test that can't read its data fails")]
 
+mod checkout;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
