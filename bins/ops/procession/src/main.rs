@@ -4,8 +4,10 @@ mod bench;
 mod call;
 mod chaos;
 mod completions;
+mod dead_letters;
 mod deploy;
 mod doctor;
+mod explain;
 mod health;
 mod home;
 mod hz;
@@ -17,6 +19,7 @@ mod pattern;
 mod ps;
 mod publish;
 mod report;
+mod said;
 mod socket;
 mod table;
 mod tail;
@@ -51,6 +54,8 @@ enum Command {
     Ps(ps::Args),
     Topics(topics::Args),
     Tail(tail::Args),
+    Explain(explain::Args),
+    DeadLetters(dead_letters::Args),
     Publish(publish::Args),
     Hz(hz::Args),
     Lag(lag::Args),
@@ -81,6 +86,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Ps(args) => ps::run(&args, &mut out),
         Command::Topics(args) => topics::run(&args, &mut out),
         Command::Tail(args) => tail::run(args, &mut out),
+        Command::DeadLetters(args) => dead_letters::run(&args, &mut out),
+        Command::Explain(args) => explain::run(&args, &mut out),
         Command::Publish(args) => publish::run(&args, &mut out),
         Command::Hz(args) => hz::run(&args, &mut out),
         Command::Lag(args) => lag::run(&args, &mut out),

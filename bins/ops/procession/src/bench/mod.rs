@@ -9,6 +9,7 @@ mod floor;
 mod keyed;
 mod member;
 mod memory;
+mod ordering;
 mod probe;
 mod publisher;
 mod report;
@@ -42,6 +43,8 @@ enum What {
     Latency(Latency),
     /// Deliveries by key: how many a second, and what one hot key does to the others
     Keyed(keyed::Keyed),
+    /// What order and retraction cost a model: events in order, late ones, memory
+    Ordering(ordering::Ordering),
 }
 
 #[derive(Debug, Args)]
@@ -146,6 +149,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         What::Pubsub(pubsub) => pubsub.run(),
         What::Latency(latency) => latency.run(),
         What::Keyed(keyed) => keyed.run(),
+        What::Ordering(ordering) => ordering.run(),
     }
 }
 

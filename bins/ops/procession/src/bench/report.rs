@@ -148,7 +148,7 @@ pub(super) fn in_words(outcome: &Outcome) -> String {
     text
 }
 
-fn with_commas(number: f64) -> String {
+pub(super) fn with_commas(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

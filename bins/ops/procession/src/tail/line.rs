@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::output::{Colour, Output};
+use crate::said::{self, Said};
 use crate::text;
 
 /// How records are shown.
@@ -80,8 +81,17 @@ fn human(line: &mut Vec<u8>, journal: &str, record: &Record<'_>) -> std::io::Res
     let key = record.key.map_or(Cow::Borrowed("-"), text::escape_bytes);
     let (time, topic, offset) = (time(record.time), record.topic, record.offset);
     write!(line, "{time}  {journal}/{topic}  {offset}  {key}  ")?;
-    let payload = payload(record);
-    line.extend_from_slice(text::escape_bytes(&payload).as_bytes());
+    match Said::of(record) {
+        None => {
+            let payload = payload(record);
+            line.extend_from_slice(text::escape_bytes(&payload).as_bytes());
+        }
+        Some(said @ (Said::Assert { .. } | Said::Compensation { .. })) => {
+            let plain = said::plain_payload(record.payload).unwrap_or_default();
+            write!(line, "{}  {said}", text::escape(&plain))?;
+        }
+        Some(said) => write!(line, "{said}")?,
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod chaos;
+mod conclusions;
 mod doctor;
 mod manual;
 mod new;

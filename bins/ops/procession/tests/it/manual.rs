@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 
 use crate::support::Swarm;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 18] = [
     "ps",
     "topics",
     "tail",
+    "explain",
+    "dead-letters",
     "publish",
     "hz",
     "lag",
