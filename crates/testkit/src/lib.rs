@@ -20,10 +20,13 @@
 //! | `PROCESSION_BIN_DIR` | where the programs are; otherwise beside the running test's own target folder |
 //! | `PROCESSION_TEST_DATA` | where the recordings are; otherwise `../shared/data` beside the repository |
 //! | `PROCESSION_TEST_PYTHON` | the Python to run scripts with; otherwise `python3` |
+//! | `PROCESSION_TEST_BROWSER` | the Chromium to open pages with; otherwise one on the PATH |
 //! | `PROCESSION_TEST_SEED` | the seed of everything random in a test; otherwise a new one, which is printed |
-//! | `PROCESSION_PROVE_FOLDER` | where `just prove` keeps the chain's journals; otherwise in memory |
+//! | `PROCESSION_PROVE_FOLDER` | where `just prove` and `prove-checkout` keep the journals; otherwise in memory |
 
+mod browser;
 pub mod chain;
+pub mod checkout;
 mod damage;
 mod find;
 mod home;
@@ -35,6 +38,7 @@ mod random;
 mod tmpfs;
 mod wait;
 
+pub use browser::Browser;
 pub use damage::{flip_bit, overwrite, truncate};
 pub use find::{bin, data, left_out, python, script};
 pub use home::Home;

@@ -10,12 +10,12 @@ use super::follow::Trouble;
 const RECORD_HEADER: usize = 48;
 
 #[derive(PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) offset: u64,
-    pub(super) topic: String,
+pub(crate) struct Event {
+    pub(crate) offset: u64,
+    pub(crate) topic: String,
     pub(super) key: Option<Vec<u8>>,
     pub(super) cause: Option<(String, u64)>,
-    pub(super) payload: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
     pub(super) checksum: u32,
 }
 

@@ -35,22 +35,22 @@ impl From<std::io::Error> for Trouble {
     }
 }
 
-pub(super) type Result<T, E = Trouble> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Trouble> = std::result::Result<T, E>;
 
 /// One batch, whole.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// It opens a segment.
     pub(super) first: bool,
     pub(super) epoch: u32,
-    pub(super) events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     pub(super) acks: Vec<Ack>,
     pub(super) checkpoints: Vec<(String, Vec<u8>)>,
 }
 
 /// A journal that is followed from its first record on.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(crate) struct Follower {
     folder: PathBuf,
     identity: Option<[u8; 16]>,
     segment: Option<Segment>,
@@ -80,7 +80,7 @@ enum End {
 }
 
 impl Follower {
-    pub(super) fn new(instance: &Path) -> Self {
+    pub(crate) fn new(instance: &Path) -> Self {
         let folder = instance.join("journal");
         Self { folder, identity: None, segment: None, next: 0, epoch: 0, time: 0, segments: 0 }
     }
@@ -101,7 +101,7 @@ impl Follower {
     }
 
     /// Everything that has come since the last call.
-    pub(super) fn read(&mut self, batches: &mut Vec<Batch>) -> Result<()> {
+    pub(crate) fn read(&mut self, batches: &mut Vec<Batch>) -> Result<()> {
         let mut looks = 0;
         loop {
             if self.segment.is_none() && !self.enter(self.next)? {

@@ -22,5 +22,7 @@ mod sight;
 
 pub use audit::{Auditor, Tally};
 pub use follow::Trouble;
+pub(crate) use follow::{Follower, Result};
 pub use report::{Aim, Fault, Report};
 pub use run::Run;
+pub(crate) use sight::Sight;

@@ -10,7 +10,7 @@ const AT_COMMITTED: u64 = 1024;
 
 /// What was seen last.
 #[derive(Debug)]
-pub(super) struct Sight {
+pub(crate) struct Sight {
     folder: PathBuf,
     marks: Option<File>,
     committed: u64,
@@ -18,7 +18,7 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         Self { folder, marks: None, committed: 0, files: BTreeSet::new() }
     }
 
@@ -39,7 +39,7 @@ impl Sight {
     }
 
     /// The committed mark, unchecked.
-    pub(super) fn committed(&mut self) -> u64 {
+    pub(crate) fn committed(&mut self) -> u64 {
         if self.marks.is_none() {
             self.marks = File::open(self.folder.join("marks")).ok();
         }
