@@ -126,6 +126,8 @@ doc:
 [group('measure')]
 bench *arguments: bootstrap
     @'{{ target }}/release/bench' run --out '{{ target }}/bench' "$@"
+    @'{{ target }}/release/procession' bench keyed
+    @'{{ target }}/release/procession' bench ordering
 
 # The same beside the systems people would pick instead; `deploy/setup bench-peers` installs them first
 [group('measure')]
