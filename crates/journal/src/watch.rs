@@ -57,6 +57,9 @@ impl Watch {
     /// Calls `wake` once every record before `end` is durable, or never will be because a sync failed
     /// ([`Self::check`] tells), and asks for a sync. One sync serves everybody who waits.
     pub fn when_durable(&self, end: Offset, wake: impl FnOnce() + Send + 'static) {
+        if end == Offset(0) {
+            return wake();
+        }
         self.shared.when_durable(end, Box::new(|_| wake()));
     }
 

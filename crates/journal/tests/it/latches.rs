@@ -141,3 +141,12 @@ fn one_who_waits_for_durability_is_told_after_the_sync() {
     assert_eq!(watch.marks().durable, Offset(1));
     assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.offset == Offset(0)));
 }
+
+#[test]
+fn before_the_first_record_everything_is_durable() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let writer = Writer::open(&home.path().join("silent"), &small(8)).unwrap();
+    let (woken, durable) = mpsc::channel();
+    writer.watch().when_durable(Offset(0), move || woken.send(()).unwrap());
+    durable.recv_timeout(Duration::from_secs(10)).expect("nothing is to be waited for");
+}

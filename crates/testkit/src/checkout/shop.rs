@@ -21,9 +21,12 @@ use crate::wait::DEADLINE;
 /// All of them; the customers come last, so that the others are there for a first run without waiting.
 pub(super) const MEMBERS: [&str; 7] =
     ["weight-check", "payment", "bank", "basket", "scale", "scanner", "customer"];
-/// The pauses between two kills, in seconds; short ones are as likely as long ones.
+/// The pauses between two kills, in seconds; short ones are as likely as long ones,
 const PAUSE_MIN: f64 = 0.005;
 const PAUSE_MAX: f64 = 2.0;
+/// and in a run with few customers, which is soon over, long ones are not so long.
+const PAUSE_MAX_OF_FEW: f64 = 0.2;
+const FEW: u64 = 500;
 /// A run whose customers get nowhere for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -68,9 +71,10 @@ impl Shop {
         if self.plan.outage_sessions > 0 {
             self.do_without_weight_check()?;
         }
+        let pause_max = if self.plan.sessions < FEW { PAUSE_MAX_OF_FEW } else { PAUSE_MAX };
         let mut last = (Instant::now(), 0);
         loop {
-            let pause = (self.random.random_range(PAUSE_MIN.ln()..PAUSE_MAX.ln())).exp();
+            let pause = (self.random.random_range(PAUSE_MIN.ln()..pause_max.ln())).exp();
             if self.customers_are_gone(Duration::from_secs_f64(pause))? {
                 return Ok(());
             }

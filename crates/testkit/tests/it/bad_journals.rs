@@ -184,7 +184,7 @@ fn a_truncated_journal_under_the_broadcaster_is_a_gap_and_is_said_again() {
 fn a_foreign_version_under_the_broadcaster_is_refused() {
     let swarm = at_rest();
     let segment = swarm.home.segments("broadcaster").remove(0);
-    overwrite(&segment, 8, &99_u32.to_le_bytes());
+    make_foreign(&segment);
     let bytes = fs::read(&segment).unwrap();
     let path = segment.to_str().unwrap();
 
@@ -203,7 +203,7 @@ fn a_foreign_version_under_the_broadcaster_is_refused() {
 fn a_foreign_version_under_a_bot_is_refused() {
     let swarm = at_rest();
     let segment = swarm.home.segments("bot").remove(0);
-    overwrite(&segment, 8, &99_u32.to_le_bytes());
+    make_foreign(&segment);
     swarm.bot().wait(DEADLINE).assert_code(1).assert_says(&[segment.to_str().unwrap(), "format version 99"]);
     check_verify_names_version(&swarm, "bot");
 
@@ -212,6 +212,13 @@ fn a_foreign_version_under_a_bot_is_refused() {
     overwrite(&marks, 8, &99_u64.to_le_bytes());
     swarm.bot().wait(DEADLINE).assert_code(1).assert_says(&[marks.to_str().unwrap(), "format version 99"]);
     check_verify_names_version(&swarm, "bot");
+}
+
+/// Another version of the format has something else where this one has its header's checksum. (With the checksum left as it
+/// is, the version would be a damaged field of this one.)
+fn make_foreign(segment: &Path) {
+    overwrite(segment, 8, &99_u32.to_le_bytes());
+    overwrite(segment, 124, b"else");
 }
 
 #[track_caller]
