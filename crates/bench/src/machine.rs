@@ -71,10 +71,3 @@ pub(crate) fn default_place() -> PathBuf {
 pub(crate) fn free_bytes(place: &Path) -> u64 {
     rustix::fs::statvfs(place).map_or(0, |free| free.f_bavail.saturating_mul(free.f_frsize))
 }
-
-/// Touches so much memory and gives it back to the kernel, which hands it out first then: where free memory goes back to
-/// a host, a run must not pay for what the one before it did not need.
-pub(crate) fn warm_memory(mib: u32) {
-    let bytes = usize::try_from(mib).unwrap_or_default() << 20;
-    drop(std::hint::black_box(vec![1_u8; bytes]));
-}

@@ -76,10 +76,6 @@ struct Run {
     /// Just so many messages in each run, whatever the contender's pace
     #[arg(long)]
     messages: Option<u64>,
-    /// MiB of memory to touch before each run, the same for everybody: on a virtual machine that hands free memory back
-    /// to its host, the first to use a page pays microseconds for it
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    warm_memory: u32,
     /// Only contenders with such a name
     #[arg(long, value_name = "NAME")]
     contender: Vec<String>,
@@ -152,7 +148,6 @@ impl Run {
             catch_up_bytes: mib << 20,
             catch_up_bytes_of_peers: peers_mib << 20,
             messages: self.messages,
-            warm_memory_mib: self.warm_memory,
         }
     }
 

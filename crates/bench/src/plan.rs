@@ -24,9 +24,6 @@ pub(crate) struct Amount {
     pub(crate) catch_up_bytes_of_peers: u64,
     /// Instead of all that: just so many messages.
     pub(crate) messages: Option<u64>,
-    /// So much memory is touched before each run.
-    #[serde(default)]
-    pub(crate) warm_memory_mib: u32,
 }
 
 impl Amount {

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::contender::{Contender, Missing, Place};
 use crate::contenders::OURS;
-use crate::machine::warm_memory;
 use crate::plan::Amount;
 use crate::results::{Cell, Entrant};
 use crate::table::rate;
@@ -65,7 +64,6 @@ impl<'a> Field<'a> {
                     continue;
                 }
                 let task = Task { work, messages: cell.messages };
-                warm_memory(self.amount.warm_memory_mib);
                 let outcome = contender.run(&task, &self.place);
                 line.push(in_words(contender.name(), work, &outcome));
                 match outcome {
