@@ -7,7 +7,7 @@
 //!
 //! `--faults 10,10000` makes two runs: one delivery in so many is delayed, one moved, one repeated and one dropped and
 //! delivered again, and all the while processes are killed. A last run has weight-check down for a tenth of the
-//! customers. The programs are those beside this one, or in PROCESSION_BIN_DIR; the journals are kept in memory, or in
+//! customers. The programs are those of the same build, or in PROCESSION_BIN_DIR; the journals are kept in memory, or in
 //! PROCESSION_PROVE_FOLDER. The last line is for `deploy/prove`.
 
 use std::env;

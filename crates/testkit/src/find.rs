@@ -29,7 +29,8 @@ pub fn bin(name: &str) -> PathBuf {
 fn target_profile() -> PathBuf {
     let test = env::current_exe().expect("a running program has a path");
     let folder = test.parent().expect("a file lies in a folder");
-    if folder.ends_with("deps") { folder.parent().unwrap_or(folder).to_owned() } else { folder.to_owned() }
+    let below = folder.ends_with("deps") || folder.ends_with("examples");
+    if below { folder.parent().unwrap_or(folder).to_owned() } else { folder.to_owned() }
 }
 
 /// A recorded file; says so where it isn't there, so that a test that is left out shows.
