@@ -72,6 +72,7 @@ mod prepare;
 mod reader;
 mod record;
 mod recovery;
+mod release;
 mod retention;
 mod segment;
 mod shared;

@@ -13,9 +13,10 @@ use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
 use crate::options::{Retention, WhenFull};
+use crate::release;
 use crate::segment::{self, Found, write_zeros};
 use crate::shared::Shared;
-use crate::table::read_cursors;
+use crate::table::{CursorInfo, read_cursors};
 use crate::types::{JournalId, Offset};
 
 /// Drops segments of one journal as its [`Retention`] says.
@@ -87,6 +88,9 @@ impl Trimmer {
             let end = segments[1].base;
             if let Some(laggard) = self.laggard().filter(|laggard| laggard.next < end) {
                 if !over {
+                    if reuse.is_some() {
+                        release::let_go(self.held(&segments, &sizes), &self.positions());
+                    }
                     break;
                 }
                 self.overrun(&laggard, end)?;
@@ -118,6 +122,17 @@ impl Trimmer {
             total -= size;
         }
         Ok(reused)
+    }
+
+    /// Those segments, oldest first, that are kept only because a subscription has not read them.
+    fn held<'a>(&self, segments: &'a [Found], sizes: &[u64]) -> &'a [Found] {
+        let newest_kept = sizes.iter().rev().scan(0, |total, size| {
+            *total += size;
+            Some(*total)
+        });
+        let kept = newest_kept.take_while(|total| *total <= self.retention.bytes_kept).count();
+        // The newest one is being written.
+        &segments[..segments.len() - kept.max(1)]
     }
 
     /// A subscription stands where the byte limit wants to trim.
@@ -160,11 +175,30 @@ impl Trimmer {
         modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > most))
     }
 
-    /// The living subscription that has read least, over all instances.
+    /// The living subscription that has read least.
     fn laggard(&self) -> Option<Laggard> {
+        self.subscriptions().min_by_key(|(_, cursor)| cursor.position.next).map(|(instance, cursor)| {
+            Laggard {
+                who: format!(
+                    "{} of {}",
+                    cursor.subscription,
+                    instance.file_name().unwrap_or_default().to_string_lossy()
+                ),
+                next: cursor.position.next,
+            }
+        })
+    }
+
+    /// Where the living subscriptions stand.
+    fn positions(&self) -> Vec<Offset> {
+        self.subscriptions().map(|(_, cursor)| cursor.position.next).collect()
+    }
+
+    /// The living subscriptions to this journal, over all instances.
+    fn subscriptions(&self) -> impl Iterator<Item = (PathBuf, CursorInfo)> {
         let now = wall_clock_ns();
-        let alive = |seen: u64| Duration::from_nanos(now.saturating_sub(seen)) < self.retention.lease;
-        let mine = |id: u64| id == 0 || id == self.journal.low_half();
+        let alive = move |seen: u64| Duration::from_nanos(now.saturating_sub(seen)) < self.retention.lease;
+        let mine = move |id: u64| id == 0 || id == self.journal.low_half();
         instances(&self.state)
             .flat_map(|instance| {
                 let cursors = read_cursors(&instance).unwrap_or_else(|error| {
@@ -173,12 +207,7 @@ impl Trimmer {
                 });
                 cursors.into_iter().map(move |cursor| (instance.clone(), cursor))
             })
-            .filter(|(_, cursor)| cursor.journal == self.name && mine(cursor.position.journal) && alive(cursor.seen_ns))
-            .min_by_key(|(_, cursor)| cursor.position.next)
-            .map(|(instance, cursor)| Laggard {
-                who: format!("{} of {}", cursor.subscription, instance.file_name().unwrap_or_default().to_string_lossy()),
-                next: cursor.position.next,
-            })
+            .filter(move |(_, cursor)| cursor.journal == self.name && mine(cursor.position.journal) && alive(cursor.seen_ns))
     }
 }
 

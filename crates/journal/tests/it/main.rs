@@ -14,6 +14,7 @@ mod lock;
 mod model;
 mod power_loss;
 mod recycling;
+mod release;
 mod retention;
 mod support;
 mod versions;

@@ -10,11 +10,11 @@ use journal::{Gap, GapReason, Level, Offset, Options, Reader, Start, Writer, ver
 use crate::support::{Got, Said, bases, drain, fast_folder, read_records, segments, small};
 
 /// Smaller segments are not worth it.
-const SEGMENT_KIB: u64 = 4 << 10;
+pub(crate) const SEGMENT_KIB: u64 = 4 << 10;
 /// No machine is so slow that it fills none of these within a second.
 const SEGMENTS_MAX: usize = 60;
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     let mut options = small(SEGMENT_KIB);
     options.retention.bytes_kept = 3 * (SEGMENT_KIB << 10);
     options
@@ -25,14 +25,14 @@ fn file_numbers(instance: &Path) -> BTreeSet<u64> {
 }
 
 /// A record of 4 KiB or so that follows from its offset.
-fn said(offset: u64) -> Said {
+pub(crate) fn said(offset: u64) -> Said {
     let mut said = Said::at(offset);
     said.payload.resize(4000, u8::try_from(offset % 251).unwrap());
     said
 }
 
 /// Appends until the next segment is begun.
-fn fill_one(writer: &mut Writer, instance: &Path) {
+pub(crate) fn fill_one(writer: &mut Writer, instance: &Path) {
     let newest = segments(instance).pop();
     while segments(instance).pop() == newest {
         for _ in 0..100 {
