@@ -16,6 +16,10 @@ pub const TOPIC_BYTES_MAX: usize = 128;
 /// Longest subscription name, in bytes.
 pub const SUBSCRIPTION_BYTES_MAX: usize = 128;
 
+/// What a model will read again after a restart is kept by a cursor with the model's name and this suffix, which no
+/// subscription may have.
+pub const REPLAY_SUFFIX: &str = ".replay";
+
 /// Names that would clash with `procession.toml` itself or with its table `[process]`.
 const RESERVED: [&str; 2] = ["process", "procession"];
 
@@ -80,14 +84,19 @@ pub fn check_topic(name: &str) -> Result<(), NameError> {
     visible.split('/').try_for_each(check_word).map_err(refuse)
 }
 
-/// Checks a subscription's name: `[a-z0-9][a-z0-9-_.]*`, at most [`SUBSCRIPTION_BYTES_MAX`] bytes.
+/// Checks a subscription's name: `[a-z0-9][a-z0-9-_.]*`, at most [`SUBSCRIPTION_BYTES_MAX`] bytes, and without
+/// [`REPLAY_SUFFIX`].
 ///
 /// # Errors
 /// Says what is wrong with the name.
 pub fn check_subscription(name: &str) -> Result<(), NameError> {
     let refuse = refusal("subscription", name);
     check_length(name, SUBSCRIPTION_BYTES_MAX).map_err(refuse)?;
-    check_word(name).map_err(refuse)
+    check_word(name).map_err(refuse)?;
+    if name.ends_with(REPLAY_SUFFIX) {
+        return Err(refuse(Reason::Reserved));
+    }
+    Ok(())
 }
 
 fn refusal<'a>(kind: &'static str, name: &'a str) -> impl Fn(Reason) -> NameError + Copy + 'a {
@@ -186,6 +195,12 @@ mod tests {
             assert_eq!(check_subscription(name), Ok(()));
             assert_eq!(Instance::new(name).unwrap().process(), name);
         }
+    }
+
+    #[test]
+    fn what_a_model_keeps_goes_by_a_name_of_its_own() {
+        assert!(check_subscription("totals.replay").is_err());
+        assert_eq!(check_subscription("replay"), Ok(()));
     }
 
     #[test]

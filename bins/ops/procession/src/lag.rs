@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use journal::Time;
-use procession::names::Instance;
+use procession::names::{Instance, REPLAY_SUFFIX};
 use serde::Serialize;
 
 use crate::home::Home;
@@ -18,7 +18,8 @@ use crate::text;
 /// Show how far each subscription is behind the journal that it reads.
 ///
 /// Taken from the cursors and marks on disk, so it also tells of processes that are down. Records of all topics
-/// count, also of those that the subscription leaves out; it passes them when it comes to them.
+/// count, also of those that the subscription leaves out; it passes them when it comes to them. A subscription `NAME.replay`
+/// reads nothing: the model NAME keeps what it will read again after a restart.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these subscribers.
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// A subscription's place in one journal.
+/// A subscription's place in one journal, or that of a model's replay.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Lag {
     pub(crate) subscriber: String,
@@ -39,6 +40,8 @@ pub(crate) struct Lag {
     /// `None` if there is no such journal any more.
     pub(crate) committed: Option<u64>,
     pub(crate) behind: Option<u64>,
+    /// It reads nothing: a model keeps what it will read again after a restart, and what is behind is no delay.
+    pub(crate) replay: bool,
     /// Whether the subscriber is running.
     running: bool,
     /// When the subscriber renewed its claim on what it hasn't read, which it does every hour or so.
@@ -64,7 +67,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every subscription of an instance, slowest first.
+/// Every subscription of an instance, slowest first, and what its models keep.
 ///
 /// # Errors
 /// The table of cursors can't be read.
@@ -79,6 +82,7 @@ pub(crate) fn of_subscriber(home: &Home, subscriber: &Instance) -> journal::Resu
         let acknowledged = cursor.position.next.0;
         lags.push(Lag {
             subscriber: subscriber.to_string(),
+            replay: cursor.subscription.ends_with(REPLAY_SUFFIX),
             subscription: cursor.subscription,
             journal,
             acknowledged,
@@ -115,7 +119,7 @@ fn write_table(lags: &[Lag], out: &mut Output) -> Result<()> {
             (&lag.journal).into(),
             lag.acknowledged.into(),
             or_dash(lag.committed),
-            or_dash(lag.behind.map(behind_cell)),
+            or_dash(lag.behind.map(|behind| if lag.replay { kept_cell(behind) } else { behind_cell(behind) })),
             seen(lag),
         ]);
     }
@@ -125,6 +129,10 @@ fn write_table(lags: &[Lag], out: &mut Output) -> Result<()> {
 /// Whoever has heard all is fine.
 pub(crate) fn behind_cell(behind: u64) -> Cell {
     Cell::painted(behind.to_string(), if behind == 0 { Colour::Good } else { Colour::Uncertain })
+}
+
+fn kept_cell(records: u64) -> Cell {
+    Cell::from(format!("{records} kept"))
 }
 
 fn seen(lag: &Lag) -> Cell {

@@ -12,6 +12,7 @@ use super::time::EventTime;
 use super::watermark::{SourceState, Watermark};
 use crate::core::Core;
 use crate::error::Result;
+use crate::names::REPLAY_SUFFIX;
 
 /// A journal that is heard.
 #[derive(Debug)]
@@ -225,5 +226,5 @@ impl Source {
 
 /// The cursors that keep what a model needs after a restart go by this name.
 pub(super) fn replay_name(model: &str) -> String {
-    format!("{model}.replay")
+    format!("{model}{REPLAY_SUFFIX}")
 }

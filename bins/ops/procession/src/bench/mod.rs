@@ -197,26 +197,19 @@ impl Pubsub {
             ["--journal-sync", self.sync.as_str(), "--journal-keep-bytes", keep, "--waiting", &waiting];
         let mut publisher =
             Member::start(&home, publisher::NAME, publisher::NAME, &[&work[..], &extra].concat())?;
-        let mut said = None;
-        if self.behind {
-            said = Some(publisher.read_report().context("the publisher")?);
-            subscribers = self.start_subscribers(&home, &work)?;
+        for subscriber in &subscribers[..stopped] {
+            subscriber.stop_once_it_reads(&home)?;
         }
-        if stopped > 0 {
-            for subscriber in &subscribers[..stopped] {
-                subscriber.stop_once_it_reads(&home)?;
-            }
-            said = Some(publisher.read_report().context("the publisher")?);
-            for subscriber in &subscribers[..stopped] {
-                subscriber.go_on()?;
-            }
+        // Before the subscribers' reports: without a publisher they would wait for ever.
+        let said: PublisherReport = publisher.read_report().context("the publisher")?;
+        for subscriber in &subscribers[..stopped] {
+            subscriber.go_on()?;
+        }
+        if self.behind {
+            subscribers = self.start_subscribers(&home, &work)?;
         }
         let subscribers =
             subscribers.into_iter().map(Member::report).collect::<anyhow::Result<Vec<SubscriberReport>>>()?;
-        let said: PublisherReport = match said {
-            Some(said) => said,
-            None => publisher.read_report().context("the publisher")?,
-        };
         publisher.end()?;
         let floor = floor::back_to_back(&home, self.payload, self.messages)?;
         Outcome {
@@ -260,8 +253,8 @@ impl Latency {
         subscriber.wait_ready(&home)?;
         let paced = [&work[..], &["--pause", &pause_ns]].concat();
         let mut said_by = Member::start(&home, publisher::NAME, publisher::NAME, &paced)?;
-        let subscriber: SubscriberReport = subscriber.report().context("the subscriber")?;
         let publisher: PublisherReport = said_by.read_report().context("the publisher")?;
+        let subscriber: SubscriberReport = subscriber.report().context("the subscriber")?;
         said_by.end()?;
         let floor = floor::back_to_back(&home, self.payload, self.count)?;
         let paced = floor::paced(&home, self.payload, self.count, pause)?;

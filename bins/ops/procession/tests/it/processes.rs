@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use journal::{Cursors, Offset, Options, Position, Writer};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use testkit::{DEADLINE, wait_until};
@@ -163,6 +164,26 @@ fn who_is_behind_is_named() {
     assert_eq!(row(&swarm, "source")["slowest"], slowest);
     assert!(swarm.run(&["ps"]).stdout.contains("reader source.tick"));
     assert!(swarm.run(&["lag"]).stdout.contains("source.tick"));
+}
+
+#[test]
+fn what_a_model_keeps_for_a_restart_is_no_delay() {
+    let swarm = Swarm::new();
+    let mut speaker = swarm.speaker("source");
+    for _ in 0..12 {
+        speaker.say("tick", r#"{"number":1}"#);
+    }
+    let instance = swarm.state().join("totals");
+    let writer = Writer::open(&instance, &Options::default()).unwrap();
+    let cursors = Cursors::open(&instance, &writer).unwrap();
+    for (name, next) in [("totals", 12), ("totals.replay", 5)] {
+        cursors.claim(name, "source").unwrap().store(Position::at(Offset(next)));
+    }
+    let told = swarm.json(&["lag", "--json"]);
+    let replays: Vec<_> = told.iter().map(|lag| (&lag["behind"], &lag["replay"])).collect();
+    assert_eq!(replays, [(&json!(7), &json!(true)), (&json!(0), &json!(false))]);
+    assert!(swarm.run(&["lag"]).stdout.contains("7 kept"));
+    assert_eq!(row(&swarm, "source")["slowest"]["subscription"], json!("totals"));
 }
 
 #[test]
