@@ -71,3 +71,8 @@ pub use process::Process;
 pub use program::{Program, run};
 pub use settings::{NoSettings, Settings};
 pub use subscribe::{DeadLetter, Delivery, Heard, Missing, Sources, Subscribe, Subscription};
+
+/// Compiled with the documentation's tests: a page that shows what does not compile is no help.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/keyed.md")]
+struct KeyedPage;
