@@ -2,19 +2,23 @@
 //! time; what it said before and does not follow any more, it takes back.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use super::agenda::Agenda;
 use super::hash::Hash;
+use super::index::Index;
+use super::key::Key;
 use super::ledger::Press;
 use super::model::{Model, Output as _};
 use super::order::{Derivation, Order};
 use super::recall::{Recall, Recalled};
 use super::records::Retract;
+use super::slots::Slots;
 use super::speak::{Saying, Speaker, Unsayable, to_ordinal};
 use super::time::EventTime;
-use super::timeline::{Cause, Timeline};
+use super::timeline::{Cause, Shared, Timeline};
 
 /// How a fold works.
 #[derive(Debug, Clone)]
@@ -56,32 +60,34 @@ struct Conclusion {
 
 /// A model over all of its keys. See the module's documentation.
 pub struct Fold<M: Model> {
-    options: FoldOptions,
+    revisions_max: u32,
     name: Hash,
-    index: HashMap<Box<[u8]>, usize>,
+    index: Index,
     keys: Vec<Option<Timeline<M>>>,
     free: Vec<usize>,
     /// Keys with inputs that are not final, by the first of these.
-    oldest: BTreeSet<(EventTime, usize)>,
+    agenda: Agenda,
+    /// Room for those of them whose time has come.
+    due: Vec<(EventTime, usize)>,
     /// Keys with something to say.
     touched: Vec<usize>,
     /// Keys that were touched before the last flush.
     changed: Vec<usize>,
-    forgotten: Vec<Box<[u8]>>,
+    forgotten: Vec<Key>,
     conclusions: HashMap<(Arc<str>, Derivation), Conclusion>,
     /// When what is known of conclusions can be forgotten.
     known: BTreeMap<EventTime, Vec<(Arc<str>, Derivation)>>,
     settled: EventTime,
-    press: Press<M::Output>,
+    shared: Shared<M>,
     payload: Vec<u8>,
-    recall: Recall,
-    slots: usize,
 }
 
 impl<M: Model> fmt::Debug for Fold<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = f.debug_struct("Fold");
-        text.field("keys", &self.keys_count()).field("inputs", &self.slots).field("settled", &self.settled);
+        text.field("keys", &self.keys_count())
+            .field("inputs", &self.inputs_count())
+            .field("settled", &self.settled);
         text.finish_non_exhaustive()
     }
 }
@@ -90,23 +96,24 @@ impl<M: Model> Fold<M> {
     /// An empty one. The name goes into the ids of all that it says.
     #[must_use]
     pub fn new(name: &str, options: FoldOptions) -> Self {
+        let FoldOptions { snapshot_every, revisions_max } = options;
+        let (slots, press, recall) = (Slots::new(), Press::new(), Recall::default());
         Self {
-            options,
+            revisions_max,
             name: Hash::new().bytes(name.as_bytes()),
-            index: HashMap::new(),
+            index: Index::new(),
             keys: Vec::new(),
             free: Vec::new(),
-            oldest: BTreeSet::new(),
+            agenda: Agenda::new(),
+            due: Vec::new(),
             touched: Vec::new(),
             changed: Vec::new(),
             forgotten: Vec::new(),
             conclusions: HashMap::new(),
             known: BTreeMap::new(),
             settled: EventTime::MIN,
-            press: Press::new(),
+            shared: Shared { snapshot_every, slots, press, recall },
             payload: Vec::new(),
-            recall: Recall::default(),
-            slots: 0,
         }
     }
 
@@ -125,13 +132,13 @@ impl<M: Model> Fold<M> {
     /// How many inputs are kept, because they are not final.
     #[must_use]
     pub fn inputs_count(&self) -> usize {
-        self.slots
+        self.shared.slots.count()
     }
 
     /// The state of a key, as it is after the last [`Self::flush`].
     #[must_use]
     pub fn state(&self, key: &[u8]) -> Option<&M> {
-        let timeline = self.keys[*self.index.get(key)?].as_ref()?;
+        let timeline = self.keys[self.find(key)?].as_ref()?;
         Some(timeline.state())
     }
 
@@ -156,7 +163,7 @@ impl<M: Model> Fold<M> {
     /// Takes in an event that a source said at this offset.
     pub fn event(&mut self, key: &[u8], order: Order, input: M::Input) -> Fate {
         let offset = order.turn;
-        self.take(key, order, offset, input).0
+        self.take(key, &order, offset, input).0
     }
 
     /// Takes in what a model asserts, in the record at `offset`.
@@ -178,7 +185,7 @@ impl<M: Model> Fold<M> {
         if !holds {
             return Fate::Taken;
         }
-        let (fate, place) = self.take(key, order.clone(), offset, input);
+        let (fate, place) = self.take(key, &order, offset, input);
         let known = self.conclusions.get_mut(&name).expect("it was entered just now");
         known.live = Some((place, order));
         fate
@@ -220,31 +227,32 @@ impl<M: Model> Fold<M> {
         known
     }
 
-    fn take(&mut self, key: &[u8], order: Order, offset: u64, input: M::Input) -> (Fate, usize) {
+    fn take(&mut self, key: &[u8], order: &Order, offset: u64, input: M::Input) -> (Fate, usize) {
         if order.at < self.settled {
             return (Fate::Late, 0);
         }
         let place = self.place(key, M::default);
-        let Self { keys, press, recall, options, oldest, touched, .. } = self;
-        let timeline = keys[place].as_mut().expect("the index names keys that are there");
-        let (at, before) = (order.at, timeline.slots.len());
-        if !timeline.insert(order, offset, input, options.snapshot_every, press, recall) {
+        let timeline = self.keys[place].as_mut().expect("the index names keys that are there");
+        if !timeline.insert(order, offset, input, &mut self.shared) {
             return (Fate::Known, place);
         }
-        self.slots += timeline.slots.len() - before;
-        if timeline.oldest.is_none_or(|oldest| at < oldest) {
-            if let Some(old) = timeline.oldest.replace(at) {
-                oldest.remove(&(old, place));
-            }
-            oldest.insert((at, place));
+        if order.at < timeline.oldest {
+            // What it was listed under before finds it changed.
+            timeline.oldest = order.at;
+            self.agenda.list(order.at, place);
         }
-        touch(timeline, touched, place);
+        touch(timeline, &mut self.touched, place);
         (Fate::Taken, place)
     }
 
+    #[inline]
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        self.index.find(key, |place| self.keys[place].as_ref().is_some_and(|timeline| *timeline.key == *key))
+    }
+
     fn place(&mut self, key: &[u8], state: impl FnOnce() -> M) -> usize {
-        if let Some(place) = self.index.get(key) {
-            return *place;
+        if let Some(place) = self.find(key) {
+            return place;
         }
         let timeline = Some(Timeline::new(key, self.name.bytes(key), state()));
         let place = match self.free.pop() {
@@ -257,13 +265,13 @@ impl<M: Model> Fold<M> {
                 self.keys.len() - 1
             }
         };
-        self.index.insert(key.into(), place);
+        self.index.insert(key, place);
         place
     }
 
     fn remove(&mut self, place: usize, order: &Order, cause: Cause) {
         let Some(timeline) = self.keys[place].as_mut() else { return };
-        timeline.remove(order, cause);
+        timeline.remove(order, cause, &mut self.shared.slots);
         touch(timeline, &mut self.touched, place);
     }
 
@@ -273,18 +281,16 @@ impl<M: Model> Fold<M> {
     /// # Errors
     /// An output cannot be encoded.
     pub fn flush(&mut self, mut say: impl FnMut(Saying<'_>)) -> Result<(), Unsayable> {
-        let Self { options, keys, touched, changed, press, payload, .. } = self;
-        let mut speaker = Speaker { revisions_max: options.revisions_max, press, payload };
-        for place in touched.iter() {
-            let Some(timeline) = keys[*place].as_mut() else { continue };
+        for place in &self.touched {
+            let Some(timeline) = self.keys[*place].as_mut() else { continue };
             timeline.listed = false;
-            timeline.fold(options.snapshot_every, speaker.press);
-            speaker.speak(timeline, &mut say)?;
+            timeline.fold(&mut self.shared);
+            speaker(self.revisions_max, &mut self.shared, &mut self.payload).speak(timeline, &mut say)?;
         }
-        std::mem::swap(touched, changed);
-        touched.clear();
-        press.clear();
-        match press.take_error() {
+        std::mem::swap(&mut self.touched, &mut self.changed);
+        self.touched.clear();
+        self.shared.press.clear();
+        match self.shared.press.take_error() {
             None => Ok(()),
             Some((topic, reason)) => Err(Unsayable { topic: topic.to_owned(), reason }),
         }
@@ -305,33 +311,34 @@ impl<M: Model> Fold<M> {
             return Ok(());
         }
         self.settled = settled;
-        while let Some((at, place)) = self.oldest.first().copied().filter(|(at, _)| *at < settled) {
-            self.oldest.remove(&(at, place));
-            let Self { options, keys, press, payload, .. } = self;
-            let timeline = keys[place].as_mut().expect("a key with inputs is there");
-            let count = timeline.count_final(settled);
-            Speaker { revisions_max: options.revisions_max, press, payload }
+        let mut due = std::mem::take(&mut self.due);
+        self.agenda.advance(settled, &mut due);
+        for (at, place) in due.drain(..) {
+            let Some(timeline) = self.keys[place].as_mut().filter(|timeline| timeline.oldest == at) else {
+                continue;
+            };
+            let count = timeline.count_final(settled, &self.shared.slots);
+            speaker(self.revisions_max, &mut self.shared, &mut self.payload)
                 .release(timeline, count, &mut say)?;
-            timeline.forget(count, press);
-            self.slots -= count;
-            timeline.oldest = timeline.first_at();
-            if let Some(at) = timeline.oldest {
-                self.oldest.insert((at, place));
-            }
+            timeline.forget(count, &mut self.shared);
+            list(timeline, place, &self.shared, &mut self.agenda);
             self.forget_if_over(place);
         }
+        self.due = due;
+        if !self.forgotten.is_empty() {
+            self.changed.retain(|place| self.keys[*place].is_some());
+        }
         self.forget_conclusions();
-        self.recall.settle(settled);
-        self.press.clear();
+        self.shared.recall.settle(settled);
+        self.shared.press.clear();
         Ok(())
     }
 
     fn forget_if_over(&mut self, place: usize) {
         if let Some(timeline) = self.keys[place].take_if(|timeline| timeline.is_over()) {
-            self.index.remove(&timeline.key);
+            self.index.remove(&timeline.key, place);
             self.forgotten.push(timeline.key);
             self.free.push(place);
-            self.changed.retain(|changed| *changed != place);
         }
     }
 
@@ -361,7 +368,7 @@ impl<M: Model> Fold<M> {
         for (key, base) in bases {
             self.place(&key, || base);
         }
-        self.recall = recall;
+        self.shared.recall = recall;
     }
 
     /// All inputs are there that had been dealt with before the restart: what was said because of them is not said
@@ -370,25 +377,17 @@ impl<M: Model> Fold<M> {
     /// # Errors
     /// An output cannot be encoded.
     pub fn resume(&mut self, settled: EventTime, say: impl FnMut(Saying<'_>)) -> Result<(), Unsayable> {
-        let every = self.options.snapshot_every;
         for place in &self.touched {
             let timeline = self.keys[*place].as_mut().expect("a key with inputs is there");
-            timeline.fold(every, &mut self.press);
-            let count = timeline.count_final(settled);
+            timeline.fold(&mut self.shared);
+            let count = timeline.count_final(settled, &self.shared.slots);
             timeline.unsaid = timeline.unsaid.max(count);
-            timeline.forget(count, &mut self.press);
-            self.slots -= count;
-            if let Some(old) = timeline.oldest.take() {
-                self.oldest.remove(&(old, *place));
-            }
-            timeline.oldest = timeline.first_at();
-            if let Some(at) = timeline.oldest {
-                self.oldest.insert((at, *place));
-            }
+            timeline.forget(count, &mut self.shared);
+            list(timeline, *place, &self.shared, &mut self.agenda);
         }
         self.settled = self.settled.max(settled);
         self.forget_conclusions();
-        self.recall.settle(self.settled);
+        self.shared.recall.settle(self.settled);
         self.flush(say)
     }
 
@@ -400,10 +399,10 @@ impl<M: Model> Fold<M> {
     /// What was said because of inputs that are not final.
     pub(super) fn ledger(&self) -> impl Iterator<Item = (Derivation, Recalled)> {
         self.keys.iter().flatten().flat_map(|timeline| {
-            timeline.slots.iter().flat_map(|slot| {
-                let id = if slot.lines.is_empty() { Derivation::NONE } else { timeline.derive(&slot.order) };
-                let said = slot.lines.iter().enumerate().filter(|(_, line)| line.revision > 0);
-                said.map(move |(ordinal, line)| {
+            timeline.slots.iter().flat_map(|number| {
+                let said = self.shared.slots[*number].lines.iter().enumerate();
+                let id = self.shared.slots.derive(*number, timeline.hash);
+                said.filter(|(_, line)| line.revision > 0).map(move |(ordinal, line)| {
                     let topic = line.value.as_ref().map_or("", |value| value.topic()).into();
                     let recalled = Recalled { revision: line.revision, said: line.said, at: line.at, topic };
                     (id.nth(to_ordinal(ordinal)), recalled)
@@ -411,6 +410,22 @@ impl<M: Model> Fold<M> {
             })
         })
     }
+}
+
+/// Enters a key under the time of its first slot.
+fn list<M: Model>(timeline: &mut Timeline<M>, place: usize, shared: &Shared<M>, agenda: &mut Agenda) {
+    let oldest = timeline.first_at(&shared.slots);
+    if std::mem::replace(&mut timeline.oldest, oldest) != oldest && oldest != EventTime::MAX {
+        agenda.list(oldest, place);
+    }
+}
+
+fn speaker<'a, M: Model>(
+    revisions_max: u32,
+    shared: &'a mut Shared<M>,
+    payload: &'a mut Vec<u8>,
+) -> Speaker<'a, M::Input, M::Output> {
+    Speaker { revisions_max, slots: &mut shared.slots, press: &mut shared.press, payload }
 }
 
 fn touch<M: Model>(timeline: &mut Timeline<M>, touched: &mut Vec<usize>, place: usize) {

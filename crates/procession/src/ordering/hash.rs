@@ -15,6 +15,11 @@ impl Hash {
         Self(FIRST, SECOND)
     }
 
+    /// Another hash for each seed: for tables, never for ids.
+    pub(super) const fn seeded(first: u64, second: u64) -> Self {
+        Self(first, second)
+    }
+
     #[inline]
     pub(super) const fn word(self, word: u64) -> Self {
         Self(fold(self.0 ^ word, FIRST), fold(self.1 ^ word.rotate_left(32), SECOND))

@@ -24,6 +24,65 @@ pub(super) struct Line<O> {
     text: Text,
 }
 
+/// The lines of one input, most often none or one. A thin pointer: most inputs lead to nothing.
+#[derive(Debug)]
+pub(super) struct Lines<O>(Option<Box<Page<O>>>);
+
+#[derive(Debug)]
+struct Page<O> {
+    first: Line<O>,
+    more: Vec<Line<O>>,
+}
+
+impl<O> Lines<O> {
+    pub(super) const NONE: Self = Self(None);
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |page| 1 + page.more.len())
+    }
+
+    pub(super) fn push(&mut self, line: Line<O>) {
+        match &mut self.0 {
+            None => self.0 = Some(Box::new(Page { first: line, more: Vec::new() })),
+            Some(page) => page.more.push(line),
+        }
+    }
+
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Line<O>> {
+        self.0.iter().flat_map(|page| std::iter::once(&page.first).chain(&page.more))
+    }
+
+    #[inline]
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Line<O>> {
+        self.0.iter_mut().flat_map(|page| std::iter::once(&mut page.first).chain(&mut page.more))
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, ordinal: usize) -> Option<&mut Line<O>> {
+        let page = self.0.as_mut()?;
+        if ordinal == 0 { Some(&mut page.first) } else { page.more.get_mut(ordinal - 1) }
+    }
+
+    /// Something of them, whatever it is.
+    #[inline]
+    pub(super) fn look(&self) -> u64 {
+        self.0.as_ref().map_or(0, |page| page.first.now)
+    }
+
+    /// Whether an output waits to be final.
+    #[inline]
+    pub(super) fn are_waiting(&self) -> bool {
+        self.iter().any(|line| line.said == 0 && line.now != 0)
+    }
+}
+
 /// An assert that does not hold any more.
 #[derive(Debug)]
 pub(super) struct Was<O> {
@@ -33,11 +92,11 @@ pub(super) struct Was<O> {
     pub(super) value: Option<O>,
 }
 
+/// A place among all texts that were ever encoded; default: none.
 #[derive(Debug, Clone, Copy, Default)]
 struct Text {
-    generation: u64,
-    start: usize,
-    end: usize,
+    start: u64,
+    length: usize,
 }
 
 /// Where outputs are collected and encoded; shared by all keys.
@@ -45,20 +104,21 @@ struct Text {
 pub(super) struct Press<O> {
     pub(super) out: Outputs<O>,
     texts: Vec<u8>,
-    generation: u64,
+    /// Where `texts` starts among all texts: what lies before was forgotten.
+    start: u64,
     /// The first output that could not be encoded.
     error: Option<(&'static str, String)>,
 }
 
 impl<O: Output> Press<O> {
     pub(super) const fn new() -> Self {
-        Self { out: Outputs::new(), texts: Vec::new(), generation: 1, error: None }
+        Self { out: Outputs::new(), texts: Vec::new(), start: 1, error: None }
     }
 
     /// Forgets all texts.
     pub(super) fn clear(&mut self) {
+        self.start += self.texts.len() as u64 + 1;
         self.texts.clear();
-        self.generation += 1;
     }
 
     pub(super) fn take_error(&mut self) -> Option<(&'static str, String)> {
@@ -71,29 +131,47 @@ impl<O: Output> Press<O> {
             self.texts.truncate(start);
             self.error.get_or_insert((value.topic(), error.to_string()));
         }
-        Text { generation: self.generation, start, end: self.texts.len() }
+        Text { start: self.start + start as u64, length: self.texts.len() - start }
+    }
+
+    fn text(&self, text: Text) -> Option<&[u8]> {
+        let start = usize::try_from(text.start.checked_sub(self.start)?).ok()?;
+        self.texts.get(start..start + text.length)
     }
 
     /// Writes a value that no line holds, for a compensation.
     pub(super) fn write(&mut self, value: &O, payload: &mut Vec<u8>) {
-        let Text { start, end, .. } = self.encode(value);
-        payload.extend_from_slice(&self.texts[start..end]);
+        let start = self.texts.len();
+        self.encode(value);
+        payload.extend_from_slice(&self.texts[start..]);
         self.texts.truncate(start);
     }
 
     /// Takes what the model has said because of an input at `at` into the input's lines.
     #[inline]
-    pub(super) fn print(&mut self, at: EventTime, lines: &mut Vec<Line<O>>) {
+    pub(super) fn print(&mut self, at: EventTime, lines: &mut Lines<O>) {
+        let count = self.out.said.len();
+        if count == 0 && lines.is_empty() {
+            return;
+        }
         let mut outputs = std::mem::take(&mut self.out.said);
-        let count = outputs.len();
         for (ordinal, (value, delay)) in outputs.drain(..).enumerate() {
             let at = if delay.is_zero() { at } else { at.plus(delay) };
+            let start = self.texts.len();
             let text = self.encode(&value);
-            let hash = hash_of(value.topic(), at, &self.texts[text.start..text.end]);
-            if ordinal == lines.len() {
-                lines.push(Line { revision: 0, said: 0, now: 0, at, value: None, was: None, text });
+            let hash = hash_of(value.topic(), at, &self.texts[start..]);
+            match lines.get_mut(ordinal) {
+                Some(line) => line.put(value, at, hash, text),
+                None => lines.push(Line {
+                    revision: 0,
+                    said: 0,
+                    now: hash,
+                    at,
+                    value: Some(value),
+                    was: None,
+                    text,
+                }),
             }
-            lines[ordinal].put(value, at, hash, text);
         }
         for line in lines.iter_mut().skip(count) {
             line.clear();
@@ -162,8 +240,8 @@ impl<O: Output> Line<O> {
 
     /// Appends the payload.
     pub(super) fn write(&self, press: &mut Press<O>, payload: &mut Vec<u8>) {
-        if self.text.generation == press.generation {
-            payload.extend_from_slice(&press.texts[self.text.start..self.text.end]);
+        if let Some(text) = press.text(self.text) {
+            payload.extend_from_slice(text);
         } else if let Some(value) = &self.value {
             press.write(value, payload);
         }

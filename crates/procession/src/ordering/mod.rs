@@ -53,11 +53,14 @@
 //! The records are defined in `docs/ordering-records.md`, for other languages too. The parts without a
 //! process around them, [`Fold`], [`Reorder`] and [`Watermark`], do no I/O.
 
+mod agenda;
 mod declare;
 mod effect;
 mod fold;
 mod hash;
+mod index;
 mod intake;
+mod key;
 mod ledger;
 mod model;
 #[cfg(test)]
@@ -69,6 +72,7 @@ mod records;
 mod reorder;
 mod run;
 mod running;
+mod slots;
 mod snapshot;
 mod sources;
 mod speak;

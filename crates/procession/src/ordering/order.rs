@@ -85,14 +85,19 @@ impl Order {
     }
 
     /// The id of what a model concludes from this input: the first output.
-    #[inline]
     pub(super) fn derive(&self, key: Hash) -> Derivation {
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-        let (low, high) = (self.id.0 as u64, (self.id.0 >> 64) as u64);
-        let hash = key.bytes(self.journal.as_bytes()).word(self.at.0.cast_unsigned()).word(self.turn);
-        let hash = if self.id == Derivation::NONE { hash } else { hash.word(low).word(high) };
-        Derivation(hash.value()).nth(0)
+        derive(key, &self.journal, self.at, self.turn, self.id)
     }
+}
+
+/// The id of what a model concludes for a key from the input of this [`Order`]: the first output.
+#[inline]
+pub(super) fn derive(key: Hash, journal: &str, at: EventTime, turn: u64, id: Derivation) -> Derivation {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    let (low, high) = (id.0 as u64, (id.0 >> 64) as u64);
+    let hash = key.bytes(journal.as_bytes()).word(at.0.cast_unsigned()).word(turn);
+    let hash = if id == Derivation::NONE { hash } else { hash.word(low).word(high) };
+    Derivation(hash.value()).nth(0)
 }
 
 impl PartialOrd for Order {

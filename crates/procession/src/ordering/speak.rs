@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::effect::Effect;
+use super::hash::Hash;
 use super::ledger::{Line, Press, Was};
 use super::model::{Model, Output};
 use super::order::Derivation;
 use super::records::{Retract, Said};
-use super::timeline::{Cause, Slot, Timeline};
+use super::slots::{Journals, Slot, SlotNumber, Slots};
+use super::timeline::{Cause, Timeline};
 use crate::event::Event as _;
 
 /// What kind of record it is.
@@ -49,8 +51,9 @@ pub struct Unsayable {
 }
 
 /// Compares the lines of a key's ledger with what was said of them.
-pub(super) struct Speaker<'a, O> {
+pub(super) struct Speaker<'a, I, O> {
     pub(super) revisions_max: u32,
+    pub(super) slots: &'a mut Slots<I, O>,
     pub(super) press: &'a mut Press<O>,
     /// Room for a payload.
     pub(super) payload: &'a mut Vec<u8>,
@@ -64,73 +67,61 @@ struct Place<'a> {
     turn: u64,
 }
 
-impl<O: Output> Speaker<'_, O> {
+impl<I, O: Output> Speaker<'_, I, O> {
     /// Says what is new in a key: first what does not hold any more, the newest first, then what does, the oldest
     /// first.
-    pub(super) fn speak<M: Model<Output = O>>(
+    pub(super) fn speak<M: Model<Input = I, Output = O>>(
         &mut self,
         timeline: &mut Timeline<M>,
         say: &mut impl FnMut(Saying<'_>),
     ) -> Result<(), Unsayable> {
-        let Timeline { key, hash, slots, cause, unsaid, .. } = timeline;
-        for slot in slots.range_mut(*unsaid..).rev() {
-            if slot.lines.iter().all(|line| line.said == 0 || line.said == line.now) {
-                continue;
-            }
-            let id = slot.order.derive(*hash);
-            let Slot { order, offset, lines, .. } = slot;
-            let place =
-                Place { key, cause: cause_of(cause.as_ref(), &order.journal, *offset), turn: order.turn };
-            for (ordinal, line) in lines.iter_mut().enumerate().rev() {
-                if line.said != 0 && line.said != line.now {
-                    self.take_back(place, id.nth(to_ordinal(ordinal)), line, say)?;
-                }
+        let Timeline { key, hash, slots: numbers, cause, unsaid, .. } = timeline;
+        let cause = cause.take();
+        for number in numbers.range(*unsaid..).rev() {
+            let slot = &self.slots[*number];
+            if slot.lines.iter().any(|line| line.said != 0 && line.said != line.now) {
+                self.take_back_lines(*number, (key, *hash), cause.as_deref(), say)?;
             }
         }
-        for slot in slots.range_mut(*unsaid..) {
+        for number in numbers.range(*unsaid..) {
+            let slot = &mut self.slots[*number];
             let fresh = std::mem::take(&mut slot.fresh);
-            if slot.is_waiting() {
-                self.assert(
-                    key,
-                    slot.order.derive(*hash),
-                    slot,
-                    cause.as_ref().filter(|_| !fresh),
-                    false,
-                    say,
-                )?;
+            if slot.lines.are_waiting() {
+                let cause = cause.as_deref().filter(|_| !fresh);
+                self.assert(*number, (key, *hash), cause, false, say)?;
             }
         }
-        *unsaid = slots.len();
-        *cause = None;
+        *unsaid = numbers.len();
         Ok(())
     }
 
     /// Says what has waited for the first `count` inputs to be final.
-    pub(super) fn release<M: Model<Output = O>>(
+    pub(super) fn release<M: Model<Input = I, Output = O>>(
         &mut self,
-        timeline: &mut Timeline<M>,
+        timeline: &Timeline<M>,
         count: usize,
         say: &mut impl FnMut(Saying<'_>),
     ) -> Result<(), Unsayable> {
-        let Timeline { key, hash, slots, .. } = timeline;
-        for slot in slots.range_mut(..count).filter(|slot| slot.is_waiting()) {
-            self.assert(key, slot.order.derive(*hash), slot, None, true, say)?;
+        for number in timeline.slots.range(..count) {
+            if self.slots[*number].lines.are_waiting() {
+                self.assert(*number, (&timeline.key, timeline.hash), None, true, say)?;
+            }
         }
         Ok(())
     }
 
-    fn assert<I>(
+    fn assert(
         &mut self,
-        key: &[u8],
-        id: Derivation,
-        slot: &mut Slot<I, O>,
+        number: SlotNumber,
+        (key, hash): (&[u8], Hash),
         cause: Option<&Cause>,
         settled: bool,
         say: &mut impl FnMut(Saying<'_>),
     ) -> Result<(), Unsayable> {
-        let Slot { order, offset, lines, .. } = slot;
-        let cause = cause_of(cause, &order.journal, *offset);
-        for (ordinal, line) in lines.iter_mut().enumerate() {
+        let (slot, journals) = self.slots.with_journals(number);
+        let id = journals.derive(slot, hash);
+        let cause = cause_of(cause, slot, journals);
+        for (ordinal, line) in slot.lines.iter_mut().enumerate() {
             let Some(value) = line.value.as_ref().filter(|_| line.said == 0) else { continue };
             if !settled && value.effect() == Effect::Irrevocable {
                 continue;
@@ -142,8 +133,7 @@ impl<O: Output> Speaker<'_, O> {
             }
             line.revision += 1;
             line.said = line.now;
-            let said =
-                Said { id, revision: line.revision, at: line.at, turn: order.turn, compensates: false };
+            let said = Said { id, revision: line.revision, at: line.at, turn: slot.turn, compensates: false };
             self.payload.clear();
             line.write(self.press, self.payload);
             said.append_to(self.payload, 0).map_err(|reason| unsayable(topic, reason))?;
@@ -153,6 +143,34 @@ impl<O: Output> Speaker<'_, O> {
     }
 
     #[cold]
+    fn take_back_lines(
+        &mut self,
+        number: SlotNumber,
+        (key, hash): (&[u8], Hash),
+        cause: Option<&Cause>,
+        say: &mut impl FnMut(Saying<'_>),
+    ) -> Result<(), Unsayable> {
+        let (slot, journals) = self.slots.with_journals(number);
+        let id = journals.derive(slot, hash);
+        let place = Place { key, cause: cause_of(cause, slot, journals), turn: slot.turn };
+        let mut scribe = Scribe { press: &mut *self.press, payload: &mut *self.payload };
+        for ordinal in (0..slot.lines.len()).rev() {
+            let line = slot.lines.get_mut(ordinal).expect("it is one of them");
+            if line.said != 0 && line.said != line.now {
+                scribe.take_back(place, id.nth(to_ordinal(ordinal)), line, say)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes what takes a line back.
+struct Scribe<'a, O> {
+    press: &'a mut Press<O>,
+    payload: &'a mut Vec<u8>,
+}
+
+impl<O: Output> Scribe<'_, O> {
     fn take_back(
         &mut self,
         place: Place<'_>,
@@ -183,8 +201,12 @@ impl<O: Output> Speaker<'_, O> {
     }
 }
 
-fn cause_of<'a>(cause: Option<&'a Cause>, journal: &'a Arc<str>, offset: u64) -> (&'a Arc<str>, u64) {
-    cause.map_or((journal, offset), |cause| (&cause.journal, cause.offset))
+fn cause_of<'a, I, O>(
+    cause: Option<&'a Cause>,
+    slot: &Slot<I, O>,
+    journals: &'a Journals,
+) -> (&'a Arc<str>, u64) {
+    cause.map_or_else(|| (journals.name(slot.journal), slot.offset()), |cause| (&cause.journal, cause.offset))
 }
 
 fn unsayable(topic: &str, reason: String) -> Unsayable {

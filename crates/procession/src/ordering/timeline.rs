@@ -4,22 +4,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::hash::Hash;
-use super::ledger::{Line, Press};
-use super::model::{Model, Output};
-use super::order::{Derivation, Order};
+use super::key::Key;
+use super::ledger::{Line, Lines, Press};
+use super::model::Model;
+use super::order::Order;
 use super::recall::Recall;
+use super::slots::{SlotNumber, Slots};
 use super::time::EventTime;
 
-/// An input, and what came of it.
-pub(super) struct Slot<I, O> {
-    pub(super) order: Order,
-    /// Its record.
-    pub(super) offset: u64,
-    /// None once it was retracted: the place and its lines stay, for their revisions must not be used again.
-    input: Option<I>,
-    pub(super) lines: Vec<Line<O>>,
-    /// Nothing was said since it came.
-    pub(super) fresh: bool,
+/// What all keys of a fold work with.
+pub(super) struct Shared<M: Model> {
+    /// A copy of a key's state is kept every so many inputs.
+    pub(super) snapshot_every: u64,
+    pub(super) slots: Slots<M::Input, M::Output>,
+    pub(super) press: Press<M::Output>,
+    pub(super) recall: Recall,
 }
 
 /// The record that made a correction necessary.
@@ -33,150 +32,179 @@ pub(super) struct Cause {
 ///
 /// `snapshots` are states before the slot of that number; numbers count all slots that ever were, so that they stay
 /// true when final slots go. As long as there are slots, there is one before the first of them.
+///
+/// Of many keys each is far from the processor when its turn comes: what an input in order needs comes first, on the
+/// same cache lines, and what tells of other memory is kept here, too.
+#[repr(C, align(64))]
 pub(super) struct Timeline<M: Model> {
-    pub(super) key: Box<[u8]>,
-    pub(super) hash: Hash,
-    pub(super) slots: VecDeque<Slot<M::Input, M::Output>>,
-    /// After all slots before `stale`.
-    state: M,
-    snapshots: VecDeque<(u64, M)>,
-    /// Number of the last of them, and the event time of the last slot: here, because what is elsewhere is far from
-    /// the processor when a key's turn comes.
-    last_snapshot: Option<u64>,
+    pub(super) key: Key,
+    /// In their order.
+    pub(super) slots: VecDeque<SlotNumber>,
+    /// The event time of the last slot.
     last_at: EventTime,
+    /// Under which time it is listed among those that have something to settle; [`EventTime::MAX`] is never settled.
+    pub(super) oldest: EventTime,
     /// Number of the first slot.
     first: u64,
-    /// From here on, the state and the lines are not what the inputs say.
-    stale: Option<usize>,
-    /// From here on, lines may differ from what was said.
+    /// Number of the slot before which the state is to be kept.
+    next_snapshot: u64,
+    /// From this place on, the state and the lines are not what the inputs say.
+    stale: usize,
+    /// From this place on, lines may differ from what was said.
     pub(super) unsaid: usize,
-    /// What made the state stale.
-    pub(super) cause: Option<Cause>,
     /// Whether it is on the list of those that have something to say.
     pub(super) listed: bool,
-    /// Under which time it is listed among those that have something to settle.
-    pub(super) oldest: Option<EventTime>,
+    /// After all slots before `stale`.
+    state: M,
+    pub(super) hash: Hash,
+    snapshots: Vec<(u64, M)>,
+    /// What made the state stale.
+    pub(super) cause: Option<Box<Cause>>,
 }
+
+/// A place that no slot has.
+const NOWHERE: usize = usize::MAX;
 
 impl<M: Model> Timeline<M> {
     pub(super) fn new(key: &[u8], hash: Hash, state: M) -> Self {
         Self {
             key: key.into(),
-            hash,
             slots: VecDeque::new(),
-            state,
-            snapshots: VecDeque::new(),
-            last_snapshot: None,
             last_at: EventTime::MIN,
+            oldest: EventTime::MAX,
             first: 0,
-            stale: None,
+            next_snapshot: 0,
+            stale: NOWHERE,
             unsaid: 0,
-            cause: None,
             listed: false,
-            oldest: None,
+            state,
+            hash,
+            snapshots: Vec::new(),
+            cause: None,
         }
-    }
-
-    /// The id of the first output of an input.
-    pub(super) fn derive(&self, order: &Order) -> Derivation {
-        order.derive(self.hash)
     }
 
     /// The state after all inputs. Only while it is not stale.
     pub(super) fn state(&self) -> &M {
-        debug_assert!(self.stale.is_none(), "it was folded before");
+        debug_assert!(self.stale == NOWHERE, "it was folded before");
         &self.state
     }
 
     /// The state before the first slot: that of all final inputs.
     pub(super) fn base(&self) -> &M {
-        self.snapshots.front().map_or(&self.state, |(_, state)| state)
+        self.snapshots.first().map_or(&self.state, |(_, state)| state)
     }
 
     /// Takes an input in; `false` if it is there already.
     pub(super) fn insert(
         &mut self,
-        order: Order,
+        order: &Order,
         offset: u64,
         input: M::Input,
-        every: u64,
-        press: &mut Press<M::Output>,
-        recall: &mut Recall,
+        shared: &mut Shared<M>,
     ) -> bool {
-        let is_last = self.last_at < order.at || self.slots.back().is_none_or(|last| last.order < order);
-        if is_last && self.stale.is_none() {
-            let place = self.slots.len();
-            self.take_snapshot(place, every);
-            let mut lines = self.recalled_lines(&order, recall);
-            self.state.apply(order.at, &input, &mut press.out);
-            press.print(order.at, &mut lines);
-            self.unsaid = self.unsaid.min(place);
-            self.last_at = order.at;
-            self.slots.push_back(Slot { order, offset, input: Some(input), lines, fresh: true });
-            return true;
+        let is_last = self.last_at < order.at
+            || self.slots.back().is_none_or(|last| shared.slots.compare(*last, order).is_lt());
+        if !is_last || self.stale != NOWHERE {
+            return self.insert_anywhere(order, offset, input, is_last, shared);
         }
-        match self.slots.binary_search_by(|slot| slot.order.cmp(&order)) {
-            Ok(place) if self.slots[place].input.is_some() => return false,
+        let place = self.slots.len();
+        self.take_snapshot(place, shared.snapshot_every);
+        let lines = self.recalled_lines(order, &mut shared.recall);
+        let mut slot = shared.slots.prepare(order, offset, lines);
+        self.state.apply(order.at, &input, &mut shared.press.out);
+        shared.press.print(order.at, &mut slot.lines);
+        slot.input = Some(input);
+        self.unsaid = self.unsaid.min(place);
+        self.last_at = order.at;
+        self.slots.push_back(shared.slots.put(slot));
+        true
+    }
+
+    /// To be folded later, with all that come after it.
+    #[cold]
+    fn insert_anywhere(
+        &mut self,
+        order: &Order,
+        offset: u64,
+        input: M::Input,
+        is_last: bool,
+        shared: &mut Shared<M>,
+    ) -> bool {
+        match self.search(order, &shared.slots) {
             Ok(place) => {
-                self.blame(Cause { journal: Arc::clone(&order.journal), offset });
-                let slot = &mut self.slots[place];
-                (slot.offset, slot.input) = (offset, Some(input));
+                let slot = &mut shared.slots[self.slots[place]];
+                if slot.input.is_some() {
+                    return false;
+                }
+                slot.refill(offset, input);
+                self.blame(|| Cause { journal: Arc::clone(&order.journal), offset });
                 self.spoil(place);
             }
             Err(place) => {
                 if !is_last {
-                    self.blame(Cause { journal: Arc::clone(&order.journal), offset });
+                    self.blame(|| Cause { journal: Arc::clone(&order.journal), offset });
                 }
-                let lines = self.recalled_lines(&order, recall);
+                let lines = self.recalled_lines(order, &mut shared.recall);
+                let mut slot = shared.slots.prepare(order, offset, lines);
+                slot.input = Some(input);
                 self.last_at = self.last_at.max(order.at);
                 self.spoil(place);
-                self.slots.insert(place, Slot { order, offset, input: Some(input), lines, fresh: true });
+                self.slots.insert(place, shared.slots.put(slot));
             }
         }
         true
     }
 
+    fn search(&self, order: &Order, slots: &Slots<M::Input, M::Output>) -> Result<usize, usize> {
+        self.slots.binary_search_by(|number| slots.compare(*number, order))
+    }
+
     /// Takes an input out again.
-    pub(super) fn remove(&mut self, order: &Order, cause: Cause) {
-        let Ok(place) = self.slots.binary_search_by(|slot| slot.order.cmp(order)) else { return };
-        if self.slots[place].input.take().is_some() {
-            self.blame(cause);
+    pub(super) fn remove(&mut self, order: &Order, cause: Cause, slots: &mut Slots<M::Input, M::Output>) {
+        let Ok(place) = self.search(order, slots) else { return };
+        if slots[self.slots[place]].input.take().is_some() {
+            self.blame(|| cause);
             self.spoil(place);
         }
     }
 
     /// The first to blame stays so until it is said.
-    fn blame(&mut self, cause: Cause) {
-        self.cause.get_or_insert(cause);
+    fn blame(&mut self, cause: impl FnOnce() -> Cause) {
+        self.cause.get_or_insert_with(|| Box::new(cause()));
     }
 
     /// The slots from `place` on must be folded anew.
     fn spoil(&mut self, place: usize) {
-        self.stale = Some(self.stale.map_or(place, |stale| stale.min(place)));
+        self.stale = self.stale.min(place);
         self.unsaid = self.unsaid.min(place);
         let number = self.first + place as u64;
-        while self.snapshots.len() > 1 && self.snapshots.back().is_some_and(|(at, _)| *at > number) {
-            self.snapshots.pop_back();
+        while self.snapshots.len() > 1 && self.snapshots.last().is_some_and(|(at, _)| *at > number) {
+            self.snapshots.pop();
         }
-        self.last_snapshot = self.snapshots.back().map(|(at, _)| *at);
     }
 
     /// Keeps the state before the slot at `place`, if it is time to.
     #[inline]
     fn take_snapshot(&mut self, place: usize, every: u64) {
         let number = self.first + place as u64;
-        if self.last_snapshot.is_none_or(|last| number - last >= every) {
-            self.snapshots.push_back((number, self.state.clone()));
-            self.last_snapshot = Some(number);
+        if number >= self.next_snapshot {
+            self.snapshots.push((number, self.state.clone()));
+            self.next_snapshot = number.saturating_add(every);
         }
     }
 
-    fn recalled_lines(&self, order: &Order, recall: &mut Recall) -> Vec<Line<M::Output>> {
-        let mut lines = Vec::new();
+    /// After snapshots went.
+    fn plan_snapshot(&mut self, every: u64) {
+        self.next_snapshot = self.snapshots.last().map_or(0, |(number, _)| number.saturating_add(every));
+    }
+
+    fn recalled_lines(&self, order: &Order, recall: &mut Recall) -> Lines<M::Output> {
+        let mut lines = Lines::NONE;
         if recall.is_empty() {
             return lines;
         }
-        for (ordinal, recalled) in recall.take(self.derive(order)) {
+        for (ordinal, recalled) in recall.take(order.derive(self.hash)) {
             while lines.len() < usize::from(ordinal) {
                 lines.push(Line::blank());
             }
@@ -186,78 +214,78 @@ impl<M: Model> Timeline<M> {
     }
 
     /// Brings state and lines up to what the inputs say.
-    pub(super) fn fold(&mut self, every: u64, press: &mut Press<M::Output>) {
-        let Some(stale) = self.stale.take() else { return };
-        let (number, state) = self.snapshots.back().expect("there is a state before the first slot");
+    pub(super) fn fold(&mut self, shared: &mut Shared<M>) {
+        let stale = std::mem::replace(&mut self.stale, NOWHERE);
+        if stale == NOWHERE {
+            return;
+        }
+        let Shared { snapshot_every: every, slots, press, .. } = shared;
+        self.plan_snapshot(*every);
+        let (number, state) = self.snapshots.last().expect("there is a state before the first slot");
         self.state = state.clone();
         let from = usize::try_from(number - self.first).expect("it is one of the slots");
         debug_assert!(from <= stale, "snapshots after a change were dropped");
+        slots.fetch(self.slots.range(from..));
         for place in from..self.slots.len() {
             if place > from {
-                self.take_snapshot(place, every);
+                self.take_snapshot(place, *every);
             }
-            let slot = &mut self.slots[place];
+            let slot = &mut slots[self.slots[place]];
             press.out.said.clear();
             if let Some(input) = &slot.input {
-                self.state.apply(slot.order.at, input, &mut press.out);
+                self.state.apply(slot.at, input, &mut press.out);
             }
             if place >= stale {
-                press.print(slot.order.at, &mut slot.lines);
+                press.print(slot.at, &mut slot.lines);
             }
         }
         press.out.said.clear();
     }
 
-    /// How many slots lie before `settled`.
-    pub(super) fn count_final(&self, settled: EventTime) -> usize {
-        self.slots.partition_point(|slot| slot.order.at < settled)
+    /// How many slots lie before `settled`. All of these are about to be forgotten, so there is no shorter way.
+    pub(super) fn count_final(&self, settled: EventTime, slots: &Slots<M::Input, M::Output>) -> usize {
+        self.slots.iter().take_while(|number| slots[**number].at < settled).count()
     }
 
     /// Forgets the first `count` slots: the state before the next one is kept instead.
-    pub(super) fn forget(&mut self, count: usize, press: &mut Press<M::Output>) {
-        debug_assert!(self.stale.is_none() && self.unsaid >= count, "all was said before it is forgotten");
+    pub(super) fn forget(&mut self, count: usize, shared: &mut Shared<M>) {
+        debug_assert!(self.stale == NOWHERE && self.unsaid >= count, "all was said before it is forgotten");
         if count == 0 {
             return;
         }
+        let Shared { snapshot_every: every, slots, press, .. } = shared;
         let number = self.first + count as u64;
         if count == self.slots.len() {
-            self.slots.clear();
             self.snapshots.clear();
         } else {
-            let mut base = None;
-            while self.snapshots.front().is_some_and(|(at, _)| *at <= number) {
-                base = self.snapshots.pop_front();
-            }
-            let (at, mut state) = base.expect("there is a state before the first slot");
-            let from = usize::try_from(at - self.first).expect("it is one of the slots");
-            for slot in self.slots.range(from..count) {
+            let base = self.snapshots.partition_point(|(at, _)| *at <= number) - 1;
+            self.snapshots.drain(..base);
+            let (at, state) = &mut self.snapshots[0];
+            let from = usize::try_from(*at - self.first).expect("it is one of the slots");
+            for place in from..count {
+                let slot = &slots[self.slots[place]];
                 if let Some(input) = &slot.input {
-                    state.apply(slot.order.at, input, &mut press.out);
+                    state.apply(slot.at, input, &mut press.out);
                 }
             }
             press.out.said.clear();
-            self.snapshots.push_front((number, state));
-            self.slots.drain(..count);
+            *at = number;
         }
-        self.last_snapshot = self.snapshots.back().map(|(at, _)| *at);
+        for number in self.slots.drain(..count) {
+            slots.clear(number);
+        }
+        self.plan_snapshot(*every);
         self.first = number;
         self.unsaid -= count;
     }
 
-    /// The time of the first slot.
-    pub(super) fn first_at(&self) -> Option<EventTime> {
-        self.slots.front().map(|slot| slot.order.at)
+    /// The time of the first slot; without one, [`EventTime::MAX`].
+    pub(super) fn first_at(&self, slots: &Slots<M::Input, M::Output>) -> EventTime {
+        self.slots.front().map_or(EventTime::MAX, |first| slots[*first].at)
     }
 
     /// Whether nothing needs to be known of it any more.
     pub(super) fn is_over(&self) -> bool {
         self.slots.is_empty() && self.state.is_over()
-    }
-}
-
-impl<I, O: Output> Slot<I, O> {
-    /// Whether an output of it waits to be final.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.lines.iter().any(|line| line.said == 0 && line.now != 0)
     }
 }
