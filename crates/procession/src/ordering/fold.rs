@@ -1,12 +1,11 @@
 //! A model over all of its keys: takes inputs in any order, and says what follows from them in the order of event
 //! time; what it said before and does not follow any more, it takes back.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use super::agenda::Agenda;
+use super::conclusions::Conclusions;
 use super::hash::Hash;
 use super::index::Index;
 use super::key::Key;
@@ -47,17 +46,6 @@ pub enum Fate {
     Late,
 }
 
-/// What is known of a conclusion that was heard.
-#[derive(Debug, Default)]
-struct Conclusion {
-    asserted: u32,
-    retracted: u32,
-    /// Where it counts.
-    live: Option<(usize, Order)>,
-    /// The latest of its event times.
-    at: EventTime,
-}
-
 /// A model over all of its keys. See the module's documentation.
 pub struct Fold<M: Model> {
     revisions_max: u32,
@@ -74,9 +62,7 @@ pub struct Fold<M: Model> {
     /// Keys that were touched before the last flush.
     changed: Vec<usize>,
     forgotten: Vec<Key>,
-    conclusions: HashMap<(Arc<str>, Derivation), Conclusion>,
-    /// When what is known of conclusions can be forgotten.
-    known: BTreeMap<EventTime, Vec<(Arc<str>, Derivation)>>,
+    conclusions: Conclusions,
     settled: EventTime,
     shared: Shared<M>,
     payload: Vec<u8>,
@@ -109,8 +95,7 @@ impl<M: Model> Fold<M> {
             touched: Vec::new(),
             changed: Vec::new(),
             forgotten: Vec::new(),
-            conclusions: HashMap::new(),
-            known: BTreeMap::new(),
+            conclusions: Conclusions::default(),
             settled: EventTime::MIN,
             shared: Shared { snapshot_every, slots, press, recall },
             payload: Vec::new(),
@@ -173,7 +158,7 @@ impl<M: Model> Fold<M> {
         }
         let name = (Arc::clone(&order.journal), order.id);
         let cause = Cause { journal: Arc::clone(&order.journal), offset };
-        let known = self.conclusion(name.clone(), order.at);
+        let known = self.conclusions.hear(name.clone(), order.at);
         if revision <= known.asserted {
             return Fate::Known;
         }
@@ -196,7 +181,7 @@ impl<M: Model> Fold<M> {
         if retract.at < self.settled {
             return Fate::Late;
         }
-        let known = self.conclusion((Arc::clone(journal), retract.id), retract.at);
+        let known = self.conclusions.hear((Arc::clone(journal), retract.id), retract.at);
         if retract.revision <= known.retracted {
             return Fate::Known;
         }
@@ -207,24 +192,6 @@ impl<M: Model> Fold<M> {
             self.remove(key, &order, Cause { journal: Arc::clone(journal), offset });
         }
         Fate::Taken
-    }
-
-    fn conclusion(&mut self, name: (Arc<str>, Derivation), at: EventTime) -> &mut Conclusion {
-        let known = match self.conclusions.entry(name) {
-            Entry::Occupied(known) => {
-                if known.get().at >= at {
-                    return known.into_mut();
-                }
-                self.known.entry(at).or_default().push(known.key().clone());
-                known.into_mut()
-            }
-            Entry::Vacant(place) => {
-                self.known.entry(at).or_default().push(place.key().clone());
-                place.insert(Conclusion { at, ..Conclusion::default() })
-            }
-        };
-        known.at = at;
-        known
     }
 
     fn take(&mut self, key: &[u8], order: &Order, offset: u64, input: M::Input) -> (Fate, usize) {
@@ -328,7 +295,7 @@ impl<M: Model> Fold<M> {
         if !self.forgotten.is_empty() {
             self.changed.retain(|place| self.keys[*place].is_some());
         }
-        self.forget_conclusions();
+        self.conclusions.settle(self.settled);
         self.shared.recall.settle(settled);
         self.shared.press.clear();
         Ok(())
@@ -339,17 +306,6 @@ impl<M: Model> Fold<M> {
             self.index.remove(&timeline.key, place);
             self.forgotten.push(timeline.key);
             self.free.push(place);
-        }
-    }
-
-    fn forget_conclusions(&mut self) {
-        while let Some(entry) = self.known.first_entry().filter(|entry| *entry.key() < self.settled) {
-            for name in entry.remove() {
-                // It may have a later event time by now.
-                if self.conclusions.get(&name).is_some_and(|known| known.at < self.settled) {
-                    self.conclusions.remove(&name);
-                }
-            }
         }
     }
 }
@@ -386,7 +342,7 @@ impl<M: Model> Fold<M> {
             list(timeline, *place, &self.shared, &mut self.agenda);
         }
         self.settled = self.settled.max(settled);
-        self.forget_conclusions();
+        self.conclusions.settle(self.settled);
         self.shared.recall.settle(self.settled);
         self.flush(say)
     }

@@ -54,6 +54,7 @@
 //! process around them, [`Fold`], [`Reorder`] and [`Watermark`], do no I/O.
 
 mod agenda;
+mod conclusions;
 mod declare;
 mod effect;
 mod fold;
