@@ -119,7 +119,9 @@ fn write_table(lags: &[Lag], out: &mut Output) -> Result<()> {
             (&lag.journal).into(),
             lag.acknowledged.into(),
             or_dash(lag.committed),
-            or_dash(lag.behind.map(|behind| if lag.replay { kept_cell(behind) } else { behind_cell(behind) })),
+            or_dash(
+                lag.behind.map(|behind| if lag.replay { kept_cell(behind) } else { behind_cell(behind) }),
+            ),
             seen(lag),
         ]);
     }

@@ -114,7 +114,9 @@ fn slowest(home: &Home) -> Result<BTreeMap<String, Slowest>> {
             eprintln!("the cursors of {subscriber} can't be read: {error}");
             Vec::new()
         });
-        for Lag { subscriber, subscription, journal, behind, .. } in lags.into_iter().filter(|lag| !lag.replay) {
+        for Lag { subscriber, subscription, journal, behind, .. } in
+            lags.into_iter().filter(|lag| !lag.replay)
+        {
             let behind = behind.unwrap_or_default();
             if slowest.get(&journal).is_none_or(|known| known.behind < behind) {
                 slowest.insert(journal, Slowest { subscriber, subscription, behind });

@@ -1,0 +1,188 @@
+//! From one segment to the next, over what is damaged, and to where reading begins.
+
+use super::{Level, OFFSET_NEVER, Reader, Start, Turn};
+use crate::error::{Error, Result};
+use crate::history;
+use crate::marks::Marks;
+use crate::segment::{self, HEADER_BYTES};
+use crate::types::{Epoch, Gap, GapReason, Offset, Position};
+use crate::walk::{Segment, Step, Tables};
+
+impl Reader {
+    /// Goes past a whole record that is not the next event.
+    pub(super) fn pass(&mut self, stride: usize, noted: bool, sealed: bool) -> Result<Turn> {
+        if !noted {
+            tracing::error!(folder = %self.folder.display(), at = self.at, "a control record makes no sense");
+        }
+        if sealed {
+            return self.go_on();
+        }
+        self.at += stride;
+        Ok(Turn::Again)
+    }
+
+    /// Goes on behind the end of the segment: it stays on a seal until there is something to go to.
+    #[cold]
+    fn go_on(&mut self) -> Result<Turn> {
+        // Before the files: what is committed by now must be in one of them.
+        let Some(marks) = self.marks.load()? else { return Ok(Turn::CaughtUp) };
+        let Some(segment) = &self.segment else { return Ok(Turn::Again) };
+        let base = segment.header.base;
+        let segments = segment::list(&self.folder)?;
+        let later = segments.iter().map(|found| found.base).find(|later| *later > base);
+        let kept = segments.first().is_some_and(|first| first.base <= self.next);
+        // The next segment is there; or all up to here is trimmed, which entering tells.
+        let there = later.is_some_and(|later| later <= self.next || !kept);
+        if there || segment.is_replaced(&segment::path(&self.folder, base)) {
+            self.leave();
+            return Ok(Turn::Again);
+        }
+        Ok(self.skip_to(later, &marks))
+    }
+
+    /// Leaves the segment: the one that holds `next` is entered next.
+    pub(super) fn leave(&mut self) {
+        self.segment = None;
+        self.entered += 1;
+        self.tables = Tables::default();
+        self.at = HEADER_BYTES;
+        self.until = OFFSET_NEVER;
+    }
+
+    /// Maps the segment that holds `next`; the records before it are passed one by one.
+    #[cold]
+    pub(super) fn enter(&mut self) -> Result<Turn> {
+        // A segment may be trimmed between listing and opening: look again, a bounded number of times.
+        for _ in 0..8 {
+            let Some(marks) = self.marks.load()? else { return Ok(Turn::CaughtUp) };
+            let segments = segment::list(&self.folder)?;
+            let Some(first) = segments.first() else { return Ok(self.skip_to(None, &marks)) };
+            let Some(index) = segments.iter().rposition(|found| found.base <= self.next) else {
+                let gap = Gap { from: self.next, to: first.base, reason: GapReason::Trimmed };
+                self.next = first.base;
+                return Ok(Turn::Gap(gap));
+            };
+            match Segment::open(&segments[index].path) {
+                Ok(segment) if segment.header.journal == self.journal => {
+                    self.leave();
+                    self.segment = Some(segment);
+                    self.until = segments.get(index + 1).map_or(OFFSET_NEVER, |found| found.base);
+                    self.limit = self.limit.min(self.until);
+                    return Ok(Turn::Again);
+                }
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                Ok(_) | Err(Error::Corrupt { .. }) => {
+                    return Ok(self.skip_to(segments.get(index + 1).map(|found| found.base), &marks));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Turn::CaughtUp)
+    }
+
+    /// Nothing readable lies at this place: is it the end, or damage?
+    #[cold]
+    pub(super) fn stuck(&mut self) -> Result<Turn> {
+        let Some(marks) = self.marks.load()? else { return Ok(Turn::CaughtUp) };
+        if self.next >= marks.trusted() {
+            return Ok(Turn::CaughtUp);
+        }
+        let Some(segment) = &self.segment else { return Ok(Turn::Again) };
+        // The writer may have come by just now: the mark was loaded after the word.
+        match segment.at(self.at) {
+            Step::Record(decoded) if decoded.head.offset <= self.next => return Ok(Turn::Again),
+            Step::Record(_) | Step::Empty | Step::Bad(_) => {}
+        }
+        match segment.find_record(self.at, self.next) {
+            // A record at or past the mark may be part of a batch that is being written.
+            Some((at, offset)) if offset < marks.trusted().min(self.until) => {
+                self.at = at;
+                if offset <= self.next {
+                    return Ok(Turn::Again);
+                }
+                let gap = Gap { from: self.next, to: offset, reason: GapReason::Corrupt };
+                self.next = offset;
+                Ok(Turn::Gap(gap))
+            }
+            // Damaged up to its end, or left without a seal by a writer that was killed just then.
+            _ => self.go_on(),
+        }
+    }
+
+    /// Gives up what lies before the next segment, or before the trusted mark if there is none.
+    fn skip_to(&mut self, later: Option<Offset>, marks: &Marks) -> Turn {
+        let to = later.unwrap_or(marks.trusted());
+        if to <= self.next {
+            return Turn::CaughtUp;
+        }
+        let gap = Gap { from: self.next, to, reason: GapReason::Corrupt };
+        self.next = to;
+        if later.is_some() {
+            self.leave();
+        }
+        Turn::Gap(gap)
+    }
+
+    /// Looks at the marks again; `false` if there is nothing more to read yet.
+    #[cold]
+    pub(super) fn raise_limit(&mut self) -> Result<bool> {
+        let Some(marks) = self.marks.load()? else { return Ok(false) };
+        if let Some(position) = self.unchecked
+            && (marks.same_boot || position.next <= marks.durable)
+        {
+            self.unchecked = None;
+            self.compare(&position, &marks)?;
+        }
+        let limit = match self.level {
+            Level::Committed if marks.same_boot => OFFSET_NEVER,
+            // Until the owner has recovered its journal, what lies past this may be torn.
+            _ => marks.durable,
+        };
+        self.limit = limit.min(self.until);
+        Ok(self.next < limit)
+    }
+
+    pub(super) fn start(&mut self, start: Start, now: &Marks) -> Result<()> {
+        self.next = match start {
+            Start::Beginning => segment::list(&self.folder)?.first().map_or(now.trimmed, |first| first.base),
+            Start::End => now.trusted(),
+            Start::Offset(offset) => offset,
+            Start::Time(time) => {
+                history::first_at(&self.folder, time)?.unwrap_or(now.trusted()).min(now.trusted())
+            }
+            Start::Position(position) => {
+                self.last = (position.epoch, position.checksum);
+                self.unchecked = Some(position);
+                position.next
+            }
+        };
+        Ok(())
+    }
+
+    /// Compares a position with history, and steps back to where they part.
+    fn compare(&mut self, position: &Position, marks: &Marks) -> Result<()> {
+        let replaced = position.journal != 0 && position.journal != self.journal.low_half();
+        let resume = if replaced {
+            // All that was read is of another history. What is trimmed of this one is a gap of its own.
+            Offset::ZERO
+        } else if position.epoch == Epoch(0) || position.next == Offset::ZERO {
+            // It was never more than an offset.
+            return Ok(());
+        } else {
+            match history::last_before(&self.folder, position.next)? {
+                Some(last) if last == (position.epoch, position.checksum) => return Ok(()),
+                // What came before is trimmed or damaged: nothing to compare with.
+                None if position.next <= marks.trusted() => return Ok(()),
+                _ => history::first_after_epoch(&self.folder, position.epoch)?
+                    .unwrap_or(marks.trusted())
+                    .min(position.next),
+            }
+        };
+        if resume < position.next {
+            self.gap = Some(Gap { from: resume, to: position.next, reason: GapReason::Diverged });
+        }
+        (self.next, self.last) = (resume, (Epoch(0), 0));
+        self.leave();
+        Ok(())
+    }
+}
