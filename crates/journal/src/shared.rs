@@ -186,14 +186,18 @@ impl Shared {
         });
         drop(marks_synced);
         if let Err(error) = synced {
-            // Sticky: the kernel may have marked the pages clean, so another sync would lie.
-            let _ = self.poisoned.set((self.folder.clone(), error.to_string()));
-            self.durable.moved(POISONED);
-            tracing::error!(%error, "a sync failed: appending stops until the process is restarted");
+            self.poison(&error);
             self.check_poison()?;
         }
         self.durable.moved(end);
         Ok(end)
+    }
+
+    /// A sync has failed. Sticky: the kernel may have marked the pages clean, so another sync would lie.
+    pub(crate) fn poison(&self, error: &Error) {
+        let _ = self.poisoned.set((self.folder.clone(), error.to_string()));
+        self.durable.moved(POISONED);
+        tracing::error!(%error, "a sync failed: appending stops until the process is restarted");
     }
 
     fn sync_files(&self, cursors: Option<&Cursors>) -> Result<()> {
