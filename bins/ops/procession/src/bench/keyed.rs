@@ -28,6 +28,8 @@ pub(super) const NAME: &str = "bench-keyed";
 const BESIDE_STUCK: u64 = 450_000;
 /// Events of ordinary keys that wait for a millisecond each.
 const WAITING: u64 = 50_000;
+/// Runs of each kind, in turn: a single one says little on a busy machine.
+const ROUNDS: usize = 5;
 /// The key that has half of all events.
 const HOT: u32 = u32::MAX;
 
@@ -138,10 +140,7 @@ impl Keyed {
         memory::warm(self.common.warm_memory);
         self.say(&home, "even", false)?;
         self.say(&home, "hot", true)?;
-        let even = self.measure(&home, "even", "trivial", self.events, &[])?;
-        let hot = self.measure(&home, "hot", "trivial", self.events, &[])?;
-        let beside = self.events.min(BESIDE_STUCK);
-        let stuck = self.measure(&home, "hot", "stuck", beside, &["--stuck", "--others-only"])?;
+        let [even, hot, stuck] = self.measure_trivial(&home)?;
         let waiting = ["--wait-ms", "1", "--others-only"];
         let waited = self.events.min(WAITING);
         let even_waiting = self.measure(&home, "even", "waiting", waited, &waiting)?;
@@ -200,6 +199,19 @@ impl Keyed {
         Ok(())
     }
 
+    /// Handlers that do next to nothing: medians of all keys alike, of a hot key, and of a stuck one.
+    fn measure_trivial(&self, home: &Home) -> anyhow::Result<[Done; 3]> {
+        let beside = self.events.min(BESIDE_STUCK);
+        let mut runs: [Vec<Done>; 3] = Default::default();
+        for round in 0..ROUNDS {
+            let [trivial, stuck] = ["trivial", "stuck"].map(|what| format!("{what}-{round}"));
+            runs[0].push(self.measure(home, "even", &trivial, self.events, &[])?);
+            runs[1].push(self.measure(home, "hot", &trivial, self.events, &[])?);
+            runs[2].push(self.measure(home, "hot", &stuck, beside, &["--stuck", "--others-only"])?);
+        }
+        Ok(runs.map(median))
+    }
+
     fn measure(
         &self,
         home: &Home,
@@ -220,6 +232,13 @@ impl Keyed {
         let member = Member::start(home, NAME, &instance, &settings)?;
         member.report().with_context(|| format!("the run {instance}"))
     }
+}
+
+/// The run with the median of processor time, and what was out of order in any of them.
+fn median(mut runs: Vec<Done>) -> Done {
+    let out_of_order = runs.iter().map(|done| done.out_of_order).sum();
+    runs.sort_by(|a, b| a.cpu_ns_per_other.total_cmp(&b.cpu_ns_per_other));
+    Done { out_of_order, ..runs[runs.len() / 2] }
 }
 
 pub(super) fn run() -> ExitCode {
@@ -294,7 +313,8 @@ fn report(tally: &Tally, settings: &Settings, began_ns: u64, cpu_before: u64) {
 
 fn in_words(outcome: &Outcome) -> String {
     let Outcome { keys, events, concurrency, .. } = outcome;
-    let mut text = format!("{events} events of {keys} keys, {concurrency} at a time\n");
+    let mut text =
+        format!("{events} events of {keys} keys, {concurrency} at a time, median of {ROUNDS} runs\n");
     let lines = [
         ("even", outcome.even),
         ("one hot key", outcome.hot),
