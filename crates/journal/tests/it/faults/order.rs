@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use journal::fault::{Event, Operation, observe};
-use journal::{Cursors, Offset, Position, Writer, cursors_path, read_cursors};
+use journal::{Cursors, Offset, Options, Position, SyncPolicy, Writer, cursors_path, read_cursors};
 
 use crate::support::{append, base, bases, copy_instance, fast_folder, keeps, segments, small};
 
@@ -63,13 +63,24 @@ struct OnDisk {
     /// The durable mark as of the last sync of the marks, and as of the one that is under way.
     mark: u64,
     mark_syncing: u64,
-    removed: usize,
+    gone: usize,
     too_early: Vec<String>,
 }
 
 /// Otherwise power loss might leave nothing that says what was acknowledged, or a mark below all segments.
 #[test]
 fn no_segment_goes_before_a_later_one_and_the_mark_are_on_disk() {
+    let mut at_the_limit = keeps(2);
+    at_the_limit.retention.bytes_max = Some(at_the_limit.retention.bytes_kept);
+    at_the_limit.sync = SyncPolicy::Never;
+    // The one waits for a sync that comes anyway, the other has nobody who would sync but itself.
+    for options in [keeps(2), at_the_limit] {
+        let seen = watch_segments_go(&options);
+        assert_eq!(seen.too_early, Vec::<String>::new(), "{:?}", options.retention);
+    }
+}
+
+fn watch_segments_go(options: &Options) -> OnDisk {
     let home = tempfile::tempdir_in(fast_folder()).unwrap();
     let instance = home.path().join("trimming");
     let on_disk = Arc::new(Mutex::new(OnDisk::default()));
@@ -87,8 +98,11 @@ fn no_segment_goes_before_a_later_one_and_the_mark_are_on_disk() {
             Event::After(Operation::Sync { path, .. }) => {
                 seen.newest = seen.newest.max(base(path).unwrap_or(0))
             }
-            Event::Before(Operation::Remove { path }) if base(path).is_some() => {
-                seen.removed += 1;
+            // Renamed to be used again, it is gone as well.
+            Event::Before(Operation::Remove { path } | Operation::Rename { path, .. })
+                if base(path).is_some() =>
+            {
+                seen.gone += 1;
                 let (newest, mark, end) = (seen.newest, seen.mark, bases(&of)[1]);
                 if newest < end || mark < end {
                     seen.too_early
@@ -98,16 +112,15 @@ fn no_segment_goes_before_a_later_one_and_the_mark_are_on_disk() {
             _ => {}
         }
     });
-    let mut writer = Writer::open(&instance, &keeps(2)).unwrap();
-    // How many are removed, and how many used again, depends on how fast the disk is just then.
+    let mut writer = Writer::open(&instance, options).unwrap();
+    // How soon they go depends on the disk.
     let until = Instant::now() + Duration::from_secs(60);
-    while on_disk.lock().unwrap().removed <= 10 {
+    while on_disk.lock().unwrap().gone <= 30 {
         append(&mut writer).unwrap();
-        assert!(Instant::now() < until, "{} segments were removed", on_disk.lock().unwrap().removed);
+        assert!(Instant::now() < until, "{} segments have gone", on_disk.lock().unwrap().gone);
     }
     drop((writer, observation));
-    let seen = on_disk.lock().unwrap();
-    assert_eq!(seen.too_early, Vec::<String>::new());
+    std::mem::take(&mut on_disk.lock().unwrap())
 }
 
 /// Otherwise the mark would say that it is durable, for a sync takes in what its own writer has begun.
