@@ -28,7 +28,8 @@ up *arguments: bootstrap
 # Build, then start the swarm on public nodes (HIVE_NODES=URL,URL) from the chain's head, with state of its own
 [group('run')]
 up-live *arguments: bootstrap
-    @HIVE_NODES='{{ live_nodes }}' HIVE_START="${HIVE_START:-head}" PC_DISABLED_PROCESSES=hive-node \
+    @PROCESSION_BROADCASTER__NODES='{{ live_nodes }}' PROCESSION_BROADCASTER__START="${HIVE_START:-head}" \
+        PC_DISABLED_PROCESSES=hive-node \
         PROCESSION_STATE="${PROCESSION_STATE:-.procession/live/state}" \
         PROCESSION_RUNTIME="${PROCESSION_RUNTIME:-.procession/live/run}" \
         '{{ just_executable() }}' _compose "$@"

@@ -56,16 +56,14 @@ fn entry(process: &Process, instance: &str) -> Result<String> {
     if instance != process.name {
         command.extend([quoted("--instance")?, quoted(instance)?]);
     }
-    for argument in &process.arguments {
-        command.push(quoted(argument)?);
-    }
     let mut text = String::new();
     writeln!(text, "  {}:", quoted_key(instance)?)?;
     writeln!(text, "    namespace: {}", process.context)?;
     writeln!(text, "    description: {}", quoted(&process.description.replace('$', "$$"))?)?;
     writeln!(text, "    entrypoint: [{}]", command.join(", "))?;
     writeln!(text, "    readiness_probe:\n      exec:")?;
-    writeln!(text, "        command: '\"{PROGRAMS}/procession\" health {instance}'")?;
+    // Where the programs are, or wherever it is installed.
+    writeln!(text, "        command: 'PATH=\"{PROGRAMS}:$PATH\" procession health {instance}'")?;
     text.push_str(SUPERVISION);
     Ok(text)
 }
@@ -86,12 +84,12 @@ mod tests {
 
     #[test]
     fn instances_have_entries_of_their_own() {
-        let text = compose("description = 'Works'\ninstances = 2\narguments = ['--pace', '1 s']");
+        let text = compose("description = 'Works'\ninstances = 2");
         for n in 1..=2 {
             assert!(text.contains(&format!("  \"worker@{n}\":\n    namespace: scores\n")), "{text}");
-            let arguments = format!(r#"/worker", "run", "--instance", "worker@{n}", "--pace", "1 s"]"#);
+            let arguments = format!(r#"/worker", "run", "--instance", "worker@{n}"]"#);
             assert!(text.contains(&arguments), "{text}");
-            assert!(text.contains(&format!("/procession\" health worker@{n}'")), "{text}");
+            assert!(text.contains(&format!(":$PATH\" procession health worker@{n}'")), "{text}");
         }
     }
 

@@ -158,9 +158,10 @@ fn files(swarm: &Swarm) -> Result<Vec<(PathBuf, String)>> {
     let mut files = vec![
         ("process-compose.yaml".into(), compose::file(swarm)?),
         ("deploy/sysusers.d/procession.conf".into(), systemd::sysusers(swarm)?),
-        ("deploy/tmpfiles.d/procession.conf".into(), systemd::tmpfiles()),
-        ("deploy/systemd-254/procession-.service.d/growing-delay.conf".into(), systemd::growing_delay()),
+        ("deploy/tmpfiles.d/procession.conf".into(), systemd::tmpfiles(swarm)?),
+        ("deploy/systemd-254/procession-.service.d/20-growing-delay.conf".into(), systemd::growing_delay()),
         (units.join(systemd::TARGET), systemd::target(swarm)?),
+        (units.join(systemd::COMMON), systemd::common()),
     ];
     for process in &swarm.processes {
         files.push((units.join(systemd::unit_name(process)), systemd::unit(process)?));
@@ -230,6 +231,21 @@ mod tests {
         }
         assert!(!root.join(unit).exists());
         assert!(drift(root).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_steps_of_the_installation_name_every_program_and_file() {
+        let root = repository();
+        let swarm = Swarm::parse(&read(&root.join(DESCRIPTION)).unwrap().unwrap()).unwrap();
+        let readme = read(&root.join("deploy/README.md")).unwrap().unwrap();
+        let mut names: Vec<_> = swarm.processes.iter().map(|process| process.name.as_str()).collect();
+        names.sort_unstable();
+        let step = format!("    install -m 755 -t /usr/lib/procession {}\n", names.join(" "));
+        assert!(readme.contains(&step), "deploy/README.md needs this line:\n{step}");
+        for (path, _) in files(&swarm).unwrap() {
+            let folder = path.parent().unwrap().to_str().unwrap();
+            assert!(folder.is_empty() || readme.contains(folder), "{} isn't installed", path.display());
+        }
     }
 
     #[test]

@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 const NAME_BYTES_MAX: usize = 20;
 const DESCRIPTION_BYTES_MAX: usize = 120;
 
+/// The group of all processes in production.
+pub(crate) const GROUP: &str = "procession";
+/// The group of people who only look.
+pub(crate) const OPERATORS: &str = "procession-operators";
+
 /// All processes, in the order in which the files list them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,8 +31,6 @@ pub(crate) struct Process {
     pub(crate) context: String,
     pub(crate) description: String,
     pub(crate) network: Network,
-    #[serde(default)]
-    pub(crate) arguments: Vec<String>,
     #[serde(default)]
     pub(crate) memory: Memory,
     pub(crate) instances: Option<NonZeroU8>,
@@ -99,16 +102,18 @@ impl Process {
 
     /// The user that it runs as in production.
     pub(crate) fn user(&self) -> String {
-        format!("procession-{}", self.name)
+        format!("{GROUP}-{}", self.name)
     }
 
     fn check(&self) -> Result<()> {
         check_name("name", &self.name)?;
         check_name("context", &self.context)?;
         check_line("description", &self.description)?;
-        for argument in &self.arguments {
-            ensure!(!argument.contains(char::is_control), "argument {argument:?} has a control character");
-        }
+        ensure!(
+            self.user() != OPERATORS,
+            "name {:?} is taken: {OPERATORS} is the group of people",
+            self.name
+        );
         for credential in &self.credentials {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             ensure!(
@@ -193,7 +198,7 @@ mod tests {
         let [bot] = &swarm.processes[..] else { panic!("one process") };
         assert_eq!(bot.instances(), ["bot"]);
         assert_eq!(bot.user(), "procession-bot");
-        assert!(bot.enabled && bot.arguments.is_empty());
+        assert!(bot.enabled && bot.credentials.is_empty());
     }
 
     #[test]
@@ -207,7 +212,6 @@ mod tests {
         for (more, part) in [
             ("colour = 'red'", "unknown field `colour`"),
             ("instances = 0", "nonzero"),
-            ("arguments = [\"a\\nb\"]", "control character"),
             ("credentials = ['../x']", "no plain file name"),
             ("memory = { high = '2G', max = '1G' }", "above max"),
             ("memory = { high = 'lots', max = '1G' }", "\"lots\""),
@@ -217,6 +221,8 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         assert!(Swarm::parse("").is_err());
+        let taken = Swarm::parse(&BOT.replace("'bot'", "'operators'")).unwrap_err();
+        assert!(format!("{taken:#}").contains("group of people"), "{taken:#}");
         for name in ["Bot", "", "1bot", "a-name-beyond-twenty-bytes", "b:t"] {
             let text = BOT.replace("'bot'", &format!("'{name}'"));
             assert!(Swarm::parse(&text).is_err(), "{name}");

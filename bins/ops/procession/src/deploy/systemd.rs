@@ -5,25 +5,60 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::GENERATED;
-use super::swarm::{Network, Process, Swarm};
+use super::swarm::{GROUP, Network, OPERATORS, Process, Swarm};
 
 /// Pulls all processes up, and takes them down.
 pub(crate) const TARGET: &str = "procession.target";
 
-/// What holds for every process, whatever it needs of the network.
+/// Where the programs are installed: their names are too common for a folder that everybody searches.
+const PROGRAMS: &str = "/usr/lib/procession";
+
+/// A drop-in for every unit whose name begins with `procession-`, below the folder of the units.
+pub(crate) const COMMON: &str = "procession-.service.d/10-common.conf";
+
+/// What holds for every process, whatever it needs of the network. Its name sorts before `override.conf`, so
+/// that `systemctl edit` has the last word.
 ///
 /// Left out on purpose:
+/// - `ConfigurationDirectory`: systemd 252 gives a folder that it makes for it to the first unit's user;
 /// - `PrivateUsers`, under which each peer on a local socket would be user 65534;
 /// - `DynamicUser`, whose folders the other processes couldn't read;
 /// - `ProcSubset=pid`, which hides the kernel's boot id, by which a journal's reader knows whether what is
 ///   committed but not yet durable can be trusted.
-const SANDBOX: &str = "\
-# Sandbox. Other processes' journals can be read, and only their sockets' folder written.
+const COMMON_TEXT: &str = "\
+[Unit]
+PartOf=procession.target
+# A process that keeps failing is restarted for ever: what it waits for may come back.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+Group=procession
+UMask=0027
+Environment=PROCESSION_STATE=/var/lib/procession
+Environment=PROCESSION_RUNTIME=/run/procession
+Environment=PROCESSION_CONFIG=/etc/procession
+StateDirectoryMode=0750
+RuntimeDirectoryMode=0750
+# Made with its access list by tmpfiles.d, and there while the process is not.
+RuntimeDirectoryPreserve=yes
+# Whoever ended it, it comes back; only `systemctl stop` keeps it down. 2: wrong usage, 78: wrong
+# configuration. Trying again wouldn't help.
+Restart=always
+RestartSec=1s
+RestartPreventExitStatus=2 78
+WatchdogSec=30s
+TimeoutStartSec=5min
+TimeoutStopSec=30s
+TasksMax=64
+LimitNOFILE=16384
+
+# Sandbox. Other processes' journals can be read and their sockets called; written are the two folders that
+# the process's own unit names.
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
 ProtectSystem=strict
-ReadWritePaths=/run/procession
 ProtectHome=yes
 PrivateTmp=yes
 PrivateMounts=yes
@@ -56,7 +91,14 @@ pub(crate) fn unit_name(process: &Process) -> String {
     format!("procession-{}{at}.service", process.name)
 }
 
-/// A process's unit.
+/// What the units have in common.
+pub(crate) fn common() -> String {
+    format!(
+        "{GENERATED}# For all units of processes: what each of them adds is in its own file.\n{COMMON_TEXT}"
+    )
+}
+
+/// A process's unit: what it doesn't share with the others.
 pub(crate) fn unit(process: &Process) -> Result<String> {
     let Process { name, memory, .. } = process;
     let (instance, flag) = match process.instances {
@@ -64,13 +106,10 @@ pub(crate) fn unit(process: &Process) -> Result<String> {
         Some(_) => (format!("{name}@%i"), format!(" --instance {name}@%i")),
     };
     let description = process.description.replace('%', "%%");
-    let user = process.user();
     let mut text = format!(
-        "{GENERATED}[Unit]\n\
-         Description=Procession {instance}: {description}\n\
-         PartOf={TARGET}\n\
-         # A process that keeps failing is restarted for ever: what it waits for may come back.\n\
-         StartLimitIntervalSec=0\n"
+        "{GENERATED}# What it shares with the others is in {COMMON}.\n\
+         [Unit]\n\
+         Description=Procession {instance}: {description}\n"
     );
     if process.network != Network::Local {
         // Not network-online: it copes with a network that comes and goes, but should say its last words.
@@ -79,37 +118,18 @@ pub(crate) fn unit(process: &Process) -> Result<String> {
     write!(
         text,
         "\n[Service]\n\
-         Type=notify\n\
-         ExecStart=/usr/bin/{name} run{flag}\n\
+         ExecStart={PROGRAMS}/{name} run{flag}\n\
          User={user}\n\
-         Group=procession\n\
-         UMask=0027\n\
-         Environment=PROCESSION_STATE=/var/lib/procession\n\
-         Environment=PROCESSION_RUNTIME=/run/procession\n\
-         Environment=PROCESSION_CONFIG=/etc/procession\n\
          StateDirectory=procession/{instance}\n\
-         StateDirectoryMode=0750\n\
-         ConfigurationDirectory=procession\n"
+         RuntimeDirectory=procession/{instance}\n",
+        user = process.user(),
     )?;
     for credential in &process.credentials {
         writeln!(text, "LoadCredential={credential}")?;
     }
     write!(
         text,
-        "# 2: wrong usage, 78: wrong configuration. Trying again wouldn't help.\n\
-         Restart=on-failure\n\
-         RestartSec=1s\n\
-         RestartPreventExitStatus=2 78\n\
-         WatchdogSec=30s\n\
-         TimeoutStartSec=5min\n\
-         TimeoutStopSec=30s\n\
-         MemoryHigh={}\n\
-         MemoryMax={}\n\
-         TasksMax=64\n\
-         LimitNOFILE=16384\n\n\
-         {SANDBOX}{}\n\
-         [Install]\n\
-         WantedBy={TARGET}\n",
+        "MemoryHigh={}\nMemoryMax={}\n{}\n[Install]\nWantedBy={TARGET}\n",
         memory.high,
         memory.max,
         network(process.network),
@@ -149,35 +169,54 @@ pub(crate) fn target(swarm: &Swarm) -> Result<String> {
 pub(crate) fn growing_delay() -> String {
     format!(
         "{GENERATED}# For systemd 254 and later; older ones don't know these keys and restart at RestartSec.\n\
-         # To be installed as procession-.service.d/growing-delay.conf, which holds for all our units.\n\
          [Service]\n\
          RestartSteps=6\n\
          RestartMaxDelaySec=1min\n"
     )
 }
 
-/// The users: one for each process, all in one group.
+/// The users: one for each process, all in one group; and a group for people.
 pub(crate) fn sysusers(swarm: &Swarm) -> Result<String> {
     let mut text = format!(
-        "{GENERATED}# Who may see everything and call the processes is put in the group procession.\n"
+        "{GENERATED}# The group of the processes: whoever is in it reads every journal and calls every process.\n\
+         g {GROUP} - -\n\
+         # The group of people who only look: they read everything, and change nothing.\n\
+         g {OPERATORS} - -\n"
     );
-    writeln!(text, "g procession - -")?;
     for process in &swarm.processes {
         let user = process.user();
         writeln!(text, "u {user} - \"Procession {}\" /var/lib/procession -", process.name)?;
-        writeln!(text, "m {user} procession")?;
+        writeln!(text, "m {user} {GROUP}")?;
     }
     Ok(text)
 }
 
-/// The folders that the processes share.
-pub(crate) fn tmpfiles() -> String {
-    format!(
-        "{GENERATED}# Sockets: any process may put one here, the sticky bit keeps it from taking another's away.\n\
-         d /run/procession 3770 root procession -\n\
-         # Each process's own folder in it is made by its unit.\n\
-         d /var/lib/procession 0750 root procession -\n"
-    )
+/// The folders. Nobody but root makes one in those that the processes share, so that a name stays with its process.
+///
+/// What is made in a folder of an instance takes the folder's default access list over, less what its own mode
+/// withholds: files of mode 0600 stay their owner's alone. A socket needs the right to write, to be connected to;
+/// the process itself decides what a caller may do.
+pub(crate) fn tmpfiles(swarm: &Swarm) -> Result<String> {
+    let mut text = format!(
+        "{GENERATED}d /etc/procession 0755 root root -\n\
+         d /run/procession 0755 root root -\n\
+         d /var/lib/procession 0750 root {GROUP} -\n\
+         a+ /var/lib/procession - - - - group:{OPERATORS}:r-x\n"
+    );
+    for process in &swarm.processes {
+        let user = process.user();
+        for instance in process.instances() {
+            for (root, rights) in [("/var/lib/procession", "r-x"), ("/run/procession", "rwx")] {
+                writeln!(text, "d {root}/{instance} 0750 {user} {GROUP} -")?;
+                writeln!(
+                    text,
+                    "a+ {root}/{instance} - - - - group:{OPERATORS}:r-x,default:group::{rights},\
+                     default:group:{OPERATORS}:{rights},default:other::---"
+                )?;
+            }
+        }
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -197,14 +236,55 @@ mod tests {
         let unit = unit(process).unwrap();
         for line in [
             "Description=Procession worker@%i: Works 100 %%",
-            "ExecStart=/usr/bin/worker run --instance worker@%i",
+            "ExecStart=/usr/lib/procession/worker run --instance worker@%i",
             "StateDirectory=procession/worker@%i",
+            "RuntimeDirectory=procession/worker@%i",
             "PrivateNetwork=yes",
         ] {
             assert!(unit.lines().any(|found| found == line), "{line} is missing in\n{unit}");
         }
         let target = target(&swarm).unwrap();
         assert!(target.contains("Wants=procession-worker@1.service\nWants=procession-worker@2.service\n"));
+    }
+
+    #[test]
+    fn every_folder_belongs_to_root_or_to_one_process() {
+        let text = tmpfiles(&swarm("network = 'local'\ninstances = 2")).unwrap();
+        let folders: Vec<_> = text.lines().filter(|line| line.starts_with("d ")).collect();
+        assert_eq!(
+            folders,
+            [
+                "d /etc/procession 0755 root root -",
+                "d /run/procession 0755 root root -",
+                "d /var/lib/procession 0750 root procession -",
+                "d /var/lib/procession/worker@1 0750 procession-worker procession -",
+                "d /run/procession/worker@1 0750 procession-worker procession -",
+                "d /var/lib/procession/worker@2 0750 procession-worker procession -",
+                "d /run/procession/worker@2 0750 procession-worker procession -",
+            ]
+        );
+        // Each of those with journals or sockets, the one above the journals included, can be read by operators.
+        assert_eq!(text.matches("\na+ ").count(), 5, "{text}");
+        assert!(!common().contains("ReadWritePaths") && !common().contains("ConfigurationDirectory="));
+    }
+
+    #[test]
+    fn whoever_ends_a_process_it_comes_back() {
+        let common = common();
+        assert!(
+            common.contains("\nRestart=always\n") && common.contains("\nRestartPreventExitStatus=2 78\n")
+        );
+    }
+
+    #[test]
+    fn a_unit_says_only_what_differs() {
+        let unit = unit(&swarm("network = 'local'").processes[0]).unwrap();
+        let common = common();
+        for line in unit.lines().filter(|line| !line.starts_with(['#', '[']) && !line.is_empty()) {
+            let (key, _) = line.split_once('=').unwrap();
+            // What a drop-in says comes after the unit, and would win.
+            assert!(!common.lines().any(|common| common.starts_with(&format!("{key}="))), "{line}");
+        }
     }
 
     #[test]

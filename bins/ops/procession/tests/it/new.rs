@@ -82,7 +82,7 @@ fn a_new_process_is_built_and_passes_its_test_and_every_check() {
     assert!(read("Cargo.toml").contains("\"bins/hive/shout\""));
     assert!(read("Cargo.lock").contains("name = \"all-ears\""));
     assert!(read("process-compose.yaml").contains("\n  shout:\n    namespace: hive\n"));
-    assert!(read("deploy/systemd/procession-all-ears.service").contains("/usr/bin/all-ears run"));
+    assert!(read("deploy/systemd/procession-all-ears.service").contains("/usr/lib/procession/all-ears run"));
 
     let both = ["-p", "shout", "-p", "all-ears"];
     workspace.cargo(&["fmt", "-p", "shout", "-p", "all-ears", "--check"]).assert_code(0);
