@@ -139,6 +139,15 @@ impl Cursors {
         Ok(())
     }
 
+    /// Renews the leases of all cursors that are claimed, whoever holds them and whatever for: what is needed is held
+    /// back for as long as this is called.
+    pub fn touch_claimed(&self) {
+        let (inner, now) = (self.lock(), wall_clock_ns());
+        for (map, start) in inner.claimed.iter().map(|slot| inner.slot(*slot)) {
+            map.word(start + AT_SEEN).store(now, Ordering::Relaxed);
+        }
+    }
+
     /// What is acknowledged by now. Whatever was said because of it was said before.
     pub(crate) fn take_down(&self) -> Taken {
         let mut inner = self.lock();

@@ -464,11 +464,6 @@ impl Acks {
         self.cursor.position()
     }
 
-    /// Renews the lease on what is not read yet.
-    pub(crate) fn touch(&self) {
-        self.cursor.touch();
-    }
-
     fn lock(&self) -> MutexGuard<'_, List> {
         // Nothing in here panics between two states.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)

@@ -28,15 +28,14 @@ pub(crate) fn all(core: &Arc<Core>) -> Vec<Arc<dyn Service>> {
     ]
 }
 
-/// Keeps the leases of the process's subscriptions, also of those that hear nothing for days.
+/// Keeps the leases of all that the process needs of other journals, also of what hears nothing for days: of
+/// subscriptions, of those whose journal is not there just now, and of what models would read again.
 pub(crate) async fn keep_leases(core: Weak<Core>, lease: Duration) {
     let period = (lease / LEASE_RENEWALS).clamp(Duration::from_secs(1), Duration::from_secs(3600));
     loop {
         tokio::time::sleep(period).await;
         let Some(core) = core.upgrade() else { return };
-        for acks in core.acks() {
-            acks.touch();
-        }
+        core.cursors.touch_claimed();
     }
 }
 

@@ -31,6 +31,4 @@ impl Cursor {
     }
 
     pub(crate) fn forgive(&self, _: Offset) {}
-
-    pub(crate) fn touch(&self) {}
 }

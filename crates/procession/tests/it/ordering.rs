@@ -1,9 +1,12 @@
 //! A model as a real process: what it says when inputs are late, final, nonsense or gone.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use journal::{Codec, Entry, Item, Level, Options, Reader, Retention, Start, SyncPolicy, Writer};
+use journal::{
+    Codec, Entry, Item, Level, Options, Reader, Retention, Start, SyncPolicy, Writer, read_cursors,
+};
 use procession::ordering::{EventTime, Final, Late, Retract, Said};
 use procession::{DeadLetter, Event as _};
 use rustix::process::Signal;
@@ -247,6 +250,35 @@ fn inputs_are_kept_until_a_snapshot_holds_what_follows_from_them() {
     let teller = case.start(&[]);
     case.moved(1002, -1);
     wait_until("the balance", || last(&case) == Some(-3));
+    stop(teller);
+}
+
+#[test]
+fn all_that_a_model_needs_has_its_lease_renewed() {
+    let mut case = Case::new(&Options::default());
+    // What a journal that is not there yet will be read from is needed, too.
+    let hears = ["--hears", "bank/moved", "--hears", "shop/moved", "--journal-lease", "1s"];
+    let teller = case.start(&hears);
+    case.moved(1, -1);
+    wait_until("the overdraft", || !case.said_of("overdrawn").is_empty());
+    let seen = |case: &Case| -> BTreeMap<(String, String), u64> {
+        let cursors = read_cursors(&case.folder()).unwrap().into_iter();
+        cursors.map(|cursor| ((cursor.subscription, cursor.journal), cursor.seen_ns)).collect()
+    };
+    let needed = |subscription: &str, journal: &str| (subscription.to_owned(), journal.to_owned());
+    let before = seen(&case);
+    for key in [
+        needed("teller", "bank"),
+        needed("teller.replay", "bank"),
+        needed("teller.replay", "shop"),
+        needed("teller.replay", "teller"),
+    ] {
+        assert!(before.contains_key(&key), "{key:?} is not among {before:?}");
+    }
+    wait_until("each is renewed", || {
+        let now = seen(&case);
+        before.iter().all(|(key, seen)| now[key] > *seen)
+    });
     stop(teller);
 }
 
