@@ -27,7 +27,9 @@ fn main() -> Result<()> {
         cursor.store(position);
         cursor.store(Position { next: Offset(6), ..position });
     }
-    fs::remove_file(instance.join("lock")).expect("the lock is there");
+    for name in ["lock", "alive"] {
+        fs::remove_file(instance.join(name)).expect("it is there");
+    }
     inputs(&root.join("corpus"));
     Ok(())
 }

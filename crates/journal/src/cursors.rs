@@ -5,14 +5,14 @@
 //! [`crate::notes`].
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::wall_clock_ns;
-use crate::disk;
+use crate::disk::{self, FILE_MODE};
 use crate::error::{At, Error, Result};
 use crate::fault;
 use crate::layout;
@@ -20,7 +20,7 @@ use crate::map::WriteMap;
 use crate::marks::boot_id;
 use crate::names::{NAMES_BYTES, check_name, encode_names, words};
 use crate::notes::{note, read_founded, read_note};
-use crate::segment::{FILE_MODE, FORMAT_VERSION, extend};
+use crate::segment::{FORMAT_VERSION, extend};
 use crate::shared::Shared;
 use crate::slot::{
     AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED,
@@ -60,15 +60,7 @@ impl Cursors {
     /// [`Error::Full`], [`Error::ForeignVersion`], [`Error::Corrupt`] for a file that is no table, and I/O errors.
     pub fn open(instance: &Path, writer: &Writer) -> Result<Arc<Self>> {
         let path = layout::cursors_path(instance);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(&path)
-            .at("open", &path)?;
-        disk::created(&file, &path);
+        let file = disk::open_own(&path, FILE_MODE)?;
         let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(usize::MAX);
         let finished = check_header(&file, length, &path)?;
         let boot = boot_of(&file, &path)?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::holder::Holder;
 use crate::types::Offset;
 
 /// A failed operation on a journal: what, where and why.
@@ -11,12 +12,12 @@ use crate::types::Offset;
 pub enum Error {
     /// Another process writes this journal; the kernel says so, and lets go when it dies.
     #[error("{} is in use by {}: stop it first, or start this copy under another instance name",
-            path.display(), holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
+            path.display(), holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string()))]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Process id of the holder, as it wrote it down.
-        holder: Option<u32>,
+        /// The holder, as it wrote itself down.
+        holder: Option<Holder>,
     },
     /// No room for more records. Appending works again once there is.
     #[error("no room in {}: {reason}", path.display())]

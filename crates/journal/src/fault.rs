@@ -288,8 +288,14 @@ mod tests {
     fn the_list_of_points_is_that_of_the_source() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut found = BTreeSet::new();
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let files = |folder: std::path::PathBuf| {
+            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            entries.partition::<Vec<_>, _>(|path| path.is_dir())
+        };
+        let (folders, mut all) = files(folder);
+        all.extend(folders.into_iter().flat_map(|folder| files(folder).1));
+        for path in all {
+            let text = std::fs::read_to_string(path).unwrap();
             for call in text.split("fault::point(\"").skip(1) {
                 found.insert(call.split_once('"').unwrap().0.to_owned());
             }

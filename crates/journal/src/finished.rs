@@ -5,16 +5,14 @@
 //! the kernel may have written a bit back before the records that were said because of it. What must outlast a power
 //! loss goes into the journal with those records.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk;
-use crate::error::{At, Result};
+use crate::disk::{self, FILE_MODE};
+use crate::error::Result;
 use crate::map::WriteMap;
 use crate::marks::boot_id;
-use crate::segment::{FILE_MODE, extend};
+use crate::segment::extend;
 use crate::types::Offset;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PROCFIN1");
@@ -60,17 +58,9 @@ impl Finished {
     pub fn open(path: &Path, journal: u64, blocks: u64) -> Result<Self> {
         assert!(blocks > 0, "a ring of no blocks");
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).at("create", folder)?;
+            disk::create_folders(folder)?;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(path)
-            .at("open", path)?;
-        disk::created(&file, path);
+        let file = disk::open_own(path, FILE_MODE)?;
         let bytes = HEADER_BYTES + usize::try_from(blocks).unwrap_or(usize::MAX).saturating_mul(BLOCK_BYTES);
         extend(&file, bytes as u64, path)?;
         let finished = Self { map: WriteMap::new(&file, bytes, path)?, blocks };

@@ -20,6 +20,11 @@ pub fn lock_path(instance: &Path) -> PathBuf {
     instance.join("lock")
 }
 
+/// The file that shows whether the writer lives, and who it is.
+pub(crate) fn alive_path(instance: &Path) -> PathBuf {
+    instance.join("alive")
+}
+
 /// The table of the instance's cursors on other journals.
 #[must_use]
 pub fn cursors_path(instance: &Path) -> PathBuf {

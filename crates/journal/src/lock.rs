@@ -1,8 +1,11 @@
-//! One writer per instance, by a kernel lock.
+//! One writer per instance, by a kernel lock; and a sign of its life that anybody may look at.
+//!
+//! Two files, because whoever can open a file can lock it, if only for reading: the lock is its owner's alone, and the
+//! sign of life can be faked, but not held against its owner.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,44 +13,70 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use crate::disk::{self, FILE_MODE};
 use crate::error::{At, Error, Result};
-use crate::segment::FILE_MODE;
+use crate::holder::Holder;
+use crate::layout;
+use crate::ofd;
+
+/// Nobody but the owner may lock it.
+const LOCK_MODE: u32 = 0o600;
 
 /// Held as long as the process lives: the kernel lets go when it dies, never a time-out.
 ///
-/// The descriptor is close-on-exec, so a child program cannot keep the lock alive.
+/// The descriptors are close-on-exec, so a child program cannot keep the lock alive.
 #[derive(Debug)]
 pub(crate) struct Lock {
+    // In this order: whoever sees no life any more finds the lock free.
     _file: File,
+    _alive: File,
 }
 
 impl Lock {
-    /// Takes the lock, waiting for its holder up to `patience`.
+    /// Takes the lock of an instance, waiting for its holder up to `patience`.
     ///
     /// # Errors
-    /// [`Error::Locked`] with the holder's process id.
-    pub(crate) fn take(path: &Path, patience: Duration) -> Result<Self> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(path)
-            .at("open", path)?;
-        // Somebody who only asks whether the lock is held takes it for an instant: outwait them.
+    /// [`Error::Locked`] with the holder.
+    pub(crate) fn take(instance: &Path, patience: Duration) -> Result<Self> {
+        let path = layout::lock_path(instance);
+        // Whoever asks after a holder that shows no life, see [`is_locked`], takes the lock for an instant: outwait them.
         let deadline = Instant::now() + patience.max(Duration::from_millis(50));
-        while !try_lock(&file).at("lock", path)? {
+        let file = loop {
+            let file = open_private(&path)?;
+            if try_lock(&file).at("lock", &path)? {
+                if is_at(&file, &path) {
+                    break file;
+                }
+                // It was removed while we waited, and is nobody's lock any more.
+                continue;
+            }
             if Instant::now() >= deadline {
-                return Err(Error::Locked { path: path.to_owned(), holder: holder(&mut file) });
+                let alive = disk::open_to_read(&layout::alive_path(instance)).ok();
+                return Err(Error::Locked { holder: alive.and_then(|file| Holder::noted(&file)), path });
             }
             thread::sleep(Duration::from_millis(5));
-        }
-        let pid = std::process::id();
-        // For the message of the next one who tries: a full disk must not keep a process from starting.
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{pid}"));
-        Ok(Self { _file: file })
+        };
+        let path = layout::alive_path(instance);
+        let alive = disk::open_own(&path, FILE_MODE)?;
+        Holder::of_this_process().note(&alive);
+        ofd::share(&alive).at("lock", &path)?;
+        Ok(Self { _file: file, _alive: alive })
     }
+}
+
+/// Opens the lock file for its owner alone.
+fn open_private(path: &Path) -> Result<File> {
+    let file = disk::open_own(path, LOCK_MODE)?;
+    if file.metadata().at("inspect", path)?.mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(LOCK_MODE)).at("keep others out of", path)?;
+    }
+    Ok(file)
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let same =
+        |mine: fs::Metadata, found: fs::Metadata| (mine.dev(), mine.ino()) == (found.dev(), found.ino());
+    file.metadata().is_ok_and(|mine| fs::symlink_metadata(path).is_ok_and(|found| same(mine, found)))
 }
 
 fn try_lock(file: &File) -> Result<bool, Errno> {
@@ -58,27 +87,29 @@ fn try_lock(file: &File) -> Result<bool, Errno> {
     }
 }
 
-/// Who wrote itself down last: for the message only, nothing is decided by it.
-fn holder(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.seek(SeekFrom::Start(0)).ok()?;
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
 /// Whether an instance's journal has a living writer right now.
 ///
+/// Takes no lock. Whoever may read the instance's files can make a dead writer look alive, never a living one dead.
+///
 /// # Errors
-/// The lock file cannot be opened, other than for not being there.
+/// The file that shows it cannot be opened, other than for not being there.
 pub fn is_locked(instance: &Path) -> Result<bool> {
-    let path = crate::layout::lock_path(instance);
-    let file = match File::open(&path) {
+    let path = layout::alive_path(instance);
+    match disk::open_to_read(&path) {
+        Ok(file) => ofd::is_shared(&file).at("inspect the lock of", &path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => is_locked_without_sign(instance),
+        Err(error) => Err(error).at("open", &path),
+    }
+}
+
+/// A writer that is older than the sign of life lets others open its lock.
+fn is_locked_without_sign(instance: &Path) -> Result<bool> {
+    let path = layout::lock_path(instance);
+    let file = match disk::open_to_read(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error).at("open", &path),
     };
-    // A shared lock: many may ask at once, and it is gone when `file` is dropped. A writer that
-    // starts at this very instant waits for us a few milliseconds.
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
         Err(Errno::WOULDBLOCK) => Ok(true),

@@ -3,17 +3,16 @@
 //! One page, mapped by the writer and read by everybody. Each mark is one aligned word that
 //! carries its own check byte, so a reader sees the old mark or the new one, and a flipped bit shows.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use crate::disk;
+use crate::disk::{self, FILE_MODE};
 use crate::error::{At, Error, Result};
 use crate::map::{ReadMap, WriteMap};
 use crate::memory::{Word, Words};
-use crate::segment::{FILE_MODE, FORMAT_VERSION, extend};
+use crate::segment::{FORMAT_VERSION, extend};
 use crate::types::{Epoch, JournalId, Offset};
 
 const BYTES: usize = 4096;
@@ -92,15 +91,7 @@ impl MarksWriter {
     ///
     /// Also returns what an earlier writer left, if it is intact.
     pub(crate) fn open(path: &Path) -> Result<(Self, Option<Marks>)> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(path)
-            .at("open", path)?;
-        disk::created(&file, path);
+        let file = disk::open_own(path, FILE_MODE)?;
         extend(&file, BYTES as u64, path)?;
         let map = WriteMap::new(&file, BYTES, path)?;
         let left = read(&map, boot_id(), path)?;
@@ -154,7 +145,7 @@ pub(crate) struct MarksReader {
 impl MarksReader {
     /// Maps the marks; `None` while no writer has begun an epoch.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
-        let file = match File::open(path) {
+        let file = match disk::open_to_read(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).at("open", path),

@@ -5,10 +5,9 @@
 //! without end, which cost microseconds each on virtual machines that hand free memory back to their hosts. A
 //! subscription that goes on reads from disk what it finds no more in memory.
 
-use std::fs::File;
-
 use rustix::fs::{Advice, fadvise};
 
+use crate::disk;
 use crate::segment::Found;
 use crate::types::Offset;
 
@@ -22,7 +21,7 @@ const AHEAD: usize = 3;
 /// Best effort: it costs nothing but memory if the kernel keeps some.
 pub(crate) fn let_go(segments: &[Found], positions: &[Offset]) {
     for found in far_from(segments, positions).rev().take(TOLD) {
-        if let Ok(file) = File::open(&found.path) {
+        if let Ok(file) = disk::open_to_read(&found.path) {
             let _ = fadvise(&file, 0, None, Advice::DontNeed);
         }
     }

@@ -1,6 +1,6 @@
 //! Which segments go, and when.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) struct Reused(File);
 impl Reused {
     /// Takes the file at `path` out of the journal; `None` if a reader still has it mapped, or nobody can tell.
     fn take(path: &Path, name: &Path) -> Option<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+        let file = disk::reopen_own(path).ok()?;
         // Readers hold a shared lock for as long as they have the file mapped.
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
         disk::rename(path, name).ok()?;

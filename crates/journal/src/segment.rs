@@ -1,8 +1,8 @@
 //! Segment files: names, headers, making one ready ahead of time.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -21,8 +21,6 @@ const EXTENSION: &str = "seg";
 const PAGE_BYTES: u64 = 4096;
 /// Largest segment, so that a place in it fits 32 bits.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// Files are readable by the group: subscribers run as other users of the same group.
-pub(crate) const FILE_MODE: u32 = 0o640;
 
 /// The first 128 bytes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,15 +149,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<Found>> {
 /// # Errors
 /// [`Error::Full`] if the disk has no room.
 pub(crate) fn reserve(path: &Path, bytes: u64) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(FILE_MODE)
-        .open(path)
-        .at("create", path)?;
-    disk::created(&file, path);
+    let file = disk::create_anew(path)?;
     if let Err(error) = extend(&file, bytes, path) {
         // A half-reserved file would hold the room that others need.
         let _ = disk::remove(path);

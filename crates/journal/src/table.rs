@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::layout;
 use crate::map::ReadMap;
@@ -49,7 +50,7 @@ pub struct CursorInfo {
 /// I/O errors, [`Error::ForeignVersion`], [`Error::Corrupt`] for a file that is no table.
 pub fn read_cursors(instance: &Path) -> Result<Vec<CursorInfo>> {
     let path = layout::cursors_path(instance);
-    let file = match File::open(&path) {
+    let file = match disk::open_to_read(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).at("open", &path),

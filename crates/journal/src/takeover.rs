@@ -1,6 +1,6 @@
 //! Taking a journal over: where the writer goes on, and what it must know of the disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Takeover<'_> {
     /// The segment in which the last writer stopped, with everything behind its last record zeroed.
     pub(crate) fn go_on(&self, tail: Tail) -> Result<Opened> {
         let Tail { path, at, tables } = tail;
-        let file = OpenOptions::new().read(true).write(true).open(&path).at("open", &path)?;
+        let file = disk::reopen_own(&path)?;
         let mut start = [0; HEADER_BYTES];
         (&file).read_exact(&mut start).at("read", &path)?;
         let header = Header::decode(&start, &path)?;
@@ -158,7 +158,7 @@ pub(crate) fn inherit_unsynced(shared: &Shared, durable: Offset, tail: Option<&T
             continue;
         }
         let path = found.path.clone();
-        let file = Arc::new(File::open(&path).at("open", &path)?);
+        let file = Arc::new(disk::open_to_read(&path).at("open", &path)?);
         shared.begin_segment(Unsynced { file, path, new: true });
     }
     Ok(())

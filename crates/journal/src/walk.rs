@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::commit::look;
+use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::map::ReadMap;
 use crate::options::TAIL_BYTES;
@@ -50,7 +51,7 @@ impl Segment {
     /// # Errors
     /// [`Error::Corrupt`], [`Error::ForeignVersion`], I/O errors.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).at("open", path)?;
+        let file = disk::open_to_read(path).at("open", path)?;
         let metadata = file.metadata().at("inspect", path)?;
         hold(&file, path, metadata.ino())?;
         let length = metadata.len();

@@ -1,6 +1,5 @@
 //! The one writer of a journal.
 
-use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +9,8 @@ use crate::batch::{Batch, ENTRIES_MAX, ack_stride, check_entry, check_sizes, che
 use crate::clock::wall_clock_ns;
 use crate::commit::Commit;
 use crate::declared::Declared;
-use crate::error::{At, Error, Result};
+use crate::disk;
+use crate::error::{Error, Result};
 use crate::fault;
 use crate::layout;
 use crate::lock::Lock;
@@ -69,9 +69,9 @@ impl Writer {
         let name = instance.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         check_name("journal name", &name)?;
         let folder = layout::journal_folder(instance);
-        fs::create_dir_all(&folder).at("create", &folder)?;
+        disk::create_folders(&folder)?;
         takeover::refuse_network_file_system(&folder)?;
-        let lock = Lock::take(&layout::lock_path(instance), options.lock_patience)?;
+        let lock = Lock::take(instance, options.lock_patience)?;
         fault::point("takeover.locked");
 
         let (marks_writer, marks) = MarksWriter::open(&layout::marks_path(instance))?;

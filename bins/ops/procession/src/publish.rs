@@ -118,7 +118,7 @@ fn open(home: &Home, speaker: &Instance) -> Result<Writer> {
     match Writer::open(&home.folder(speaker), &options) {
         Ok(writer) => Ok(writer),
         Err(Error::Locked { holder, .. }) => {
-            let holder = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
             let what = format!("`{speaker}` is running{holder}, and nobody else can speak in its name");
             Err(anyhow!(what)).advise(|| "stop it first, or speak as another by --as NAME".into())
         }

@@ -20,7 +20,6 @@ use crate::report::{Advise as _, failure};
 /// What `io.procession.Process.Status` says, as far as it matters here.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Status {
-    pub(crate) pid: u32,
     pub(crate) state: String,
     pub(crate) version: String,
     pub(crate) uptime_ms: u64,

@@ -1,10 +1,13 @@
 //! One writer: the kernel says who, whatever happens to that process.
 
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use journal::{Error, Offset, Options, Writer, is_locked, read_marks};
+use rustix::fs::{FlockOperation, fcntl_lock, flock};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::support::{Process, Said, as_child, small, wait_until};
@@ -20,8 +23,8 @@ fn holder() {
     let heir =
         program.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let id = heir.id().to_string();
-    std::fs::write(instance.join("heir.tmp"), id).unwrap();
-    std::fs::rename(instance.join("heir.tmp"), instance.join("heir")).unwrap();
+    fs::write(instance.join("heir.tmp"), id).unwrap();
+    fs::rename(instance.join("heir.tmp"), instance.join("heir")).unwrap();
     writer.append(&Said::at(0).entry()).unwrap();
     loop {
         std::thread::park();
@@ -43,9 +46,10 @@ fn impatient() -> Options {
 
 fn assert_locked_by(holder: u32, instance: &Path) {
     match Writer::open(instance, &impatient()) {
-        Err(Error::Locked { holder: Some(found), .. }) => assert_eq!(found, holder),
+        Err(Error::Locked { holder: Some(found), .. }) => assert_eq!(found.pid_here(), Some(holder)),
         other => panic!("{other:?} instead of the lock's holder {holder}"),
     }
+    assert_eq!(journal::holder(instance).unwrap().and_then(|found| found.pid_here()), Some(holder));
     assert!(is_locked(instance).unwrap());
 }
 
@@ -91,7 +95,7 @@ struct Heir(Pid);
 
 impl Heir {
     fn of(instance: &Path) -> Self {
-        let id = std::fs::read_to_string(instance.join("heir")).unwrap();
+        let id = fs::read_to_string(instance.join("heir")).unwrap();
         Self(Pid::from_raw(id.parse().unwrap()).unwrap())
     }
 }
@@ -134,10 +138,70 @@ fn a_stopped_holder_keeps_the_lock() {
     let _heir = Heir::of(&instance);
     holder.signal(Signal::STOP);
     let stat = format!("/proc/{}/stat", holder.0.id());
-    wait_until("the holder is stopped", || std::fs::read_to_string(&stat).unwrap().contains(") T "));
+    wait_until("the holder is stopped", || fs::read_to_string(&stat).unwrap().contains(") T "));
     assert_locked_by(holder.0.id(), &instance);
     holder.signal(Signal::CONT);
     assert_locked_by(holder.0.id(), &instance);
     holder.kill();
     Writer::open(&instance, &small(8)).unwrap();
+}
+
+#[test]
+fn nobody_but_the_owner_may_open_the_lock_and_everybody_may_see_life() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("private");
+    fs::create_dir(&instance).unwrap();
+    // As earlier versions made it: whoever could read it could lock it.
+    fs::write(instance.join("lock"), "4711\n").unwrap();
+    fs::set_permissions(instance.join("lock"), Permissions::from_mode(0o640)).unwrap();
+    let _writer = Writer::open(&instance, &small(8)).unwrap();
+    let mode = |name: &str| fs::metadata(instance.join(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(format!("{:o} {:o}", mode("lock"), mode("alive")), "600 640");
+}
+
+#[test]
+fn whoever_may_read_can_fake_life_and_cannot_keep_the_owner_out() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("faked");
+    drop(Writer::open(&instance, &small(8)).unwrap());
+    wait_until("the lock is gone", || !is_locked(&instance).unwrap());
+    let reader = File::open(instance.join("alive")).unwrap();
+    flock(&reader, FlockOperation::NonBlockingLockExclusive).unwrap();
+    fcntl_lock(&reader, FlockOperation::NonBlockingLockShared).unwrap();
+    let writer = Writer::open(&instance, &impatient()).unwrap();
+    assert!(is_locked(&instance).unwrap());
+    drop(writer);
+    Writer::open(&instance, &small(8)).unwrap();
+}
+
+#[test]
+fn a_lock_that_was_removed_is_nobodys() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("removed");
+    drop(Writer::open(&instance, &small(8)).unwrap());
+    let stale = File::options().read(true).write(true).open(instance.join("lock")).unwrap();
+    flock(&stale, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let waiting = std::thread::spawn({
+        let instance = instance.clone();
+        move || Writer::open(&instance, &small(8)).map(|writer| writer.epoch().0)
+    });
+    fs::remove_file(instance.join("lock")).unwrap();
+    drop(stale);
+    assert_eq!(waiting.join().unwrap().unwrap(), 2);
+    assert!(instance.join("lock").exists());
+}
+
+#[test]
+fn a_holder_in_another_pid_namespace_is_not_taken_for_one_of_ours() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("contained");
+    let Some(_holder) = Process::in_pid_namespace("lock::holder", &instance) else { return };
+    wait_until("the holder has spoken", || {
+        read_marks(&instance).unwrap().is_some_and(|marks| marks.committed > Offset::ZERO)
+    });
+    assert!(is_locked(&instance).unwrap());
+    let holder = journal::holder(&instance).unwrap().expect("it has written itself down");
+    assert_eq!(holder.pid_here(), None);
+    let refused = Writer::open(&instance, &impatient()).unwrap_err().to_string();
+    assert!(refused.contains("of another PID namespace"), "{refused}");
 }

@@ -10,6 +10,7 @@ mod forged;
 mod hostile;
 mod kills;
 mod latches;
+mod links;
 mod lock;
 mod model;
 mod power_loss;

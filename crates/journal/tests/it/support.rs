@@ -223,6 +223,20 @@ impl Process {
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
     }
 
+    /// The same in a PID namespace of its own, which ends with it; `None`, said plainly, where that is not allowed.
+    pub(crate) fn in_pid_namespace(test: &str, instance: &Path) -> Option<Self> {
+        let unshare = ["--pid", "--fork", "--kill-child", "--mount-proc", "--map-root-user"];
+        let allowed = Command::new("unshare").args(unshare).arg("true").output();
+        if !allowed.is_ok_and(|output| output.status.success()) {
+            println!("NOT TESTED: no PID namespace can be made here");
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command.args(unshare).arg(std::env::current_exe().unwrap());
+        command.args([test, "--exact", "--nocapture", "--quiet"]).env(CHILD, instance);
+        Some(Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()))
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
     }

@@ -57,9 +57,12 @@ impl Grip {
     /// # Errors
     /// There is none, it can't be told which it is, it is one of ours, or we may not signal it.
     pub(super) fn take(folder: &Path) -> Result<Self, Refused> {
-        let lock = journal::lock_path(folder);
-        let text = fs::read_to_string(&lock).with_context(|| format!("can't read {}", lock.display()))?;
-        let pid: u32 = text.trim().parse().context("it isn't known who holds its lock")?;
+        if !journal::is_locked(folder)? {
+            return Err(Refused::NotHolder("it isn't running".to_owned()));
+        }
+        let holder = journal::holder(folder)?.context("it isn't known who holds its lock")?;
+        let elsewhere = || Refused::NotHolder(format!("it is {holder}"));
+        let pid = holder.pid_here().ok_or_else(elsewhere)?;
         let number = i32::try_from(pid).ok().and_then(Pid::from_raw).context("its lock names no process")?;
         // First the hold, then the question whether it is the right one: what has this id later doesn't matter.
         let process = match pidfd_open(number, PidfdFlags::empty()) {
@@ -165,7 +168,6 @@ fn parent(pid: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead as _, BufReader};
     use std::os::unix::process::parent_id;
     use std::process::{Child, Command, Stdio};
 
@@ -179,19 +181,27 @@ mod tests {
         assert!(!is_ancestor(u32::MAX));
     }
 
-    /// A process that holds the lock in a folder, and does nothing else.
+    const HELD: &str = "PROCESSION_TEST_HELD";
+
+    /// Not a test by itself: holds an instance until it is killed.
+    #[test]
+    fn holds() {
+        let Some(folder) = std::env::var_os(HELD) else { return };
+        let _writer = Writer::open(Path::new(&folder), &Options::default()).unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// A process that holds an instance, and does nothing else.
     fn holder(folder: &Path) -> Child {
-        fs::create_dir(folder).unwrap();
-        let script = "exec 9>>lock; flock 9; echo $$ >&9; echo held; exec tail -f /dev/null";
-        let mut child = Command::new("bash")
-            .args(["-c", script])
-            .current_dir(folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "held\n");
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["chaos::grip::tests::holds", "--exact", "--nocapture"]).env(HELD, folder);
+        let child = command.stdout(Stdio::null()).spawn().unwrap();
+        let pid = || journal::holder(folder).unwrap().and_then(|holder| holder.pid_here());
+        while pid() != Some(child.id()) {
+            std::thread::yield_now();
+        }
         child
     }
 
@@ -233,18 +243,23 @@ mod tests {
         // This test holds it, and is its own ancestor.
         assert!(Grip::take(&folder).unwrap_err().to_string().contains("started by it"));
         drop(writer);
-        assert!(Grip::take(&folder).unwrap_err().to_string().contains("doesn't hold its lock"));
+        assert!(Grip::take(&folder).unwrap_err().to_string().contains("it isn't running"));
 
-        // An id in the lock file that is somebody else's by now.
+        // A word about somebody else, whoever has put it there.
+        let other_folder = home.path().join("other");
+        let mut other = holder(&other_folder);
         let _writer = Writer::open(&folder, &Options::default()).unwrap();
-        let mut other = Command::new("tail").args(["-f", "/dev/null"]).spawn().unwrap();
-        fs::write(journal::lock_path(&folder), format!("{}\n", other.id())).unwrap();
+        let about_other = fs::read(other_folder.join("alive")).unwrap();
+        fs::write(folder.join("alive"), about_other).unwrap();
         let refused = Grip::take(&folder).unwrap_err().to_string();
-        fs::write(journal::lock_path(&folder), "nobody\n").unwrap();
+        fs::write(folder.join("alive"), "nobody\n").unwrap();
         let unknown = Grip::take(&folder).unwrap_err().to_string();
+        fs::write(folder.join("alive"), format!("{} 1 1\n", other.id())).unwrap();
+        let elsewhere = Grip::take(&folder).unwrap_err().to_string();
         other.kill().unwrap();
         other.wait().unwrap();
         assert!(refused.contains("doesn't hold its lock"), "{refused}");
         assert!(unknown.contains("who holds its lock"), "{unknown}");
+        assert!(elsewhere.contains("another PID namespace"), "{elsewhere}");
     }
 }

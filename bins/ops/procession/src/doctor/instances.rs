@@ -133,7 +133,8 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
                 ));
             }
             Ok((status, _)) => {
-                if runs_replaced_program(status.pid) {
+                let holder = journal::holder(&home.folder(&instance)).ok().flatten();
+                if holder.and_then(|holder| holder.pid_here()).is_some_and(runs_replaced_program) {
                     let found = format!("{instance} runs a program that has been replaced since it started");
                     findings.push(Finding::warn(CHECK, found, "restart it"));
                 }

@@ -167,7 +167,7 @@ fn row(
 ) -> Row {
     let Look { state, reason, status } = look;
     let runs = state != State::Down;
-    let pid = status.as_ref().map(|status| status.pid).or(after.pid).filter(|_| runs);
+    let pid = after.pid.filter(|_| runs);
     let rates = after.since(before, elapsed);
     Row {
         process: instance.to_string(),

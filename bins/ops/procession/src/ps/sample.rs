@@ -7,7 +7,7 @@ use std::time::Duration;
 /// One look; what can't be seen is `None`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sample {
-    /// Of the newest writer, which may be gone.
+    /// Of the living writer.
     pub(super) pid: Option<u32>,
     pub(super) epoch: Option<u32>,
     pub(super) committed: Option<u64>,
@@ -26,12 +26,14 @@ pub(super) struct Rates {
 impl Sample {
     pub(super) fn take(folder: &Path) -> Self {
         let Ok(Some(marks)) = journal::read_marks(folder) else { return Self::default() };
+        // In another PID namespace its id means another process, or none.
+        let pid = journal::holder(folder).ok().flatten().and_then(|holder| holder.pid_here());
         Self {
-            pid: Some(marks.pid),
+            pid,
             epoch: Some(marks.epoch.0),
             committed: Some(marks.trusted().0),
-            memory_bytes: memory_bytes(marks.pid),
-            cpu: cpu(marks.pid),
+            memory_bytes: pid.and_then(memory_bytes),
+            cpu: pid.and_then(cpu),
         }
     }
 

@@ -393,7 +393,9 @@ fn files_of(instance: &Path) -> Vec<PathBuf> {
         |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     list(instance.to_owned())
         .chain(list(journal_folder(instance)))
-        .filter(|path| path.is_file() && path.file_name().is_some_and(|name| name != "lock"))
+        .filter(|path| {
+            path.is_file() && path.file_name().is_some_and(|name| name != "lock" && name != "alive")
+        })
         .collect()
 }
 
