@@ -1,5 +1,9 @@
 //! Where a process keeps its state, its socket and its configuration.
 //!
+//! An instance owns one folder below the state root, and one below the runtime root, with its socket in it: whoever could
+//! make a socket of that name could answer in its place. Both belong to the user that the process runs as, which is how
+//! its callers know it ([`Endpoint`]).
+//!
 //! Each folder is looked for in this order: the variable `PROCESSION_STATE`, `PROCESSION_RUNTIME` or
 //! `PROCESSION_CONFIG`; systemd's `STATE_DIRECTORY`, `RUNTIME_DIRECTORY` or
 //! `CONFIGURATION_DIRECTORY`; and, in development, `.procession/state`, `.procession/run` and the
@@ -16,24 +20,31 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use rustix::process::geteuid;
 
 use crate::names::Instance;
+use crate::users;
+use crate::varlink::Endpoint;
 
 /// Longest path of a local socket, in bytes: `sun_path` has 108 with the terminating NUL.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// The file beside which development keeps `.procession/`.
 const COMPOSE_FILE: &str = "process-compose.yaml";
+/// The socket's name in the folder of its instance.
+const SOCKET_NAME: &str = "socket";
 const STATE_MODE: u32 = 0o750;
 const RUNTIME_MODE: u32 = 0o770;
+const SOCKET_FOLDER_MODE: u32 = 0o750;
 const READABLE_BY_OTHERS: u32 = 0o004;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// The roots under which the processes of one application live. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
     /// Root of the state: each instance owns one folder in it.
     pub state: PathBuf,
-    /// Root of what needn't survive a reboot: the local sockets.
+    /// Root of what needn't survive a reboot: each instance owns one folder in it, with its socket.
     pub runtime: PathBuf,
     /// Where `procession.toml` and `NAME.toml` are looked for.
     pub config: PathBuf,
@@ -44,8 +55,8 @@ pub struct Folders {
 
 impl Folders {
     /// Finds the folders by the environment and the current folder. `instance` is needed to
-    /// recognise the per-unit folders that systemd may give (`/var/lib/procession/bot` for `bot`,
-    /// whose root is `/var/lib/procession`).
+    /// recognise the per-unit folders that systemd may give (`/var/lib/procession/bot` and `/run/procession/bot` for
+    /// `bot`, whose roots are `/var/lib/procession` and `/run/procession`).
     ///
     /// # Errors
     /// The current folder can't be determined.
@@ -85,12 +96,18 @@ impl Folders {
         self.state.join(instance.as_str())
     }
 
+    /// The folder with an instance's local socket.
+    #[must_use]
+    pub fn socket_folder(&self, instance: &Instance) -> PathBuf {
+        self.runtime.join(instance.as_str())
+    }
+
     /// The path of an instance's local socket.
     ///
     /// # Errors
     /// [`FolderError::SocketPathTooLong`] beyond [`SOCKET_PATH_BYTES_MAX`].
     pub fn socket(&self, instance: &Instance) -> Result<PathBuf, FolderError> {
-        let path = self.runtime.join(format!("{instance}.sock"));
+        let path = self.socket_folder(instance).join(SOCKET_NAME);
         let bytes = path.as_os_str().as_bytes().len();
         if bytes > SOCKET_PATH_BYTES_MAX {
             return Err(FolderError::SocketPathTooLong { path, bytes });
@@ -98,14 +115,37 @@ impl Folders {
         Ok(path)
     }
 
-    /// Creates the instance's state folder (mode 0750) and the runtime folder (0770), both less the
-    /// umask, unless they are there, and checks that this process may write in them.
+    /// Where an instance is called, and by what its callers know that it is it. Connecting fails where the path is too
+    /// long.
+    #[must_use]
+    pub fn endpoint(&self, instance: &Instance) -> Endpoint {
+        Endpoint::new(self.socket_folder(instance).join(SOCKET_NAME), self.instance(instance))
+    }
+
+    /// Creates what the instance owns, unless it is there: its state folder (mode 0750) and the folder of its socket
+    /// (0750, in a runtime root of 0770), all less the umask. Checks that this process may write in both, that
+    /// both are its user's, and that nobody else may put a socket beside its own.
     ///
     /// # Errors
-    /// A folder can't be made, isn't a folder, or may not be written.
+    /// A folder can't be made, isn't a folder, may not be written, or is not this user's alone.
     pub fn create(&self, instance: &Instance) -> Result<(), FolderError> {
-        create(Folder::State, self.instance(instance), STATE_MODE)?;
-        create(Folder::Runtime, self.runtime.clone(), RUNTIME_MODE)
+        let state = self.instance(instance);
+        create(Folder::State, &state, STATE_MODE)?;
+        let found = fs::metadata(&state);
+        check_owner(Folder::State, &state, found)?;
+
+        let own = self.socket_folder(instance);
+        if fs::symlink_metadata(&own).is_err() {
+            make(Folder::Runtime, &self.runtime, RUNTIME_MODE)?;
+        }
+        create(Folder::Runtime, &own, SOCKET_FOLDER_MODE)?;
+        // Not through a link: what it leads to may be exchanged by whoever owns the link.
+        let found = fs::symlink_metadata(&own);
+        let mode = check_owner(Folder::Runtime, &own, found)?;
+        if mode & WRITABLE_BY_OTHERS != 0 {
+            return Err(FolderError::WritableByOthers { path: own, mode });
+        }
+        Ok(())
     }
 
     /// Reads the secret called `name` from the credentials folder; `None` if there is none. One
@@ -150,15 +190,32 @@ fn development_folder(current: &Path) -> &Path {
     upward.find(|folder| folder.join(COMPOSE_FILE).is_file()).unwrap_or(current)
 }
 
-fn create(folder: Folder, path: PathBuf, mode: u32) -> Result<(), FolderError> {
-    let made = DirBuilder::new().recursive(true).mode(mode).create(&path);
-    if let Err(source) = made {
-        return Err(FolderError::Create { folder, path, source });
+fn create(folder: Folder, path: &Path, mode: u32) -> Result<(), FolderError> {
+    make(folder, path, mode)?;
+    access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| FolderError::NotWritable {
+        folder,
+        path: path.to_owned(),
+        source: error.into(),
+    })
+}
+
+fn make(folder: Folder, path: &Path, mode: u32) -> Result<(), FolderError> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|source| FolderError::Create { folder, path: path.to_owned(), source })
+}
+
+/// Whether the folder is this user's; its mode.
+fn check_owner(folder: Folder, path: &Path, found: io::Result<fs::Metadata>) -> Result<u32, FolderError> {
+    let path = || path.to_owned();
+    let found = found.map_err(|source| FolderError::Create { folder, path: path(), source })?;
+    if !found.is_dir() {
+        return Err(FolderError::Create { folder, path: path(), source: ErrorKind::NotADirectory.into() });
     }
-    match access(&path, Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(FolderError::NotWritable { folder, path, source: error.into() }),
+    let user = geteuid().as_raw();
+    if found.uid() != user {
+        return Err(FolderError::Foreign { folder, path: path(), owner: found.uid(), user });
     }
+    Ok(found.mode() & 0o7777)
 }
 
 /// A secret. Its `Debug` form doesn't show it.
@@ -183,7 +240,7 @@ impl fmt::Debug for Credential {
 pub enum Folder {
     /// The instance's state folder.
     State,
-    /// The runtime folder with the sockets.
+    /// The runtime folder with the socket.
     Runtime,
 }
 
@@ -234,6 +291,32 @@ pub enum FolderError {
         /// Why.
         source: io::Error,
     },
+    /// The folder is another user's. Callers compare its owner with whoever answers.
+    #[error(
+        "the {folder} `{}` belongs to user {}, and this process runs as {}: nobody would take it for the owner",
+        path.display(), users::called(*owner), users::called(*user)
+    )]
+    Foreign {
+        /// Which one.
+        folder: Folder,
+        /// Where.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who this process is.
+        user: u32,
+    },
+    /// Others may put a socket of theirs in the place of the process's own.
+    #[error(
+        "others may write in the runtime folder `{}` (mode {mode:04o}), and so answer in this process's place",
+        path.display()
+    )]
+    WritableByOthers {
+        /// Where.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// A local socket can't have such a long path.
     #[error(
         "the socket path `{}` has {bytes} bytes; the limit is {SOCKET_PATH_BYTES_MAX}",
@@ -266,6 +349,12 @@ impl FolderError {
                 "let this user write there, or set {} to a folder where it may",
                 folder.variable()
             )),
+            FolderError::Foreign { path, owner, .. } => Some(format!(
+                "run it as user {}, or change the owner of {}",
+                users::called(*owner),
+                path.display()
+            )),
+            FolderError::WritableByOthers { path, .. } => Some(format!("chmod go-w {}", path.display())),
             FolderError::SocketPathTooLong { .. } => {
                 Some("set PROCESSION_RUNTIME to a folder with a shorter path".to_owned())
             }
@@ -291,7 +380,10 @@ impl FolderError {
                     | ErrorKind::NotFound
                     | ErrorKind::InvalidFilename
             ),
-            FolderError::SocketPathTooLong { .. } | FolderError::Credential { .. } => true,
+            FolderError::Foreign { .. }
+            | FolderError::WritableByOthers { .. }
+            | FolderError::SocketPathTooLong { .. }
+            | FolderError::Credential { .. } => true,
         }
     }
 }
@@ -359,20 +451,20 @@ mod tests {
     fn systemds_folder_of_the_unit_belongs_to_a_root() {
         let variables = [
             ("STATE_DIRECTORY", "/var/lib/other:/var/lib/procession/bot@2"),
-            ("RUNTIME_DIRECTORY", "/run/procession"),
+            ("RUNTIME_DIRECTORY", "/run/procession/bot@2"),
             ("CONFIGURATION_DIRECTORY", "/etc/procession:/etc/else"),
         ];
         let folders = resolve(&variables, Path::new("/"), "bot@2");
         let instance = Instance::new("bot@2").unwrap();
         assert_eq!(folders.instance(&instance), Path::new("/var/lib/procession/bot@2"));
-        assert_eq!(folders.socket(&instance).unwrap(), Path::new("/run/procession/bot@2.sock"));
+        assert_eq!(folders.socket(&instance).unwrap(), Path::new("/run/procession/bot@2/socket"));
         assert_eq!(folders.config, Path::new("/etc/procession"));
     }
 
     #[test]
     fn a_socket_path_may_have_107_bytes_and_not_one_more() {
         let instance = Instance::new("bot").unwrap();
-        let root = |bytes: usize| format!("/{}", "r".repeat(bytes - 1 - "/bot.sock".len()));
+        let root = |bytes: usize| format!("/{}", "r".repeat(bytes - 1 - "/bot/socket".len()));
         let fits = resolve(&[("PROCESSION_RUNTIME", &root(107))], Path::new("/"), "bot");
         assert_eq!(fits.socket(&instance).unwrap().as_os_str().len(), 107);
 
@@ -393,6 +485,49 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
         assert_eq!(mode(&folders.instance(&instance)) & !STATE_MODE, 0);
         assert_eq!(mode(&folders.runtime) & !RUNTIME_MODE, 0);
+        assert_eq!(mode(&folders.socket_folder(&instance)) & !SOCKET_FOLDER_MODE, 0);
+    }
+
+    #[test]
+    fn the_socket_s_folder_is_its_user_s_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let folders = resolve(&[], home.path(), "bot");
+        let instance = Instance::new("bot").unwrap();
+        folders.create(&instance).unwrap();
+        let own = folders.socket_folder(&instance);
+        for mode in [0o770, 0o757, 0o777] {
+            fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+            let error = folders.create(&instance).unwrap_err();
+            assert!(matches!(error, FolderError::WritableByOthers { .. }), "{error}");
+            assert!(error.is_configuration() && error.hint().unwrap().starts_with("chmod go-w"), "{error}");
+        }
+
+        // A folder of ours, but reached by a link that may be another's.
+        fs::remove_dir(&own).unwrap();
+        let other = home.path().join("elsewhere");
+        fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&other, &own).unwrap();
+        let error = folders.create(&instance).unwrap_err();
+        assert!(matches!(error, FolderError::Create { .. }) && error.is_configuration(), "{error}");
+    }
+
+    #[test]
+    fn another_user_s_folder_is_refused() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let folders = resolve(&[], home.path(), "bot");
+        let instance = Instance::new("bot").unwrap();
+        folders.create(&instance).unwrap();
+        for path in [folders.socket_folder(&instance), folders.instance(&instance)] {
+            std::os::unix::fs::chown(&path, Some(20_001), None).unwrap();
+            let error = folders.create(&instance).unwrap_err();
+            assert!(matches!(error, FolderError::Foreign { owner: 20_001, user: 0, .. }), "{error}");
+            assert!(error.is_configuration() && error.to_string().contains("20001"), "{error}");
+            std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        }
+        folders.create(&instance).unwrap();
     }
 
     #[test]

@@ -60,6 +60,7 @@ mod services;
 pub mod settings;
 mod signals;
 mod subscribe;
+mod users;
 pub mod varlink;
 
 pub use journal::{Codec, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, Time};

@@ -268,8 +268,8 @@ impl<S: Settings> Process<S> {
     /// [`Error::Name`]; [`Error::Folder`] if the path of its socket would be too long.
     pub fn caller(&self, instance: &str) -> Result<Caller> {
         let instance = Instance::new(instance)?;
-        let socket = self.core.folders.socket(&instance)?;
-        Ok(Caller::new(instance.as_str(), &socket, &self.calls))
+        self.core.folders.socket(&instance)?;
+        Ok(Caller::new(instance.as_str(), self.core.folders.endpoint(&instance), &self.calls))
     }
 
     /// Answers the calls of an interface from now on, on this runtime.

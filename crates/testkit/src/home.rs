@@ -99,7 +99,7 @@ impl Home {
         segments
     }
 
-    /// The folder of the sockets.
+    /// The folder of the sockets' folders.
     #[must_use]
     pub fn runtime(&self) -> PathBuf {
         self.path().join("run")
@@ -108,7 +108,7 @@ impl Home {
     /// An instance's socket.
     #[must_use]
     pub fn socket(&self, instance: &str) -> PathBuf {
-        self.runtime().join(format!("{instance}.sock"))
+        self.runtime().join(instance).join("socket")
     }
 
     /// The folder of the configuration files.

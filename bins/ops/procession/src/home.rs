@@ -50,8 +50,13 @@ impl Home {
     pub(crate) fn sockets(&self) -> Result<Vec<Instance>> {
         let names = entries(&self.folders.runtime)
             .advise(|| "set PROCESSION_RUNTIME to the folder of the sockets".into())?;
-        let instance = |name: String| Instance::new(name.strip_suffix(".sock")?).ok();
-        let mut instances: Vec<_> = names.into_iter().filter_map(instance).collect();
+        // A folder that only its group may look into is as good as a socket: asking will tell.
+        let has_socket = |instance: &Instance| {
+            let found = self.folders.socket(instance).map(fs::symlink_metadata);
+            !found.is_ok_and(|found| found.is_err_and(|error| error.kind() == ErrorKind::NotFound))
+        };
+        let instances = names.into_iter().filter_map(|name| Instance::new(name).ok());
+        let mut instances: Vec<_> = instances.filter(has_socket).collect();
         instances.sort();
         Ok(instances)
     }

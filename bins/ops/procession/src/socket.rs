@@ -59,8 +59,9 @@ pub(crate) async fn connect(
     patience: Duration,
 ) -> Result<Client, NoAnswer> {
     let path = home.folders.socket(instance).map_err(NoAnswer::Path)?;
+    let endpoint = home.folders.endpoint(instance);
     // The client itself waits for a server whose queue is full.
-    match timeout(patience, Client::connect(&path)).await {
+    match timeout(patience, Client::connect_to(&endpoint)).await {
         Err(_) => Err(NoAnswer::Silent(patience)),
         Ok(Ok(client)) => Ok(client.with_timeout(patience)),
         Ok(Err(ClientError::Connect { source, .. })) if is_down(source.kind()) => Err(NoAnswer::Down(path)),

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::failure::Failure;
 use super::request::{Refusal, Request};
 use super::wire;
 use crate::settings::CallSettings;
-use crate::varlink::{Client, ClientError, Received, error_names};
+use crate::varlink::{Client, ClientError, Endpoint, Received, Unproven, error_names};
 
 /// Calls of one caller at a time; further ones wait for a connection, up to their deadline.
 const CONNECTIONS_MAX: usize = 32;
@@ -58,7 +57,7 @@ pub struct Caller {
 /// Connections to one server.
 struct Pool {
     server: String,
-    socket: PathBuf,
+    endpoint: Endpoint,
     /// Connections without a call. Locked to take one and to give it back.
     idle: Mutex<Vec<Client>>,
     permits: Semaphore,
@@ -66,7 +65,7 @@ struct Pool {
 
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("socket", &self.pool.socket).finish_non_exhaustive()
+        f.debug_struct("Caller").field("endpoint", &self.pool.endpoint).finish_non_exhaustive()
     }
 }
 
@@ -81,13 +80,13 @@ enum Attempt<T, E: Refusal> {
 }
 
 impl Caller {
-    /// Calls whoever listens at `socket`. `server` is what to call it in messages. In a process there is
+    /// Calls the process at `endpoint`. `server` is what to call it in messages. In a process there is
     /// [`Process::caller`](crate::Process::caller).
     #[must_use]
-    pub fn new(server: &str, socket: &Path, settings: &CallSettings) -> Self {
+    pub fn new(server: &str, endpoint: Endpoint, settings: &CallSettings) -> Self {
         let pool = Pool {
             server: server.to_owned(),
-            socket: socket.to_owned(),
+            endpoint,
             idle: Mutex::default(),
             permits: Semaphore::new(CONNECTIONS_MAX),
         };
@@ -227,7 +226,12 @@ impl Caller {
     fn not_connected<T, E: Refusal>(&self, error: &ClientError) -> Attempt<T, E> {
         let reason = error.to_string();
         match error {
-            ClientError::Connect { source, .. } if may_come_back(source.kind()) => Attempt::Undone(reason),
+            // Its state folder is the first thing that a process makes.
+            ClientError::Connect { source, .. } | ClientError::Unproven(Unproven::NoOwner { source, .. })
+                if may_come_back(source.kind()) =>
+            {
+                Attempt::Undone(reason)
+            }
             _ => Attempt::Failed(Failure::Unreachable { server: self.pool.server.clone(), reason }),
         }
     }
@@ -270,7 +274,7 @@ impl Pool {
                 return Ok((client, true));
             }
         }
-        Ok((Client::connect(&self.socket).await?, false))
+        Ok((Client::connect_to(&self.endpoint).await?, false))
     }
 
     fn pop(&self) -> Option<Client> {

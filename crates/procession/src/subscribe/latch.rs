@@ -5,7 +5,6 @@
 //! itself in between, for a publisher may die right after it has spoken.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use journal::Offset;
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
-use crate::varlink::{Client, ClientError};
+use crate::varlink::{Client, ClientError, Endpoint};
 
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -24,7 +23,7 @@ type Waiting = Pin<Box<dyn Future<Output = Option<Client>> + Send>>;
 
 /// One reader's line to one publisher.
 pub(crate) struct Latch {
-    socket: PathBuf,
+    publisher: Endpoint,
     durable: bool,
     client: Option<Client>,
     /// The wait in progress. It owns the client, so that dropping whoever polls it loses nothing.
@@ -49,17 +48,17 @@ struct Woken {}
 
 impl Latch {
     /// With `durable`, only what is safe from power loss counts.
-    pub(crate) fn new(socket: PathBuf, durable: bool) -> Self {
-        Self { socket, durable, client: None, waiting: None, failures: 0 }
+    pub(crate) fn new(publisher: Endpoint, durable: bool) -> Self {
+        Self { publisher, durable, client: None, waiting: None, failures: 0 }
     }
 
     /// Ready when it is worth looking at the journal again: it has moved past `after`, or the publisher could not be
     /// asked for a while.
     pub(crate) fn poll_past(&mut self, after: Offset, context: &mut Context<'_>) -> Poll<()> {
-        let Self { socket, durable, client, failures, .. } = self;
+        let Self { publisher, durable, client, failures, .. } = self;
         let waiting = self.waiting.get_or_insert_with(|| {
             let what = WaitFor { after: after.0, durable: *durable };
-            Box::pin(wait(client.take(), socket.clone(), what, pause(*failures)))
+            Box::pin(wait(client.take(), publisher.clone(), what, *failures))
         });
         match waiting.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
@@ -89,21 +88,28 @@ fn pause(failures: u32) -> Duration {
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
-async fn wait(client: Option<Client>, socket: PathBuf, what: WaitFor, pause: Duration) -> Option<Client> {
-    match ask(client, socket, &what).await {
+async fn wait(client: Option<Client>, publisher: Endpoint, what: WaitFor, failures: u32) -> Option<Client> {
+    match ask(client, &publisher, &what).await {
         Ok(client) => Some(client),
         Err(error) => {
-            tracing::debug!(%error, ?pause, "cannot wait on a publisher");
+            let pause = pause(failures);
+            match error {
+                // Once for each time that it comes up: a person must know.
+                ClientError::Unproven(error) if failures == 0 => {
+                    tracing::warn!(%error, "not waiting on a publisher");
+                }
+                error => tracing::debug!(%error, ?pause, "cannot wait on a publisher"),
+            }
             tokio::time::sleep(pause).await;
             None
         }
     }
 }
 
-async fn ask(client: Option<Client>, socket: PathBuf, what: &WaitFor) -> Result<Client, ClientError> {
+async fn ask(client: Option<Client>, publisher: &Endpoint, what: &WaitFor) -> Result<Client, ClientError> {
     let mut client = match client {
         Some(client) => client,
-        None => Client::connect(&socket).await?,
+        None => Client::connect_to(publisher).await?,
     };
     let Woken {} = client.call("io.procession.Journal.Wait", what).await?;
     Ok(client)

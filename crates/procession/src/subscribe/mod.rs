@@ -42,7 +42,7 @@ use crate::acks::{Acks, Origin, Refused};
 use crate::core::{Core, Reading};
 use crate::error::{Error, Result};
 use crate::event::Payload;
-use crate::names;
+use crate::names::{self, Instance};
 use crate::outlet::Ear;
 
 /// After so many deliveries in a row it is time to look at the clock,
@@ -426,9 +426,10 @@ impl<P: Payload> Subscription<P> {
                 continue;
             }
             let cursor = self.core.cursors.claim(&self.name, &instance)?;
-            let folder = self.core.folders.state.join(&instance);
-            let socket = self.core.folders.runtime.join(format!("{instance}.sock"));
-            let mut source = Source::new(&instance, folder, socket, cursor, start, self.level);
+            let folders = &self.core.folders;
+            let publisher = Instance::new(&*instance)?;
+            let (folder, publisher) = (folders.instance(&publisher), folders.endpoint(&publisher));
+            let mut source = Source::new(&instance, folder, publisher, cursor, start, self.level);
             if let Some(acks) = source.open(&self.name)? {
                 self.reading.add(acks);
                 if self.any_order {
@@ -438,6 +439,9 @@ impl<P: Payload> Subscription<P> {
             self.sources.push(source);
         }
         self.sources.sort_by(|a, b| a.journal.cmp(&b.journal));
+        for source in &self.sources {
+            self.discovery.attend(&source.journal);
+        }
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::acks::{Acks, Origin, Refused};
 use crate::beyond::Beyond;
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::varlink::Endpoint;
 
 /// Passed-over records are acknowledged at least this often, so that they do not hold back retention.
 const PASS_EVERY: u32 = 4096;
@@ -114,7 +115,7 @@ impl Source {
     pub(crate) fn new(
         journal: &str,
         folder: PathBuf,
-        socket: PathBuf,
+        publisher: Endpoint,
         cursor: Cursor,
         start: Start,
         level: Level,
@@ -127,7 +128,7 @@ impl Source {
             level,
             cursor: Some(cursor),
             open: None,
-            latch: Latch::new(socket, level == Level::Durable),
+            latch: Latch::new(publisher, level == Level::Durable),
             opening: OpenPause { attempts: 0, sleep: None },
         }
     }

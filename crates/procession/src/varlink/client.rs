@@ -14,6 +14,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::address::{AddressError, Stream, name_of};
 use super::codec::{CodecError, MESSAGE_BYTES_MAX, MessageCodec};
+use super::endpoint::{Endpoint, Unproven};
 use super::message::{OutgoingRequest, Reply, parse_parameters};
 use super::peer::Peer;
 use super::socket::Socket;
@@ -48,6 +49,9 @@ pub enum ClientError {
         /// What the system says.
         source: io::Error,
     },
+    /// Whoever answers is not the process that is called, or isn't known to be.
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
     /// The server answered with an error.
     #[error("{name} {parameters}")]
     Error {
@@ -130,7 +134,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the socket at `path`. No time-out is set for calls.
+    /// Connects to a process, if it is the process that answers: see [`Endpoint`]. No time-out is set for calls.
+    ///
+    /// # Errors
+    /// Those of [`Self::connect`], and [`ClientError::Unproven`].
+    pub async fn connect_to(endpoint: &Endpoint) -> Result<Self, ClientError> {
+        let client = Self::connect(endpoint.socket()).await?;
+        endpoint.check(client.peer)?;
+        Ok(client)
+    }
+
+    /// Connects to the socket at `path`, whoever answers there. No time-out is set for calls.
     ///
     /// # Errors
     /// Nobody listens there, we may not, or the server is too busy for it.

@@ -17,7 +17,7 @@ fn of_three(number: u64) -> String {
 
 /// Calls the sorter once it answers.
 fn call(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
-    let socket = home.path().join("run").join("sorter.sock");
+    let socket = home.path().join("run/sorter/socket");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut client = None;
     wait_until("the sorter listens", || {

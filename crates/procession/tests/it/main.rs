@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod calls;
+mod identity;
 mod keyed;
 mod letters;
 mod ordering;

@@ -154,7 +154,7 @@ fn a_state_folder_that_became_read_only_is_a_matter_of_configuration() {
 fn a_runtime_path_beyond_the_sockets_limit_is_refused_with_advice() {
     let home = Home::new();
     // The limit is 107 bytes, and this ends right behind it, or right at it.
-    let length = |folder: &Path| folder.join("broadcaster.sock").as_os_str().len();
+    let length = |folder: &Path| folder.join("broadcaster/socket").as_os_str().len();
     let with = |bytes: usize| {
         let spare = bytes - length(&home.path().join("x")) + 1;
         home.path().join("r".repeat(spare))
@@ -172,7 +172,7 @@ fn a_runtime_path_beyond_the_sockets_limit_is_refused_with_advice() {
     command.env("PROCESSION_RUNTIME", &short);
     let mut running = Running::spawn(&home, "broadcaster", command);
     running.wait_for_log(DEADLINE, "ready");
-    assert!(short.join("broadcaster.sock").exists());
+    assert!(short.join("broadcaster/socket").exists());
     running.terminate(DEADLINE).assert_code(0);
 }
 

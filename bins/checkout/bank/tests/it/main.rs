@@ -4,6 +4,7 @@
 use contracts::checkout::{BankError, Booking, Charge, FindCharge, GetTotal, LedgerTotal};
 use procession::calls::{Caller, Failure, Request};
 use procession::settings::CallSettings;
+use procession::varlink::Endpoint;
 use testkit::{DEADLINE, Home, Running};
 use tokio::runtime::{Builder, Runtime};
 
@@ -17,7 +18,7 @@ impl Customer {
     fn new() -> Self {
         let home = Home::new();
         let settings = CallSettings { timeout: DEADLINE, patience: DEADLINE, ..CallSettings::default() };
-        let bank = Caller::new("bank", &home.socket("bank"), &settings);
+        let bank = Caller::new("bank", Endpoint::new(home.socket("bank"), home.instance("bank")), &settings);
         Self { home, runtime: Builder::new_current_thread().enable_all().build().unwrap(), bank }
     }
 

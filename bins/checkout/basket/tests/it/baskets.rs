@@ -9,6 +9,7 @@ use contracts::checkout::{
 use journal::{Item, Level, Reader};
 use procession::calls::{Caller, Failure, NoReply, Request};
 use procession::settings::CallSettings;
+use procession::varlink::Endpoint;
 use serde_json::Value;
 use testkit::{DEADLINE, Home, Running, wait_until};
 use tokio::runtime::{Builder, Runtime};
@@ -119,7 +120,7 @@ fn runtime() -> Runtime {
 
 fn caller(home: &Home) -> Caller {
     let settings = CallSettings { timeout: DEADLINE, patience: DEADLINE, ..CallSettings::default() };
-    Caller::new("basket", &home.socket("basket"), &settings)
+    Caller::new("basket", Endpoint::new(home.socket("basket"), home.instance("basket")), &settings)
 }
 
 pub(crate) fn start(session: &str, lane: u32) -> Start {

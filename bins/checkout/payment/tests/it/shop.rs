@@ -11,7 +11,7 @@ use contracts::checkout::{
 use journal::{Item, Level, Reader};
 use procession::calls::{Caller, Failure, Request};
 use procession::settings::CallSettings;
-use procession::varlink::{Answer, Call, Options, Server, Service};
+use procession::varlink::{Answer, Call, Endpoint, Options, Server, Service};
 use serde_json::Value;
 use testkit::{DEADLINE, Home, Running};
 use tokio::runtime::{Builder, Runtime};
@@ -129,7 +129,7 @@ pub(crate) async fn shop(basket: &Caller, session: &str, items: u32) -> Closed {
 
 pub(crate) fn caller(home: &Home, name: &str) -> Caller {
     let settings = CallSettings { timeout: DEADLINE, patience: DEADLINE, ..CallSettings::default() };
-    Caller::new(name, &home.socket(name), &settings)
+    Caller::new(name, Endpoint::new(home.socket(name), home.instance(name)), &settings)
 }
 
 pub(crate) fn runtime() -> Runtime {
@@ -158,6 +158,10 @@ impl Judge {
         judge.says(judgement, settled);
         let services: Vec<Arc<dyn Service>> = vec![Arc::clone(&judge) as _];
         let socket = shop.home.socket("weight-check");
+        // What a process owns: its callers ask whose they are.
+        for folder in [socket.parent().unwrap(), &shop.home.instance("weight-check")] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
         (judge, Server::start(socket, services, Options::default()).unwrap())
     }
 

@@ -23,7 +23,7 @@ impl Home {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.0.path().join("run/hive-node.sock")
+        self.0.path().join("run/hive-node/socket")
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use procession::varlink::Client;
+use procession::varlink::{Client, Endpoint};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -37,8 +37,9 @@ impl Home {
         &self.path
     }
 
-    fn socket(&self, instance: &str) -> PathBuf {
-        self.path.join("run").join(format!("{instance}.sock"))
+    fn endpoint(&self, instance: &str) -> Endpoint {
+        let socket = self.path.join("run").join(instance).join("socket");
+        Endpoint::new(socket, self.path.join("state").join(instance))
     }
 }
 
@@ -82,12 +83,12 @@ impl Member {
         struct Health {
             ready: bool,
         }
-        let socket = home.socket(&self.instance);
+        let endpoint = home.endpoint(&self.instance);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let deadline = Instant::now() + READY_WITHIN;
             while Instant::now() < deadline {
-                if let Ok(mut client) = Client::connect(&socket).await
+                if let Ok(mut client) = Client::connect_to(&endpoint).await
                     && let Ok(Health { ready: true }) =
                         client.call("io.procession.Process.Health", &serde_json::json!({})).await
                 {

@@ -1,11 +1,10 @@
 //! Sleeping until a process has said more: its socket wakes us. While it is down we try again and again, with
 //! growing pauses, and look at its journal in between, for it may have died right after it spoke.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use procession::Offset;
-use procession::varlink::{Client, ClientError};
+use procession::varlink::{Client, ClientError, Endpoint};
 use serde::{Deserialize, Serialize};
 
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -13,7 +12,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// The line to one process.
 pub(super) struct Latch {
-    socket: Option<PathBuf>,
+    process: Endpoint,
     client: Option<Client>,
     failures: u32,
     waiting: bool,
@@ -31,9 +30,9 @@ struct WaitFor {
 struct Reply {}
 
 impl Latch {
-    /// Without a socket, which may have no valid path, it only pauses.
-    pub(super) const fn new(socket: Option<PathBuf>) -> Self {
-        Self { socket, client: None, failures: 0, waiting: false }
+    /// Where nobody can be asked, it only pauses.
+    pub(super) const fn new(process: Endpoint) -> Self {
+        Self { process, client: None, failures: 0, waiting: false }
     }
 
     /// What ends when it is worth looking at the journal again; `None` while that is going on.
@@ -42,11 +41,11 @@ impl Latch {
             return None;
         }
         self.waiting = true;
-        let (client, socket) = (self.client.take(), self.socket.clone());
+        let (client, process) = (self.client.take(), self.process.clone());
         let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
         Some(async move {
-            match ask(client, socket, after).await {
-                Ok(client) => Woken(client),
+            match ask(client, &process, after).await {
+                Ok(client) => Woken(Some(client)),
                 Err(_) => {
                     tokio::time::sleep(pause).await;
                     Woken(None)
@@ -63,16 +62,11 @@ impl Latch {
     }
 }
 
-async fn ask(
-    client: Option<Client>,
-    socket: Option<PathBuf>,
-    after: Offset,
-) -> Result<Option<Client>, ClientError> {
-    let mut client = match (client, socket) {
-        (Some(client), _) => client,
-        (None, Some(socket)) => Client::connect(&socket).await?,
-        (None, None) => return Err(ClientError::Disconnected),
+async fn ask(client: Option<Client>, process: &Endpoint, after: Offset) -> Result<Client, ClientError> {
+    let mut client = match client {
+        Some(client) => client,
+        None => Client::connect_to(process).await?,
     };
     let Reply {} = client.call("io.procession.Journal.Wait", &WaitFor { after: after.0 }).await?;
-    Ok(Some(client))
+    Ok(client)
 }

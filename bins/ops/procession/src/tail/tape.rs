@@ -160,8 +160,8 @@ impl Tape {
     }
 
     fn add(&mut self, instance: Instance, wanted: Vec<Pattern>) {
-        let socket = self.home.folders.socket(&instance).ok();
+        let process = self.home.folders.endpoint(&instance);
         let folder = self.home.folder(&instance);
-        self.sources.push(Source::new(instance, folder, wanted, Latch::new(socket)));
+        self.sources.push(Source::new(instance, folder, wanted, Latch::new(process)));
     }
 }

@@ -42,7 +42,7 @@ fn what_is_well_is_said_to_be() {
     sample.kill9();
     let warned = findings(&swarm, 0, "warn");
     assert!(
-        warned.iter().any(|(check, found)| check == "sockets" && found.contains("sample.sock")),
+        warned.iter().any(|(check, found)| check == "sockets" && found.contains("sample/socket")),
         "{warned:?}"
     );
 }

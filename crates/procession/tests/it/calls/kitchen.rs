@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use journal::{Item, Level, Reader, Start};
 use procession::calls::{Caller, Failure};
 use procession::settings::CallSettings;
+use procession::varlink::Endpoint;
 
 pub(crate) use crate::sample::{DEADLINE, Home, Running};
 
@@ -26,7 +27,7 @@ impl Street {
     }
 
     pub(crate) fn socket(&self, instance: &str) -> PathBuf {
-        self.home.path().join("run").join(format!("{instance}.sock"))
+        self.home.path().join("run").join(instance).join("socket")
     }
 
     /// Starts a kitchen and waits until it answers.
@@ -46,7 +47,8 @@ impl Street {
 
     pub(crate) fn caller(&self, instance: &str) -> Caller {
         let settings = CallSettings { timeout: DEADLINE, patience: DEADLINE, ..CallSettings::default() };
-        Caller::new(instance, &self.socket(instance), &settings)
+        let folder = self.home.path().join("state").join(instance);
+        Caller::new(instance, Endpoint::new(self.socket(instance), folder), &settings)
     }
 
     /// The steps of a dish, as the kitchen's journal has them.

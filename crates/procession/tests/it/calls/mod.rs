@@ -2,6 +2,6 @@
 
 mod bounds;
 mod deadlines;
-mod kitchen;
+pub(crate) mod kitchen;
 mod losses;
 mod replies;
