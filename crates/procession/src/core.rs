@@ -15,6 +15,7 @@ use crate::names::Instance;
 use crate::outlet::Outlet;
 use crate::services::Pulse;
 use crate::settings::{FaultSettings, SubscriptionSettings};
+use crate::waiting::Waits;
 
 /// The inside of a process.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) shutdown: CancellationToken,
     /// Asks the application's runtime whether it still turns.
     pub(crate) pulse: Pulse,
+    /// What keeps the process from its work.
+    pub(crate) waits: Waits,
     pub(crate) began: Instant,
     pub(crate) started: SystemTime,
     state: AtomicU8,
@@ -105,6 +108,7 @@ impl Core {
             hearing,
             shutdown,
             pulse,
+            waits: Waits::default(),
             began,
             started: SystemTime::now(),
             state: AtomicU8::new(State::Starting as u8),

@@ -17,6 +17,9 @@ pub enum Exit {
     Failed,
     /// 2: the command line was wrong.
     Usage,
+    /// 75: it runs, and can't do its work for now; a restart doesn't help. Nothing ends with this code: `procession
+    /// health` says it of a process.
+    Waiting,
     /// 78: the configuration was wrong; a restart doesn't help.
     Configuration,
 }
@@ -29,6 +32,7 @@ impl Exit {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::Waiting => 75,
             Exit::Configuration => 78,
         }
     }

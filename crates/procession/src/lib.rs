@@ -26,6 +26,7 @@
 //! | hear | [`Process::subscribe`], [`Subscription::next`], [`Delivery::ack`], [`Delivery::nack`] |
 //! | call, and be called | [`Process::caller`], [`Process::offer`], [`calls`] |
 //! | serve | [`Process::serve`], [`varlink`] |
+//! | say that it can't do its work | [`Process::waiting`] |
 //!
 //! # What holds
 //!
@@ -62,6 +63,7 @@ mod signals;
 mod subscribe;
 mod users;
 pub mod varlink;
+mod waiting;
 
 pub use journal::{Codec, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, Time};
 
@@ -72,6 +74,7 @@ pub use process::Process;
 pub use program::{Program, run};
 pub use settings::{NoSettings, Settings};
 pub use subscribe::{DeadLetter, Delivery, Heard, Missing, Sources, Subscribe, Subscription};
+pub use waiting::Waiting;
 
 /// Compiled with the documentation's tests: a page that shows what does not compile is no help.
 #[cfg(doctest)]

@@ -11,6 +11,11 @@ pub(crate) fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
+/// How the process is, in other words than before.
+pub(crate) fn status(status: &str) {
+    send(&[NotifyState::Status(&one_line(status))]);
+}
+
 /// The process is on its way out.
 pub(crate) fn stopping(status: &str) {
     send(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);

@@ -23,6 +23,7 @@ use crate::settings::{self, CallSettings, ProcessSettings, Settings};
 use crate::signals::Signals;
 use crate::subscribe::{Delivery, Sources, Subscribe};
 use crate::varlink::{self, Server, Service};
+use crate::waiting::Waiting;
 
 /// Everything that is known before the process touches its state.
 #[derive(Debug)]
@@ -108,6 +109,7 @@ impl<S: Settings> Process<S> {
         };
         server.runtime().spawn(Arc::clone(&core).stop_deliveries());
         server.runtime().spawn(signals.watch(shutdown, framework.shutdown_timeout));
+        server.runtime().spawn(core.waits.announce(Arc::downgrade(&core)));
         server.runtime().spawn(services::keep_leases(Arc::downgrade(&core), options.retention.lease));
         let calls = Arc::new(framework.calls);
         Ok(Self { core, settings: Arc::new(settings), server: Arc::new(server), calls })
@@ -117,7 +119,7 @@ impl<S: Settings> Process<S> {
     pub(crate) fn set_ready(&self) {
         self.core.set_ready();
         self.server.set_complete();
-        notify::ready("ready");
+        notify::ready(&self.core.waits.status_line());
         let epoch = self.core.outlet.watch.marks().epoch.0;
         tracing::info!(epoch, next = self.core.outlet.watch.marks().committed.0, after = ?self.core.began.elapsed(), "ready");
     }
@@ -162,6 +164,15 @@ impl<S: Settings> Process<S> {
     #[must_use]
     pub fn shutdown(&self) -> CancellationToken {
         self.core.shutdown.clone()
+    }
+
+    /// Says that the process runs, but can't do its work, and why: until what this returns is dropped. Several places
+    /// may say so at once, each for itself.
+    ///
+    /// It is shown by `procession ps`, `health` (exit code 75) and `doctor`, in `io.procession.Process` and in the
+    /// service manager's status. Nothing restarts a process for it: a restart would not help.
+    pub fn waiting(&self, reason: impl Into<String>) -> Waiting {
+        self.core.waits.begin(reason)
     }
 
     /// Says an event. When it returns, every reader can read it, and it survives the death of any process; with

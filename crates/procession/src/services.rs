@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use journal::{Item, Level, Offset, Reader, Start, Ticket, Watch};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::core::{Core, State};
 use crate::json::{JsonGap, JsonRecord};
 use crate::letters::LettersService;
 use crate::varlink::{self, Answer, Call, CallError, DirectReply, Service};
+use crate::waiting::{WaitStatus, rfc3339};
 
 /// How long the application's loop may take to show that it is alive.
 const PULSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -57,6 +58,7 @@ struct Status<'a> {
     committed: u64,
     durable: u64,
     trimmed: u64,
+    waiting: Vec<WaitStatus>,
     subscriptions: Vec<SubscriptionStatus>,
 }
 
@@ -74,6 +76,7 @@ struct HealthStatus {
     ready: bool,
     healthy: bool,
     reason: Option<String>,
+    waiting: Vec<WaitStatus>,
 }
 
 impl Service for ProcessService {
@@ -114,13 +117,14 @@ impl ProcessService {
             version: core.version,
             pid: std::process::id(),
             state: state_name(core.state()),
-            started: started(core.started),
+            started: rfc3339(core.started),
             uptime_ms: u64::try_from(core.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             state_folder: core.folders.instance(&core.instance).display().to_string(),
             epoch: marks.epoch.0,
             committed: marks.committed.0,
             durable: marks.durable.0,
             trimmed: marks.trimmed.0,
+            waiting: core.waits.status(),
             subscriptions: self.subscriptions(),
         }
     }
@@ -145,7 +149,7 @@ impl ProcessService {
 
     async fn health(&self) -> HealthStatus {
         let state = self.core.state();
-        let reason = match state {
+        let broken = match state {
             State::Starting => Some("it is still starting".to_owned()),
             State::Stopping => Some("it is stopping".to_owned()),
             State::Ready => match self.core.outlet.watch.check() {
@@ -154,7 +158,10 @@ impl ProcessService {
                 Ok(()) => Some(format!("the application's loop has not moved for {PULSE_TIMEOUT:?}")),
             },
         };
-        HealthStatus { ready: state == State::Ready, healthy: reason.is_none(), reason }
+        // What is broken in the process matters more: that it waits is for those whom no restart helps.
+        let waiting = if broken.is_none() { self.core.waits.status() } else { Vec::new() };
+        let reason = broken.or_else(|| self.core.waits.reason());
+        HealthStatus { ready: state == State::Ready, healthy: reason.is_none(), reason, waiting }
     }
 }
 
@@ -164,10 +171,6 @@ const fn state_name(state: State) -> &'static str {
         State::Ready => "ready",
         State::Stopping => "stopping",
     }
-}
-
-fn started(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }
 
 /// Whether the application's runtime still turns: it is asked, and answers.

@@ -1,5 +1,6 @@
 //! A small process that the tests look at from outside: it ticks, hears other processes' ticks, or hangs.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ struct Settings {
     hears: String,
     /// Take one tick and never finish with it.
     holds: bool,
+    /// A file to wait for, saying so.
+    waits_for: Option<PathBuf>,
     /// Begin to hang once ready.
     hang: bool,
 }
@@ -45,9 +48,16 @@ fn main() -> ExitCode {
 }
 
 async fn app(process: Process<Settings>) -> procession::Result<()> {
-    let Settings { ticks, every_ms, hears, hang, .. } = process.settings();
+    let Settings { ticks, every_ms, hears, hang, waits_for, .. } = process.settings();
     for number in 0..*ticks {
         process.publish(&Tick { number })?;
+    }
+    if let Some(file) = waits_for {
+        let waiting = process.waiting(format!("there is no {}", file.display()));
+        while !file.exists() && !process.shutdown().is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(waiting);
     }
     if !hears.is_empty() {
         return hear(&process, hears).await;

@@ -1,4 +1,5 @@
-//! `procession health`: whether a process does its work. The readiness probe of process-compose.
+//! `procession health`: whether a process does its work. With `--probe`, whether a restart would help it: what
+//! process-compose asks.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -12,9 +13,13 @@ use serde::Serialize;
 use crate::home::Home;
 use crate::output::{Colour, Output};
 use crate::pattern::stands_for;
-use crate::socket::{self, block_on};
+use crate::socket::{self, Verdict, Waiting, block_on};
+use crate::text::escape;
 
-/// Ask a process whether it is well: exit code 0 if it is, 1 if not, with the reason.
+/// Ask a process whether it does its work: exit code 0 if it does, 75 if it runs and can't for now, 1 if it is broken
+/// or doesn't run; with the reason.
+///
+/// Of several instances, the worst counts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The process; its instances, where it has several, must all be well.
@@ -22,6 +27,10 @@ pub(crate) struct Args {
     /// How long to wait for the answer.
     #[arg(long, default_value = "3s", value_parser = crate::parse_duration)]
     timeout: Duration,
+    /// For a supervisor, which restarts what fails: exit code 0 also for a process that can't do its work for now,
+    /// because a restart doesn't help it.
+    #[arg(long)]
+    probe: bool,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -33,26 +42,47 @@ struct Answer<'a> {
     ready: bool,
     healthy: bool,
     reason: Option<String>,
+    waiting: Vec<Waiting>,
+    #[serde(skip)]
+    verdict: Verdict,
 }
 
 /// Runs `procession health`.
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     let home = Home::find()?;
-    let mut well = true;
+    let mut worst = Exit::Done;
     for instance in instances(&home, &args.process)? {
         let answer = block_on(async { Ok(ask(&home, &instance, args.timeout).await) })?;
-        well &= answer.healthy;
+        worst = worse(worst, exit_of(&answer.verdict, args.probe));
         if args.json {
             out.json(&answer)?;
             continue;
         }
-        let verdict = match &answer.reason {
-            None => out.paint(Colour::Good, "healthy"),
-            Some(reason) => format!("{}: {reason}", out.paint(Colour::Bad, "not healthy")),
+        let verdict = match &answer.verdict {
+            Verdict::Well => out.paint(Colour::Good, "healthy"),
+            Verdict::Waiting(why) => format!("{}: {}", out.paint(Colour::Uncertain, "waiting"), escape(why)),
+            Verdict::Unwell(why) => format!("{}: {}", out.paint(Colour::Bad, "not healthy"), escape(why)),
         };
         writeln!(out, "{instance}: {verdict}")?;
     }
-    Ok(if well { Exit::Done } else { Exit::Failed }.into())
+    Ok(worst.into())
+}
+
+const fn exit_of(verdict: &Verdict, probe: bool) -> Exit {
+    match verdict {
+        Verdict::Well => Exit::Done,
+        Verdict::Waiting(_) if probe => Exit::Done,
+        Verdict::Waiting(_) => Exit::Waiting,
+        Verdict::Unwell(_) => Exit::Failed,
+    }
+}
+
+const fn worse(one: Exit, other: Exit) -> Exit {
+    match (one, other) {
+        (Exit::Failed, _) | (_, Exit::Failed) => Exit::Failed,
+        (Exit::Done, other) => other,
+        (one, _) => one,
+    }
 }
 
 /// The instance of that name, or those that the process runs as.
@@ -72,9 +102,24 @@ async fn ask<'a>(home: &Home, instance: &'a Instance, patience: Duration) -> Ans
     let process = instance.as_str();
     match socket::health(home, instance, patience).await {
         Ok(health) => {
+            let verdict = health.verdict();
             let reason = health.reason.filter(|_| !health.healthy);
-            Answer { process, ready: health.ready, healthy: health.healthy, reason }
+            Answer {
+                process,
+                ready: health.ready,
+                healthy: health.healthy,
+                reason,
+                waiting: health.waiting,
+                verdict,
+            }
         }
-        Err(silence) => Answer { process, ready: false, healthy: false, reason: Some(silence.reason()) },
+        Err(silence) => Answer {
+            process,
+            ready: false,
+            healthy: false,
+            reason: Some(silence.reason()),
+            waiting: Vec::new(),
+            verdict: Verdict::Unwell(silence.reason()),
+        },
     }
 }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use procession::folders::FolderError;
 use procession::names::Instance;
 use procession::varlink::{Client, ClientError, NoParameters};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
@@ -31,6 +31,47 @@ pub(crate) struct Health {
     pub(crate) ready: bool,
     pub(crate) healthy: bool,
     pub(crate) reason: Option<String>,
+    /// Why it can't do its work though nothing is broken in it. Earlier versions don't say.
+    #[serde(default)]
+    pub(crate) waiting: Vec<Waiting>,
+}
+
+/// A condition under which a process can't do its work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    pub(crate) reason: String,
+    /// RFC 3339.
+    since: String,
+}
+
+impl Waiting {
+    /// In a few words, for a line about the process.
+    pub(crate) fn words(&self) -> String {
+        format!("{} (since {})", self.reason, self.since)
+    }
+}
+
+impl Health {
+    /// How it is, in one of three ways.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match (self.healthy, self.waiting.as_slice()) {
+            (true, _) => Verdict::Well,
+            (false, []) => Verdict::Unwell(self.reason.clone().unwrap_or_else(|| "it says so".to_owned())),
+            (false, waiting) => {
+                Verdict::Waiting(waiting.iter().map(Waiting::words).collect::<Vec<_>>().join("; "))
+            }
+        }
+    }
+}
+
+/// How a process says that it is; if not well, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Well,
+    /// It runs, and can't do its work: no restart would help.
+    Waiting(String),
+    /// Something is broken in it.
+    Unwell(String),
 }
 
 /// Why a process doesn't answer.

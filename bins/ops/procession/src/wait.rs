@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::health;
 use crate::home::Home;
 use crate::output::Output;
-use crate::socket::{self, block_on};
+use crate::socket::{self, Verdict, block_on};
 
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Wait until all of the processes are ready; exit code 1 if one isn't in time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Until each of them says that it does its work.
+    /// Until each of them is set up; it may still wait for others (`procession health` tells).
     #[arg(long, required = true)]
     ready: bool,
     /// The processes, or instances of them.
@@ -83,8 +83,10 @@ async fn wait(home: &Home, name: &Instance, deadline: Instant) -> Result<Option<
 async fn trouble(home: &Home, name: &Instance, patience: Duration) -> Result<Option<String>> {
     for instance in health::instances(home, name)? {
         match socket::health(home, &instance, patience).await {
-            Ok(health) if health.ready && health.healthy => {}
-            Ok(health) => return Ok(Some(health.reason.unwrap_or_else(|| "it says so".to_owned()))),
+            Ok(health) => match health.verdict() {
+                Verdict::Unwell(why) => return Ok(Some(why)),
+                Verdict::Well | Verdict::Waiting(_) => {}
+            },
             Err(silence) => return Ok(Some(silence.reason())),
         }
     }

@@ -14,7 +14,7 @@ const LOG: &str = "PROCESSION_PROCESS__LOG__FORMAT";
 
 /// What holds for every process. A failed probe counts from the start on, and the last of
 /// `failure_threshold` in a row makes process-compose restart the process: after 30 s, as systemd's
-/// watchdog does.
+/// watchdog does. So the probe doesn't fail for a process that waits for others.
 const SUPERVISION: &str = "      initial_delay_seconds: 1
       period_seconds: 5
       timeout_seconds: 5
@@ -63,7 +63,7 @@ fn entry(process: &Process, instance: &str) -> Result<String> {
     writeln!(text, "    entrypoint: [{}]", command.join(", "))?;
     writeln!(text, "    readiness_probe:\n      exec:")?;
     // Where the programs are, or wherever it is installed.
-    writeln!(text, "        command: 'PATH=\"{PROGRAMS}:$PATH\" procession health {instance}'")?;
+    writeln!(text, "        command: 'PATH=\"{PROGRAMS}:$PATH\" procession health --probe {instance}'")?;
     text.push_str(SUPERVISION);
     Ok(text)
 }
@@ -89,7 +89,7 @@ mod tests {
             assert!(text.contains(&format!("  \"worker@{n}\":\n    namespace: scores\n")), "{text}");
             let arguments = format!(r#"/worker", "run", "--instance", "worker@{n}"]"#);
             assert!(text.contains(&arguments), "{text}");
-            assert!(text.contains(&format!(":$PATH\" procession health worker@{n}'")), "{text}");
+            assert!(text.contains(&format!(":$PATH\" procession health --probe worker@{n}'")), "{text}");
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::Finding;
 use crate::home::Home;
-use crate::socket::{self, Health, NoAnswer, Status, block_on};
+use crate::socket::{self, Health, NoAnswer, Status, Verdict, block_on};
 use crate::text::Count;
 
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -124,15 +124,20 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
     let mut versions = Vec::new();
     for (answer, instance) in asked {
         match answer {
-            Ok((_, Health { healthy: false, reason, .. })) => {
-                let reason = reason.unwrap_or_else(|| "it says so".to_owned());
-                findings.push(Finding::fail(
-                    CHECK,
-                    format!("{instance}: {reason}"),
-                    "see its log; restart it",
-                ));
-            }
-            Ok((status, _)) => {
+            Ok((status, health)) => {
+                match health.verdict() {
+                    Verdict::Well => {}
+                    Verdict::Waiting(why) => findings.push(Finding::fail(
+                        CHECK,
+                        format!("{instance} waits: {why}"),
+                        "mend what it waits for; restarting it doesn't help",
+                    )),
+                    Verdict::Unwell(why) => findings.push(Finding::fail(
+                        CHECK,
+                        format!("{instance}: {why}"),
+                        "see its log; restart it",
+                    )),
+                }
                 let holder = journal::holder(&home.folder(&instance)).ok().flatten();
                 if holder.and_then(|holder| holder.pid_here()).is_some_and(runs_replaced_program) {
                     let found = format!("{instance} runs a program that has been replaced since it started");

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::home::Home;
-use crate::socket::{self, Health, NoAnswer, Status};
+use crate::socket::{self, Health, NoAnswer, Status, Verdict};
 
 /// A socket is served by a thread that does nothing else: who doesn't answer for so long is stopped, or the
 /// machine is.
@@ -18,11 +18,13 @@ const PATIENCE: Duration = Duration::from_millis(800);
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
     Ready,
+    /// It runs, and can't do its work for now.
+    Waiting,
     Starting,
     Stopping,
     /// It runs, and its loop doesn't turn, or nothing of it does.
     Hung,
-    /// Its loop turns, and it can't do its work.
+    /// Its loop turns, and something in it is broken.
     Unwell,
     /// Nobody holds its lock.
     Down,
@@ -44,6 +46,7 @@ impl State {
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Ready => "ready",
+            Self::Waiting => "waiting",
             Self::Starting => "starting",
             Self::Stopping => "stopping",
             Self::Hung => "hung",
@@ -99,8 +102,11 @@ async fn ask(home: &Home, instance: &Instance) -> Result<Look, NoAnswer> {
     // The process itself gives its loop a second: while that goes on, it says nothing.
     let health = timeout(PATIENCE, socket::ask::<Health>(&mut client, "io.procession.Process.Health")).await;
     let (state, reason) = match health {
-        Ok(Ok(Health { healthy: true, .. })) => (State::Ready, None),
-        Ok(Ok(Health { reason, .. })) => (State::Unwell, reason),
+        Ok(Ok(health)) => match health.verdict() {
+            Verdict::Well => (State::Ready, None),
+            Verdict::Waiting(why) => (State::Waiting, Some(why)),
+            Verdict::Unwell(why) => (State::Unwell, Some(why)),
+        },
         Err(_) | Ok(Err(NoAnswer::Silent(_))) => {
             (State::Hung, Some(format!("its application's loop has not moved for {PATIENCE:?}")))
         }

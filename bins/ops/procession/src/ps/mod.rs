@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     table(&rows).write(out)?;
     for Row { process, state, reason, .. } in &rows {
         if let Some(reason) = reason {
-            eprintln!("{process} is {}: {reason}", state.word());
+            eprintln!("{process} is {}: {}", state.word(), text::escape(reason));
         }
     }
     if rows.is_empty() {
@@ -228,7 +228,7 @@ fn table(rows: &[Row]) -> Table<11> {
 const fn colour(state: State) -> Colour {
     match state {
         State::Ready => Colour::Good,
-        State::Starting | State::Stopping => Colour::Uncertain,
+        State::Waiting | State::Starting | State::Stopping => Colour::Uncertain,
         State::Down | State::Unknown => Colour::Faint,
         State::Hung | State::Unwell => Colour::Bad,
     }

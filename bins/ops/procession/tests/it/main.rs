@@ -12,3 +12,4 @@ mod publish;
 mod support;
 mod tail;
 mod verify;
+mod waiting;

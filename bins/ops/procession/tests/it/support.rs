@@ -72,11 +72,22 @@ impl Swarm {
 
     /// Starts the example `sample`, which was built with the tests.
     pub(crate) fn sample(&self, arguments: &[&str]) -> Running {
+        Running::spawn(self, "sample", self.sample_command(arguments))
+    }
+
+    /// The same under a service manager that listens on a socket.
+    pub(crate) fn sample_under(&self, manager: &Path, arguments: &[&str]) -> Running {
+        let mut command = self.sample_command(arguments);
+        command.env("NOTIFY_SOCKET", manager);
+        Running::spawn(self, "sample", command)
+    }
+
+    fn sample_command(&self, arguments: &[&str]) -> Command {
         let tests = env::current_exe().unwrap();
         let sample = tests.parent().unwrap().parent().unwrap().join("examples/sample");
         assert!(sample.is_file(), "{} is missing: cargo build --examples", sample.display());
         let arguments = [&["run"], arguments].concat();
-        Running::spawn(self, "sample", self.command_of(&sample, &arguments))
+        self.command_of(&sample, &arguments)
     }
 
     /// A process that ticks, and is ready.

@@ -1,0 +1,89 @@
+//! A process that runs and can't do its work says so, everywhere where anybody looks; and isn't restarted for it.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+
+use serde_json::{Value, json};
+use testkit::{DEADLINE, wait_until};
+
+use crate::support::{Swarm, json_lines};
+
+fn row(swarm: &Swarm) -> Value {
+    swarm.json(&["ps", "sample", "--json"]).remove(0)
+}
+
+#[test]
+fn who_waits_is_shown_as_waiting_and_is_healthy_afterwards() {
+    let swarm = Swarm::new();
+    let sample = swarm.ready_sample("sample", &["--waits-for", "key"]);
+
+    let shown = row(&swarm);
+    assert_eq!(shown["state"], json!("waiting"));
+    assert!(shown["reason"].as_str().unwrap().starts_with("there is no key (since 20"), "{shown}");
+    let ended = swarm.run(&["ps"]);
+    assert!(ended.assert_code(0).stderr.contains("sample is waiting: there is no key"), "{ended:?}");
+
+    let ended = swarm.run(&["health", "sample"]);
+    assert!(ended.assert_code(75).stdout.starts_with("sample: waiting: there is no key (since"), "{ended:?}");
+    let said = json_lines(&swarm.run(&["health", "sample", "--json"]).assert_code(75).stdout).remove(0);
+    assert_eq!((&said["ready"], &said["healthy"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&said["reason"], &said["waiting"][0]["reason"]),
+        (&json!("there is no key"), &json!("there is no key"))
+    );
+    // A supervisor restarts what fails: this doesn't.
+    swarm.run(&["health", "sample", "--probe"]).assert_code(0);
+    let ended = swarm.run(&["doctor"]);
+    assert!(
+        ended.assert_code(1).stdout.contains("fail  processes: sample waits: there is no key"),
+        "{ended:?}"
+    );
+    let status = swarm.json(&["call", "sample", "Status", "--json"]).remove(0);
+    assert_eq!((&status["state"], status["waiting"].as_array().unwrap().len()), (&json!("ready"), 1));
+
+    fs::write(swarm.path().join("key"), "").unwrap();
+    wait_until(DEADLINE, "it goes on", || row(&swarm)["state"] == json!("ready"));
+    swarm.run(&["health", "sample"]).assert_code(0);
+    swarm.run(&["doctor"]).assert_code(0);
+    assert_eq!(swarm.json(&["call", "sample", "Status", "--json"])[0]["waiting"], json!([]));
+    sample.terminate(DEADLINE).assert_code(0);
+}
+
+#[test]
+fn of_several_instances_the_worst_counts() {
+    let swarm = Swarm::new();
+    let well = swarm.ready_sample("worker@1", &[]);
+    let waits = swarm.ready_sample("worker@2", &["--waits-for", "key"]);
+    swarm.run(&["health", "worker"]).assert_code(75);
+    swarm.run(&["health", "worker", "--probe"]).assert_code(0);
+    let hung = swarm.sample(&["--instance", "worker@3", "--hang", "--waits-for", "Cargo.toml"]);
+    wait_until(DEADLINE, "the third is there", || swarm.socket("worker@3").exists());
+    hung.kill9();
+    swarm.run(&["health", "worker", "--probe"]).assert_code(1);
+    well.terminate(DEADLINE).assert_code(0);
+    waits.terminate(DEADLINE).assert_code(0);
+}
+
+#[test]
+fn the_service_manager_is_told_why_and_when_it_is_over() {
+    let swarm = Swarm::new();
+    let path = swarm.path().join("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let hear = || {
+        let mut buffer = [0; 2048];
+        let length = manager.recv(&mut buffer).expect("a message before the deadline");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let sample = swarm.sample_under(&path, &["--waits-for", "key"]);
+    let said = hear();
+    assert!(
+        said.starts_with("READY=1\nSTATUS=waiting since 20") && said.contains("there is no key"),
+        "{said}"
+    );
+    fs::write(swarm.path().join("key"), "").unwrap();
+    // The condition began as it became ready: that may have been said twice.
+    while hear().trim() != "STATUS=ready" {}
+    sample.terminate(DEADLINE).assert_code(0);
+    assert!(hear().starts_with("STOPPING=1\n"));
+}
