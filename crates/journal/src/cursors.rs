@@ -26,7 +26,10 @@ use crate::slot::{
     AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED,
     read_names, read_position, store,
 };
-use crate::table::{AT_BOOT, CHUNK_BYTES, CHUNK_SLOTS, CHUNKS_MAX, HEADER_BYTES, boot_of, check_header};
+use crate::table::{
+    AT_BOOT, AT_STOPPED, CHUNK_BYTES, CHUNK_SLOTS, CHUNKS_MAX, HEADER_BYTES, boot_of, check_header,
+    was_stopped,
+};
 use crate::types::{Offset, Position};
 use crate::writer::Writer;
 
@@ -79,6 +82,10 @@ impl Cursors {
             disk::sync_folder(instance)?;
         } else if boot != 0 && boot != boot_id() {
             cursors.go_back_to_notes();
+        }
+        if was_stopped(&cursors.file, &cursors.path)? {
+            cursors.forgive_all();
+            cursors.file.write_all_at(&[0; 8], AT_STOPPED).at("write", &cursors.path)?;
         }
         cursors.file.write_all_at(&boot_id().to_le_bytes(), AT_BOOT).at("write", &cursors.path)?;
         // Written last: a table without magic is one that was never finished.
@@ -140,6 +147,15 @@ impl Cursors {
         }
     }
 
+    /// Notes that the process is told to stop. What it has in hand when it ends, however it ends, is not to blame: the next
+    /// one counts those deliveries as if they had not been. Survives SIGKILL.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn note_stop(&self) -> Result<()> {
+        self.file.write_all_at(&1_u64.to_le_bytes(), AT_STOPPED).at("write", &self.path)
+    }
+
     /// What is acknowledged by now. Whatever was said because of it was said before.
     pub(crate) fn take_down(&self) -> Taken {
         let mut inner = self.lock();
@@ -185,6 +201,19 @@ impl Cursors {
         map.word(start + AT_USED).store(USED, Ordering::Release);
         fault::point("cursor.allocated");
         Ok(slot)
+    }
+
+    /// Takes the last attempt of each subscription back: the process that made it was told to stop.
+    fn forgive_all(&self) {
+        let inner = self.lock();
+        for slot in inner.slots() {
+            let (map, start) = inner.slot(slot);
+            let word = map.word(start + AT_TRYING);
+            let last = word.load(Ordering::Relaxed);
+            if last & ((1 << TRIES_BITS) - 1) > 0 {
+                word.store(last - 1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// A table that was never finished holds nothing, whatever power loss has left in it.

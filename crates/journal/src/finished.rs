@@ -22,6 +22,7 @@ const AT_MAGIC: usize = 0;
 const AT_BLOCKS: usize = 8;
 const AT_BOOT: [usize; 2] = [16, 24];
 const AT_JOURNAL: usize = 32;
+const AT_STOPPED: usize = 40;
 const HEADER_BYTES: usize = 64;
 
 /// Words with a bit for each offset of a block.
@@ -66,6 +67,8 @@ impl Finished {
         let finished = Self { map: WriteMap::new(&file, bytes, path)?, blocks };
         if !finished.is_of(journal) {
             finished.begin_anew(journal);
+        } else if finished.word(AT_STOPPED).load(Ordering::Acquire) != 0 {
+            finished.forgive();
         }
         Ok(finished)
     }
@@ -100,6 +103,11 @@ impl Finished {
         self.get(offset, AT_BEGUN)
     }
 
+    /// Notes that the process is told to stop: the next one counts nothing as begun. Survives SIGKILL.
+    pub fn note_stop(&self) {
+        self.word(AT_STOPPED).store(1, Ordering::Release);
+    }
+
     /// The finished ones of the block that holds `offset`.
     #[must_use]
     pub fn block(&self, offset: Offset) -> Bits {
@@ -130,6 +138,16 @@ impl Finished {
     /// Forgets everything: history has changed.
     pub fn clear(&self) {
         (0..self.blocks).for_each(|index| self.word(self.at(index)).store(0, Ordering::Release));
+    }
+
+    /// The process that had begun with them was told to stop.
+    fn forgive(&self) {
+        for index in 0..self.blocks {
+            for word in 0..WORDS {
+                self.word(self.at(index) + AT_BEGUN + word * 8).store(0, Ordering::Relaxed);
+            }
+        }
+        self.word(AT_STOPPED).store(0, Ordering::Release);
     }
 
     #[inline]
@@ -181,6 +199,7 @@ impl Finished {
         self.word(AT_MAGIC).store(0, Ordering::Release);
         self.clear();
         self.word(AT_BLOCKS).store(self.blocks, Ordering::Relaxed);
+        self.word(AT_STOPPED).store(0, Ordering::Relaxed);
         self.word(AT_JOURNAL).store(journal, Ordering::Relaxed);
         for (at, word) in AT_BOOT.into_iter().zip(boot_words()) {
             self.word(at).store(word, Ordering::Relaxed);

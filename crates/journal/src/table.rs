@@ -27,6 +27,8 @@ pub(crate) const CHUNKS_MAX: usize = 64;
 
 /// Within the header: the boot in which the table was last opened; 0 in tables that are older than notes.
 pub(crate) const AT_BOOT: u64 = 16;
+/// Within the header: not 0 once the process that holds the table was told to stop.
+pub(crate) const AT_STOPPED: u64 = 32;
 
 /// One slot of a table, as anybody may read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +110,15 @@ pub(crate) fn check_header(file: &File, length: usize, path: &Path) -> Result<bo
         });
     }
     Ok(true)
+}
+
+/// Whether whoever held the table last was told to stop.
+pub(crate) fn was_stopped(file: &File, path: &Path) -> Result<bool> {
+    let mut stopped = [0; 8];
+    match file.read_exact_at(&mut stopped, AT_STOPPED) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error).at("read", path),
+        _ => Ok(stopped != [0; 8]),
+    }
 }
 
 /// The boot in which the table was last opened.

@@ -87,6 +87,7 @@ async fn sort(process: &Process<Settings>, event: Delivery<Any>) -> Result<()> {
     let settings = process.settings();
     let number = event.event.decode::<Value>()?["number"].as_u64().unwrap_or_default();
     if !settings.hang.is_empty() && event.key.as_deref() == Some(settings.hang.as_bytes()) {
+        tracing::info!("begins to hang, attempt {}", event.attempt);
         std::future::pending::<()>().await;
     }
     if !settings.pause.is_zero() {
@@ -99,6 +100,7 @@ async fn sort(process: &Process<Settings>, event: Delivery<Any>) -> Result<()> {
     }
     if settings.fail == number {
         event.nack("told so");
+        tracing::info!("refused, attempt {}", event.attempt);
         return Ok(());
     }
     if settings.plain_one_in > 0 && number % settings.plain_one_in == 0 {

@@ -326,6 +326,11 @@ impl Beyond {
         first
     }
 
+    /// The process is told to stop: nothing that is begun is to blame.
+    pub(crate) fn note_stop(&self) {
+        self.finished.note_stop();
+    }
+
     /// Whether the delivery at `offset` is not done.
     pub(crate) fn is_open(&self, offset: Offset) -> bool {
         self.lock().open.contains(offset)

@@ -37,6 +37,8 @@ pub(crate) struct Core {
     state: AtomicU8,
     /// Follows `shutdown`: a load, where asking the token takes a lock.
     stopping: AtomicBool,
+    /// The application has ended: the stop that follows is its own.
+    has_ended: AtomicBool,
     /// Subscriptions that are being read. Locked when one begins, ends or is asked about.
     readings: Mutex<Vec<Weak<ReadingState>>>,
 }
@@ -113,6 +115,7 @@ impl Core {
             started: SystemTime::now(),
             state: AtomicU8::new(State::Starting as u8),
             stopping: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
             readings: Mutex::default(),
         }
     }
@@ -136,7 +139,31 @@ impl Core {
     /// Stops deliveries once the process is to stop. To be run on a thread that does not hang.
     pub(crate) async fn stop_deliveries(self: Arc<Self>) {
         self.shutdown.cancelled().await;
+        if !self.has_ended.load(Ordering::Acquire) {
+            self.forgive_held();
+        }
         self.stop_now();
+    }
+
+    /// The application has ended. If it has failed although nobody told it to stop, what it held counts as failed.
+    pub(crate) fn end(&self, has_failed: bool) {
+        self.has_ended.store(true, Ordering::Release);
+        if !has_failed {
+            self.forgive_held();
+        }
+    }
+
+    /// Notes that what the process holds, from here on to its end, is not to blame for that end. It is noted as soon as a
+    /// stop begins: nobody knows whether the process gets to finish it.
+    fn forgive_held(&self) {
+        if let Err(error) = self.cursors.note_stop() {
+            tracing::warn!(%error, "a stop cannot be noted: what is in hand counts one more attempt");
+        }
+        for acks in self.acks() {
+            if let Some(beyond) = acks.beyond() {
+                beyond.note_stop();
+            }
+        }
     }
 
     pub(crate) fn stop_now(&self) {

@@ -125,7 +125,8 @@ impl<S: Settings> Process<S> {
     }
 
     /// The application has ended: what was said becomes durable, and the socket goes.
-    pub(crate) fn stop(self) -> Result<()> {
+    pub(crate) fn stop(self, has_failed: bool) -> Result<()> {
+        self.core.end(has_failed);
         self.core.shutdown.cancel();
         self.core.outlet.watch.sync()?;
         match Arc::try_unwrap(self.server) {

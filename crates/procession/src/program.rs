@@ -224,7 +224,7 @@ where
         let app = announced(app(process.clone()), || process.set_ready());
         let ended = supervise(app, &shutdown, timeout).await;
         // Also after a failure: what was said is synced and the socket is gone.
-        let stopped = process.stop();
+        let stopped = process.stop(ended.is_err());
         ended.and(stopped.map_err(Into::into))
     })
 }

@@ -17,7 +17,8 @@ pub struct Delivery<P> {
     pub offset: Offset,
     /// The publisher's epoch.
     pub epoch: Epoch,
-    /// 1 the first time; more after a refusal, or after the process died over it.
+    /// 1 the first time; more after a refusal, or after the process died over it. A process that was told to stop has not
+    /// died over it, however it ended.
     pub attempt: u32,
     /// When it was said.
     pub time: Time,

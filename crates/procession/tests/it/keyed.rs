@@ -47,7 +47,11 @@ fn half_hot(number: u64) -> String {
 }
 
 fn program() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("sorter")
+    program_of("sorter")
+}
+
+pub(crate) fn program_of(example: &str) -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(example)
 }
 
 pub(crate) fn sorter(home: &Home, arguments: &[&str]) -> Running {
@@ -57,7 +61,11 @@ pub(crate) fn sorter(home: &Home, arguments: &[&str]) -> Running {
 
 /// What the sorter has said under a topic.
 pub(crate) fn said(home: &Home, topic: &str) -> Vec<Value> {
-    let Some(mut reader) = Reader::open(&folder(home, "sorter"), Start::Beginning, Level::Committed).unwrap()
+    said_by(home, "sorter", topic)
+}
+
+pub(crate) fn said_by(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
+    let Some(mut reader) = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap()
     else {
         return Vec::new();
     };

@@ -10,6 +10,7 @@ mod ordering;
 mod program;
 mod sample;
 mod settings;
+mod stops;
 mod subscriptions;
 mod swarm;
 mod varlink;
