@@ -4,9 +4,11 @@
 //! need is written from it, and checked against it by a test. Nothing here is edited by hand.
 
 mod compose;
+mod generated;
 mod swarm;
 mod systemd;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::io::ErrorKind;
@@ -15,14 +17,17 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::report::failure;
+
+pub(crate) use generated::replace;
 pub(crate) use swarm::Network;
+
+use generated::{Author, GENERATED, author, read, sealed};
 use swarm::Swarm;
 
 /// Where the description is, below the root of the repository.
 const DESCRIPTION: &str = "deploy/swarm.toml";
 const UNITS: &str = "deploy/systemd";
-const GENERATED: &str =
-    "# Written by `just generate` from deploy/swarm.toml: change that page, not this one.\n";
 
 /// Development and production from one description of the swarm.
 #[derive(Debug, clap::Args)]
@@ -38,6 +43,9 @@ enum Command {
         /// Write nothing: say what differs, and exit with 1 if anything does.
         #[arg(long)]
         check: bool,
+        /// Overwrite and remove also what was changed since it was written, or what something else wrote.
+        #[arg(long, conflicts_with = "check")]
+        force: bool,
     },
 }
 
@@ -45,9 +53,12 @@ enum Command {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let current = env::current_dir().context("the current folder can't be determined")?;
     let root = root(&current)?;
-    let Command::Generate { check } = args.command;
-    let drift = drift(&root)?;
+    let Command::Generate { check, force } = args.command;
+    let drift = drift(&root, &description(&root)?)?;
     if !check {
+        if !force {
+            refuse_others(&drift)?;
+        }
         for change in &drift {
             change.apply(&root)?;
             println!("{change}");
@@ -55,13 +66,36 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for change in &drift {
-        eprintln!("differs from {DESCRIPTION}: {}", change.path().display());
+        let hand = if change.author == Author::Us { "" } else { ", changed by hand" };
+        eprintln!("differs from {DESCRIPTION}{hand}: {}", change.path.display());
     }
     if drift.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("run `just generate`");
     Ok(ExitCode::FAILURE)
+}
+
+/// # Errors
+/// A change would overwrite or remove what we didn't write, or what was changed since. Names each of them.
+fn refuse_others(changes: &[Change]) -> Result<()> {
+    let others: Vec<_> = changes.iter().filter(|change| change.author != Author::Us).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let mut what = "nothing was written:".to_owned();
+    for change in others {
+        let why = match change.author {
+            Author::Changed => "was changed by hand, or written by an earlier version",
+            Author::Us | Author::Somebody => "wasn't generated",
+        };
+        what.push_str(&format!("\n  {} {why}", change.path.display()));
+    }
+    let advice = format!(
+        "move it away, or bring what it adds to {DESCRIPTION}, to settings or to a drop-in of its own; then \
+         `procession deploy generate --force` overwrites it"
+    );
+    Err(failure(what, advice))
 }
 
 /// The root of the repository: the nearest folder upward that has a description of a swarm.
@@ -73,80 +107,89 @@ pub(crate) fn root(from: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Adds a process to the description and writes all files again: for `procession new`.
-/// Returns what was written.
+/// A process to be added to the description, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Addition {
+    description: String,
+    changes: Vec<Change>,
+}
+
+/// Prepares to add a process to the description, for `procession new`; nothing is written yet.
 ///
 /// # Errors
-/// The name is taken or not valid, or a file can't be read or written. Then nothing has changed but, at
-/// worst, some of the files: `just generate` completes them.
-pub(crate) fn add(
+/// The name is taken or not valid, a file can't be read, or one is in the way that we didn't write.
+pub(crate) fn addition(
     root: &Path,
     name: &str,
     context: &str,
-    description: &str,
+    about: &str,
     network: Network,
-) -> Result<Vec<PathBuf>> {
-    let path = root.join(DESCRIPTION);
-    let mut text = read(&path)?.unwrap_or_default();
-    text.push_str(&swarm::entry(name, context, description, network)?);
-    Swarm::parse(&text).with_context(|| format!("`{name}` can't be added to {DESCRIPTION}"))?;
-    fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
-    let mut written = vec![PathBuf::from(DESCRIPTION)];
-    for change in drift(root)? {
-        change.apply(root)?;
-        written.push(change.path().to_owned());
+) -> Result<Addition> {
+    let mut text = description(root)?;
+    text.push_str(&swarm::entry(name, context, about, network)?);
+    let changes = drift(root, &text).with_context(|| format!("`{name}` can't be added to {DESCRIPTION}"))?;
+    refuse_others(&changes)?;
+    Ok(Addition { description: text, changes })
+}
+
+impl Addition {
+    /// Writes the description and all that is generated from it; returns what was written.
+    ///
+    /// # Errors
+    /// A file can't be written. Others may have been: `just generate` completes them.
+    pub(crate) fn apply(self, root: &Path) -> Result<Vec<PathBuf>> {
+        replace(&root.join(DESCRIPTION), &self.description)?;
+        let mut written = vec![PathBuf::from(DESCRIPTION)];
+        for change in self.changes {
+            change.apply(root)?;
+            written.push(change.path);
+        }
+        Ok(written)
     }
-    Ok(written)
 }
 
 /// A difference between the description and a file.
 #[derive(Debug)]
-enum Change {
-    /// The file is missing, or has other text than this.
-    Write(PathBuf, String),
-    /// The file is of a process that is gone.
-    Remove(PathBuf),
+struct Change {
+    path: PathBuf,
+    /// Who wrote what is there now; we, if nothing is.
+    author: Author,
+    /// What the file is to hold; none: the file is of a process that is gone.
+    text: Option<String>,
 }
 
 impl Change {
-    fn path(&self) -> &Path {
-        match self {
-            Change::Write(path, _) | Change::Remove(path) => path,
-        }
-    }
-
     fn apply(&self, root: &Path) -> Result<()> {
-        let path = root.join(self.path());
-        let done = match self {
-            Change::Remove(_) => fs::remove_file(&path),
-            Change::Write(_, text) => {
-                let folder = path.parent().unwrap_or(root);
-                fs::create_dir_all(folder).and_then(|()| fs::write(&path, text))
-            }
-        };
-        done.with_context(|| format!("can't write {}", path.display()))
+        let path = root.join(&self.path);
+        match &self.text {
+            Some(text) => replace(&path, text),
+            None => fs::remove_file(&path).with_context(|| format!("can't remove {}", path.display())),
+        }
     }
 }
 
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Change::Write(path, _) => write!(f, "wrote {}", path.display()),
-            Change::Remove(path) => write!(f, "removed {}", path.display()),
-        }
+        let done = if self.text.is_some() { "wrote" } else { "removed" };
+        write!(f, "{done} {}", self.path.display())
     }
 }
 
-/// What differs from the description, in a stable order.
-fn drift(root: &Path) -> Result<Vec<Change>> {
+fn description(root: &Path) -> Result<String> {
     let path = root.join(DESCRIPTION);
-    let text = read(&path)?.ok_or_else(|| anyhow!("{} is missing", path.display()))?;
-    let swarm = Swarm::parse(&text).with_context(|| path.display().to_string())?;
+    fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))
+}
+
+/// What differs from a description, in a stable order.
+fn drift(root: &Path, description: &str) -> Result<Vec<Change>> {
+    let swarm = Swarm::parse(description).with_context(|| root.join(DESCRIPTION).display().to_string())?;
     let wanted = files(&swarm)?;
-    let mut changes: Vec<Change> = left_over(root, &wanted)?.into_iter().map(Change::Remove).collect();
+    let mut changes = left_over(root, &wanted)?;
     for (path, text) in wanted {
-        if read(&root.join(&path))?.as_deref() != Some(&text) {
-            changes.push(Change::Write(path, text));
+        let found = read(&root.join(&path))?;
+        if found.as_deref() != Some(text.as_bytes()) {
+            let author = found.map_or(Author::Us, |found| author(&found));
+            changes.push(Change { path, author, text: Some(text) });
         }
     }
     Ok(changes)
@@ -166,34 +209,38 @@ fn files(swarm: &Swarm) -> Result<Vec<(PathBuf, String)>> {
     for process in &swarm.processes {
         files.push((units.join(systemd::unit_name(process)), systemd::unit(process)?));
     }
+    for (_, text) in &mut files {
+        *text = sealed(text);
+    }
     Ok(files)
 }
 
-/// Units that aren't among the wanted files.
-fn left_over(root: &Path, wanted: &[(PathBuf, String)]) -> Result<Vec<PathBuf>> {
-    let folder = match fs::read_dir(root.join(UNITS)) {
-        Ok(folder) => folder,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("can't read {UNITS}")),
-    };
+/// Files beside the wanted ones that we wrote once. What others put there is none of our business.
+fn left_over(root: &Path, wanted: &[(PathBuf, String)]) -> Result<Vec<Change>> {
+    let wanted: BTreeSet<&Path> = wanted.iter().map(|(path, _)| path.as_path()).collect();
+    let parents = wanted.iter().filter_map(|path| path.parent());
+    // The root itself isn't ours.
+    let folders: BTreeSet<&Path> = parents.filter(|folder| !folder.as_os_str().is_empty()).collect();
     let mut left_over = Vec::new();
-    for entry in folder {
-        let path = Path::new(UNITS).join(entry?.file_name());
-        let unit = path.extension().is_some_and(|extension| extension == "service");
-        if unit && wanted.iter().all(|(wanted, _)| *wanted != path) {
-            left_over.push(path);
+    for folder in folders {
+        let entries = match fs::read_dir(root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("can't read {}", folder.display())),
+        };
+        for entry in entries {
+            let path = folder.join(entry?.file_name());
+            if !root.join(&path).is_file() || wanted.contains(path.as_path()) {
+                continue;
+            }
+            let author = read(&root.join(&path))?.map_or(Author::Somebody, |text| author(&text));
+            if author != Author::Somebody {
+                left_over.push(Change { path, author, text: None });
+            }
         }
     }
-    left_over.sort();
+    left_over.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(left_over)
-}
-
-fn read(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
-    }
 }
 
 #[cfg(test)]
@@ -206,38 +253,90 @@ mod tests {
 
     #[test]
     fn the_committed_files_are_those_of_the_description() {
-        let drift = drift(&repository()).unwrap();
+        let root = repository();
+        let drift = drift(&root, &description(&root).unwrap()).unwrap();
         assert!(drift.is_empty(), "run `just generate`: {drift:#?}");
+    }
+
+    /// A folder with our description, and everything generated from it.
+    fn generated() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("deploy")).unwrap();
+        fs::copy(repository().join(DESCRIPTION), folder.path().join(DESCRIPTION)).unwrap();
+        for change in changes(folder.path()) {
+            change.apply(folder.path()).unwrap();
+        }
+        folder
+    }
+
+    fn changes(root: &Path) -> Vec<Change> {
+        drift(root, &description(root).unwrap()).unwrap()
     }
 
     #[test]
     fn a_process_is_added_and_taken_away() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = generated();
         let root = folder.path();
-        fs::create_dir(root.join("deploy")).unwrap();
-        let text = read(&repository().join(DESCRIPTION)).unwrap().unwrap();
-        fs::write(root.join(DESCRIPTION), &text).unwrap();
-
+        let before = description(root).unwrap();
         let unit = Path::new("deploy/systemd/procession-shout.service");
-        let written = add(root, "shout", "hive", "Shouts", Network::Local).unwrap();
+        let add = |name: &str| addition(root, name, "hive", "Shouts", Network::Local);
+        let written = add("shout").unwrap().apply(root).unwrap();
         assert!(written.iter().any(|path| path == unit), "{written:?}");
-        assert!(drift(root).unwrap().is_empty());
-        assert!(read(&root.join("process-compose.yaml")).unwrap().unwrap().contains("\n  shout:\n"));
-        assert!(add(root, "shout", "hive", "Shouts", Network::Local).is_err(), "added twice");
+        assert!(changes(root).is_empty());
+        assert!(fs::read_to_string(root.join("process-compose.yaml")).unwrap().contains("\n  shout:\n"));
+        assert!(add("shout").is_err(), "added twice");
 
-        fs::write(root.join(DESCRIPTION), &text).unwrap();
-        for change in drift(root).unwrap() {
+        fs::write(root.join(DESCRIPTION), &before).unwrap();
+        for change in changes(root) {
             change.apply(root).unwrap();
         }
         assert!(!root.join(unit).exists());
-        assert!(drift(root).unwrap().is_empty());
+        assert!(changes(root).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_ours_is_never_overwritten_nor_removed() {
+        let folder = generated();
+        let root = folder.path();
+        let own = root.join("deploy/systemd/my-own.service");
+        fs::write(&own, "[Service]\nExecStart=/bin/true\n").unwrap();
+        assert!(changes(root).is_empty(), "what somebody put there is left alone");
+
+        // Changed by hand, written by somebody else, and changed by hand while its process is taken away.
+        let changed = root.join("deploy/systemd/procession-bot.service");
+        let text = fs::read_to_string(&changed).unwrap().replace("MemoryMax=512M", "MemoryMax=1G");
+        fs::write(&changed, &text).unwrap();
+        fs::write(root.join("process-compose.yaml"), "version: \"0.5\"\n").unwrap();
+        let gone = root.join("deploy/systemd/procession-bank.service");
+        fs::write(&gone, format!("{}# mine\n", fs::read_to_string(&gone).unwrap())).unwrap();
+        let without_bank = description(root).unwrap().replace("\"bank\"", "\"banker\"");
+        fs::write(root.join(DESCRIPTION), without_bank).unwrap();
+
+        let found = changes(root);
+        let refused = refuse_others(&found).unwrap_err().to_string();
+        for part in [
+            "procession-bot.service was changed",
+            "process-compose.yaml wasn't generated",
+            "procession-bank.service was changed",
+        ] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert!(!refused.contains("my-own") && !refused.contains("banker"), "{refused}");
+        let added = addition(root, "shout", "hive", "Shouts", Network::Local);
+        assert!(added.unwrap_err().to_string().contains("nothing was written"));
+
+        // By force it is.
+        for change in found {
+            change.apply(root).unwrap();
+        }
+        assert!(changes(root).is_empty() && own.is_file() && !gone.exists());
     }
 
     #[test]
     fn the_steps_of_the_installation_name_every_program_and_file() {
         let root = repository();
-        let swarm = Swarm::parse(&read(&root.join(DESCRIPTION)).unwrap().unwrap()).unwrap();
-        let readme = read(&root.join("deploy/README.md")).unwrap().unwrap();
+        let swarm = Swarm::parse(&description(&root).unwrap()).unwrap();
+        let readme = fs::read_to_string(root.join("deploy/README.md")).unwrap();
         let mut names: Vec<_> = swarm.processes.iter().map(|process| process.name.as_str()).collect();
         names.sort_unstable();
         let step = format!("    install -m 755 -t /usr/lib/procession {}\n", names.join(" "));

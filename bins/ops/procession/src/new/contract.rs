@@ -3,7 +3,7 @@
 /// An event type of crate `contracts`, and a payload that it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Contract {
-    context: &'static str,
+    pub(super) context: &'static str,
     topic: &'static str,
     pub(super) name: &'static str,
     pub(super) payload: &'static str,

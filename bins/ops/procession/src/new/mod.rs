@@ -1,6 +1,7 @@
 //! `procession new`: a micro-process that works, to be made one's own.
 
 mod contract;
+mod manifest;
 mod template;
 mod workspace;
 
@@ -23,7 +24,7 @@ use template::Template;
 use workspace::Workspace;
 
 /// Make a working process in this workspace: its crate with a test, and its places in deploy/swarm.toml,
-/// process-compose.yaml and the systemd units.
+/// process-compose.yaml and the systemd units. Nothing is written where anything is in the way.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Its name: lower-case letters, digits and `-`.
@@ -59,28 +60,34 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
         Some(context) => context,
         None => return Err(no_context(publisher)),
     };
+    let offers = workspace.offers()?;
     let contract = publisher_context
         .zip(args.subscribe.topic())
-        .and_then(|(context, topic)| contract::find(&context, topic));
+        .and_then(|(context, topic)| contract::find(&context, topic))
+        .filter(|contract| offers.has_contracts_of(&root, contract.context));
     let folder = Path::new("bins").join(&context).join(&args.name);
-    let template = Template { name: &args.name, subscribe: &args.subscribe, contract };
+    let template = Template { name: &args.name, subscribe: &args.subscribe, contract, offers };
+    refuse_existing(&root.join(&folder))?;
+    let addition = deploy::addition(&root, &args.name, &context, &template.description(), Network::Local)?;
 
+    // Whatever could be in the way has been looked for: from here on things are written.
     let mut written = write_crate(&root, &folder, &template)?;
-    let added = deploy::add(&root, &args.name, &context, &template.description(), Network::Local);
-    match added {
-        Ok(paths) => written.extend(paths),
-        Err(error) => {
-            // They were made just now: nobody else's work is lost. A context with other processes stays.
-            let made = root.join(&folder);
-            let _ = fs::remove_dir_all(&made);
-            let _ = made.parent().map(fs::remove_dir);
-            return Err(error);
-        }
-    }
+    written.extend(addition.apply(&root)?);
     written.push(workspace.add_member(&folder, &context)?);
     finish(&root, &args.name);
     tell(args, &folder, written, out)?;
+    if !template.offers.has_tests() {
+        eprintln!("it has no test: that needs `journal` and `testkit` in [workspace.dependencies]");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Also a link that leads nowhere is in the way.
+fn refuse_existing(at: &Path) -> Result<()> {
+    if at.symlink_metadata().is_ok() {
+        return Err(failure(format!("{} is there already", at.display()), "choose another name"));
+    }
+    Ok(())
 }
 
 fn no_context(publisher: Option<&str>) -> anyhow::Error {
@@ -93,9 +100,6 @@ fn no_context(publisher: Option<&str>) -> anyhow::Error {
 
 fn write_crate(root: &Path, folder: &Path, template: &Template<'_>) -> Result<Vec<PathBuf>> {
     let at = root.join(folder);
-    if at.exists() {
-        return Err(failure(format!("{} is there already", at.display()), "choose another name"));
-    }
     let mut written = Vec::new();
     for (name, text) in template.files() {
         let path = at.join(name);

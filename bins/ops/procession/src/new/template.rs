@@ -1,9 +1,9 @@
 //! The files of a new crate.
 
 use super::contract::Contract;
+use super::manifest::Offers;
 use crate::pattern::Pattern;
 
-const CARGO: &str = include_str!("templates/Cargo.toml.in");
 const MAIN: &str = include_str!("templates/main.rs.in");
 const TEST: &str = include_str!("templates/it.rs.in");
 
@@ -17,6 +17,8 @@ pub(super) struct Template<'a> {
     pub(super) subscribe: &'a Pattern,
     /// The type of what is heard, if Rust has one for it.
     pub(super) contract: Option<Contract>,
+    /// What the workspace has for its members.
+    pub(super) offers: Offers,
 }
 
 impl Template<'_> {
@@ -31,29 +33,28 @@ impl Template<'_> {
     }
 
     /// Paths in the crate's folder, and what they hold.
-    pub(super) fn files(&self) -> [(&'static str, String); 3] {
-        [
-            ("Cargo.toml", self.fill(CARGO)),
-            ("src/main.rs", self.fill(MAIN)),
-            ("tests/it/main.rs", self.fill(TEST)),
-        ]
+    pub(super) fn files(&self) -> Vec<(&'static str, String)> {
+        let manifest = self.offers.manifest(self.name, &self.description(), self.contract.is_some());
+        let mut files = vec![("Cargo.toml", manifest), ("src/main.rs", self.fill(MAIN))];
+        if self.offers.has_tests() {
+            files.push(("tests/it/main.rs", self.fill(TEST)));
+        }
+        files
     }
 
     fn fill(&self, text: &str) -> String {
         let publisher = self.subscribe.process().map_or("publisher", |process| process.as_str());
-        let (dependency, used, subscribe, payload) = match &self.contract {
+        let (used, subscribe, payload) = match &self.contract {
             Some(contract) => (
-                "contracts.workspace = true\n",
                 format!("use {};\n", contract.path()),
                 format!("subscribe::<{}>(\"{publisher}\")", contract.name),
                 contract.payload,
             ),
-            None => ("", String::new(), format!("subscribe_any(\"{}\")", self.subscribe), r#"{"number":1}"#),
+            None => (String::new(), format!("subscribe_any(\"{}\")", self.subscribe), r#"{"number":1}"#),
         };
         [
             ("@NAME@", self.name),
             ("@DESCRIPTION@", &self.description()),
-            ("@CONTRACTS_DEPENDENCY@", dependency),
             ("@CONTRACTS_USE@", &used),
             ("@SUBSCRIBE@", &subscribe),
             ("@PUBLISHER@", publisher),
@@ -72,8 +73,9 @@ mod tests {
 
     fn files(subscribe: &str, contract: Option<Contract>) -> [String; 3] {
         let subscribe = subscribe.parse().unwrap();
-        let template = Template { name: "shout", subscribe: &subscribe, contract };
-        template.files().map(|(_, text)| text)
+        let template = Template { name: "shout", subscribe: &subscribe, contract, offers: Offers::ours() };
+        let texts: Vec<_> = template.files().into_iter().map(|(_, text)| text).collect();
+        texts.try_into().expect("there are three")
     }
 
     #[test]
@@ -107,7 +109,8 @@ mod tests {
     #[test]
     fn a_long_topic_does_not_make_a_long_description() {
         let subscribe = format!("broadcaster/{}", "x".repeat(128)).parse().unwrap();
-        let template = Template { name: "shout", subscribe: &subscribe, contract: None };
+        let template =
+            Template { name: "shout", subscribe: &subscribe, contract: None, offers: Offers::ours() };
         assert!(template.description().len() <= DESCRIPTION_BYTES_MAX);
     }
 }

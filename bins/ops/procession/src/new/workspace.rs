@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use toml_edit::{Array, DocumentMut, Item, Value};
 
+use super::manifest::Offers;
+use crate::deploy;
 use crate::report::failure;
 
 const MANIFEST: &str = "Cargo.toml";
@@ -70,6 +72,14 @@ impl Workspace {
         Ok(())
     }
 
+    /// What it has for its members.
+    ///
+    /// # Errors
+    /// What no process can do without isn't there.
+    pub(super) fn offers(&self) -> Result<Offers> {
+        Offers::of(&self.manifest)
+    }
+
     /// The bounded context of a process of the swarm.
     pub(super) fn context_of(&self, name: &str) -> Option<&str> {
         let processes = self.swarm.get("process")?.as_array_of_tables()?;
@@ -85,8 +95,7 @@ impl Workspace {
         let members = members_mut(&mut self.manifest)?;
         insert(members, &folder.display().to_string(), &format!("bins/{context}/"));
         let path = self.root.join(MANIFEST);
-        fs::write(&path, self.manifest.to_string())
-            .with_context(|| format!("can't write {}", path.display()))?;
+        deploy::replace(&path, &self.manifest.to_string())?;
         Ok(MANIFEST.into())
     }
 

@@ -1,5 +1,6 @@
 //! `procession new`: what it makes is built and tested for real.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,11 @@ struct Workspace {
 
 impl Workspace {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With a manifest that is changed first.
+    fn with(change: impl FnOnce(&mut DocumentMut)) -> Self {
         let swarm = Swarm::new();
         let root = swarm.path().join("workspace");
         fs::create_dir_all(root.join("deploy")).unwrap();
@@ -37,11 +43,29 @@ impl Workspace {
                 dependency["path"] = value(repository().join(path).to_str().unwrap());
             }
         }
+        change(&mut manifest);
         fs::write(root.join("Cargo.toml"), manifest.to_string()).unwrap();
         for file in ["Cargo.lock", "clippy.toml", "rustfmt.toml", "deploy/swarm.toml"] {
             fs::copy(repository().join(file), root.join(file)).unwrap();
         }
         Self { swarm, root }
+    }
+
+    /// Every file, with what it holds: what a refusal must not change.
+    fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut content = BTreeMap::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    content.insert(path.clone(), fs::read(&path).unwrap());
+                }
+            }
+        }
+        content
     }
 
     fn spawn(&self, name: &str, mut command: Command, deadline: Duration) -> Ended {
@@ -95,7 +119,7 @@ fn a_new_process_is_built_and_passes_its_test_and_every_check() {
 #[test]
 fn names_that_are_taken_or_cannot_be_are_refused_and_nothing_changes() {
     let workspace = Workspace::new();
-    let before = fs::read_to_string(workspace.root.join("deploy/swarm.toml")).unwrap();
+    let before = workspace.content();
     for (code, name, part) in [
         (1, "bot", "process `bot`"),
         (1, "tokio", "crate or program `tokio`"),
@@ -114,6 +138,55 @@ fn names_that_are_taken_or_cannot_be_are_refused_and_nothing_changes() {
         .assert_says(&["`nobody`", "--context"]);
     workspace.make(&["shout", "--subscribe", "*/x"]).assert_code(1).assert_says(&["--context"]);
     workspace.make(&["shout"]).assert_code(2);
-    assert_eq!(fs::read_to_string(workspace.root.join("deploy/swarm.toml")).unwrap(), before);
-    assert!(!workspace.root.join("bins/hive").exists());
+    assert!(workspace.content() == before);
+}
+
+#[test]
+fn what_somebody_else_wrote_is_in_the_way_and_nothing_changes() {
+    let workspace = Workspace::new();
+    let compose = workspace.root.join("process-compose.yaml");
+    fs::write(&compose, "version: \"0.5\"\nprocesses: {}\n").unwrap();
+    fs::create_dir_all(workspace.root.join("deploy/systemd")).unwrap();
+    fs::write(workspace.root.join("deploy/systemd/mine.service"), "[Service]\n").unwrap();
+    let before = workspace.content();
+    workspace
+        .make(&["shout", "--subscribe", "broadcaster/comment"])
+        .assert_code(1)
+        .assert_says(&["process-compose.yaml wasn't generated", "nothing was written"]);
+    assert!(workspace.content() == before);
+
+    let generate = |arguments: &[&str]| {
+        let command = workspace.swarm.command(&[&["deploy", "generate"], arguments].concat());
+        workspace.spawn("procession", command, BUILD_DEADLINE)
+    };
+    generate(&[]).assert_code(1).assert_says(&["process-compose.yaml wasn't generated", "--force"]);
+    generate(&["--check"]).assert_code(1).assert_says(&["process-compose.yaml"]);
+    assert!(workspace.content() == before);
+    generate(&["--force"]).assert_code(0);
+    generate(&["--check"]).assert_code(0);
+    assert!(workspace.root.join("deploy/systemd/mine.service").is_file());
+    workspace.make(&["shout", "--subscribe", "broadcaster/comment"]).assert_code(0);
+}
+
+#[test]
+fn in_a_workspace_without_our_tables_it_builds_or_nothing_is_written() {
+    let without = |dependencies: &'static [&str]| {
+        move |manifest: &mut DocumentMut| {
+            let workspace = manifest["workspace"].as_table_mut().unwrap();
+            workspace.remove("package");
+            workspace.remove("lints");
+            let offered = workspace["dependencies"].as_table_mut().unwrap();
+            offered.retain(|name, _| dependencies.contains(&name));
+        }
+    };
+    let workspace = Workspace::with(without(&["serde"]));
+    let before = workspace.content();
+    let new = ["shout", "--subscribe", "broadcaster/comment"];
+    workspace.make(&new).assert_code(1).assert_says(&["has no `procession`", "nothing was written"]);
+    assert!(workspace.content() == before);
+
+    let workspace = Workspace::with(without(&["procession"]));
+    workspace.make(&new).assert_code(0).assert_says(&["it has no test"]);
+    assert!(!workspace.root.join("bins/hive/shout/tests").exists());
+    workspace.cargo(&["check", "-p", "shout"]).assert_code(0);
 }
