@@ -24,13 +24,13 @@ use crate::segment::{FORMAT_VERSION, extend};
 use crate::shared::Shared;
 use crate::slot::{
     AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED,
-    read_names, read_position, store,
+    read_names, read_position, set_read_in, store,
 };
 use crate::table::{
     AT_BOOT, AT_STOPPED, CHUNK_BYTES, CHUNK_SLOTS, CHUNKS_MAX, HEADER_BYTES, boot_of, check_header,
     was_stopped,
 };
-use crate::types::{Offset, Position};
+use crate::types::{Epoch, Offset, Position};
 use crate::writer::Writer;
 
 /// The table of an instance, held by its only writer.
@@ -39,6 +39,8 @@ pub struct Cursors {
     file: File,
     path: PathBuf,
     shared: Arc<Shared>,
+    /// That of the journal: what is read is marked with it.
+    epoch: Epoch,
     /// Mapped chunks and claims. Locked when a subscription starts or ends, never by an acknowledgement.
     inner: Mutex<Inner>,
 }
@@ -69,7 +71,7 @@ impl Cursors {
         let boot = boot_of(&file, &path)?;
         let chunks = length.saturating_sub(HEADER_BYTES).div_ceil(CHUNK_BYTES).clamp(1, CHUNKS_MAX);
         let shared = Arc::clone(writer.shared());
-        let cursors = Self { file, path, shared, inner: Mutex::default() };
+        let cursors = Self { file, path, shared, epoch: writer.epoch(), inner: Mutex::default() };
         {
             let mut inner = cursors.lock();
             for _ in 0..chunks {
@@ -124,6 +126,7 @@ impl Cursors {
         }
         let (map, start) = (Arc::clone(&inner.chunks[slot / CHUNK_SLOTS]), slot % CHUNK_SLOTS * SLOT_BYTES);
         let cursor = Cursor { table: Arc::clone(self), map, start, slot };
+        set_read_in(|at| cursor.word(at), self.epoch);
         cursor.touch();
         Ok(cursor)
     }
@@ -387,7 +390,9 @@ impl Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         self.touch();
-        self.table.lock().claimed.remove(&self.slot);
+        let mut inner = self.table.lock();
+        set_read_in(|at| self.word(at), Epoch(0));
+        inner.claimed.remove(&self.slot);
     }
 }
 

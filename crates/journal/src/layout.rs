@@ -25,6 +25,11 @@ pub(crate) fn alive_path(instance: &Path) -> PathBuf {
     instance.join("alive")
 }
 
+/// How long subscriptions to the journal have not been seen.
+pub(crate) fn leases_path(instance: &Path) -> PathBuf {
+    instance.join("leases")
+}
+
 /// The table of the instance's cursors on other journals.
 #[must_use]
 pub fn cursors_path(instance: &Path) -> PathBuf {

@@ -60,6 +60,7 @@ mod history;
 mod holder;
 mod latch;
 mod layout;
+mod leases;
 mod lock;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -72,6 +73,7 @@ mod ofd;
 mod options;
 mod prepare;
 mod reader;
+mod readers;
 mod record;
 mod recovery;
 mod release;

@@ -37,7 +37,8 @@ pub struct Retention {
     pub bytes_max: Option<u64>,
     /// What happens at `bytes_max`.
     pub when_full: WhenFull,
-    /// A subscription that was not seen for this long holds nothing back.
+    /// A subscription that nobody reads, and that was not seen for this long, holds nothing back: in time that the
+    /// publisher has lived through, whatever the wall clock says.
     pub lease: Duration,
 }
 

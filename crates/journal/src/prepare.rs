@@ -60,7 +60,7 @@ struct Inner {
     working: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Work {
     current: Option<Pages>,
     /// Where the writer is in the current segment.
@@ -73,6 +73,8 @@ struct Work {
     /// When the writer began with the segment.
     began: Option<Instant>,
     want_next: Option<Pace>,
+    /// When to look again what may go.
+    trim_at: Instant,
     stop: bool,
 }
 
@@ -95,13 +97,26 @@ impl Work {
 enum Task {
     Populate(Pages, std::ops::Range<usize>),
     MakeNext(Pace),
+    /// Time has passed: segments may have become old, and leases may have run out.
+    Trim,
     Stop,
 }
 
 impl Preparer {
     pub(crate) fn start(trimmer: Trimmer, segment_bytes: usize) -> Result<Self> {
         let folder = trimmer.shared.folder.clone();
-        let (next, work, working) = (Mutex::default(), Mutex::default(), Condvar::new());
+        let work = Work {
+            current: None,
+            position: 0,
+            populated: 0,
+            ahead: 0,
+            length: 0,
+            began: None,
+            want_next: None,
+            trim_at: Instant::now() + trimmer.period(),
+            stop: false,
+        };
+        let (next, work, working) = (Mutex::default(), Mutex::new(work), Condvar::new());
         let inner = Arc::new(Inner { trimmer, segment_bytes, next, work, working });
         // What a killed writer left takes up room.
         for name in [WAITING, TAKEN] {
@@ -128,6 +143,7 @@ impl Preparer {
                 began: Some(Instant::now()),
                 // Whoever filled the last one fast needs the next one soon.
                 want_next: work.pace().filter(|pace| *pace == Pace::Fast),
+                trim_at: work.trim_at,
                 stop: work.stop,
             };
         });
@@ -186,6 +202,7 @@ impl Inner {
             match self.next_task() {
                 Task::Populate(pages, range) => pages.populate(range),
                 Task::MakeNext(pace) => self.make_ahead(pace),
+                Task::Trim => self.trim(),
                 Task::Stop => return,
             }
         }
@@ -209,7 +226,12 @@ impl Inner {
             if let Some(pace) = work.want_next.take() {
                 return Task::MakeNext(pace);
             }
-            work = self.working.wait(work).unwrap_or_else(PoisonError::into_inner);
+            let left = work.trim_at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                work.trim_at = Instant::now() + self.trimmer.period();
+                return Task::Trim;
+            }
+            work = self.working.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -221,6 +243,14 @@ impl Inner {
                 .make(pace)
                 .inspect_err(|error| tracing::warn!(%error, "cannot prepare the next segment"))
                 .ok();
+        }
+    }
+
+    fn trim(&self) {
+        // While the next segment is made, so is room for it.
+        let _next = lock(&self.next);
+        if let Err(error) = self.trimmer.trim() {
+            tracing::warn!(%error, "cannot drop old segments");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,21 +13,19 @@ use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
 use crate::options::{Retention, WhenFull};
+use crate::readers::{Readers, Standing};
 use crate::release;
 use crate::segment::{self, Found, write_zeros};
 use crate::shared::Shared;
-use crate::table::{CursorInfo, read_cursors};
-use crate::types::{JournalId, Offset};
+use crate::types::Offset;
 
 /// Drops segments of one journal as its [`Retention`] says.
 #[derive(Debug)]
 pub(crate) struct Trimmer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) journal: JournalId,
-    /// Name of the journal, as subscribers note it in their cursors.
+    /// Name of the journal.
     pub(crate) name: String,
-    /// The folder that holds the folders of all instances.
-    pub(crate) state: PathBuf,
+    pub(crate) readers: Readers,
     pub(crate) retention: Retention,
 }
 
@@ -57,13 +55,26 @@ impl Reused {
     }
 }
 
-/// The subscription that is furthest behind.
-struct Laggard {
-    who: String,
-    next: Offset,
-}
-
 impl Trimmer {
+    /// How often [`Self::trim`] is to be called.
+    pub(crate) fn period(&self) -> Duration {
+        // What is to be kept for an age may stay a little longer.
+        let age = self.retention.age_kept.map_or(Duration::MAX, |age| age / 16);
+        self.readers.period().min(age.max(Duration::from_secs(1)))
+    }
+
+    /// Drops what nobody holds back any more, and takes note of who is not there.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn trim(&self) -> Result<()> {
+        if segment::list(&self.shared.folder)?.len() > 1 {
+            self.readers.look();
+            self.make_room(0, None)?;
+        }
+        Ok(())
+    }
+
     /// Makes room for `more` bytes.
     ///
     /// With `reuse` it does not wait for the disk: what cannot go yet goes next time, but for the byte limit. And if a
@@ -79,6 +90,8 @@ impl Trimmer {
         }
         let mut total = sizes.iter().sum::<u64>() + more;
         let (mut synced, mut reused) = (false, None);
+        // Once is enough: nobody goes back, and whoever comes meanwhile begins with what is kept.
+        let mut standings = None;
         // The newest segment stays: it is being written.
         while segments.len() > 1 {
             let over = self.retention.bytes_max.is_some_and(|most| total > most);
@@ -86,14 +99,16 @@ impl Trimmer {
                 break;
             }
             let end = segments[1].base;
-            if let Some(laggard) = self.laggard().filter(|laggard| laggard.next < end) {
+            let standings = standings.get_or_insert_with(|| self.readers.look());
+            if let Some(laggard) = standings.iter().min_by_key(|at| at.next).filter(|at| at.next < end) {
                 if !over {
                     if reuse.is_some() {
-                        release::let_go(self.held(&segments, &sizes), &self.positions());
+                        let positions: Vec<Offset> = standings.iter().map(|at| at.next).collect();
+                        release::let_go(self.held(&segments, &sizes), &positions);
                     }
                     break;
                 }
-                self.overrun(&laggard, end)?;
+                self.overrun(laggard, end)?;
             }
             // Recovery begins at the segment with the durable mark, at the latest at this one, whose beginning says what
             // was acknowledged in all before it.
@@ -136,8 +151,8 @@ impl Trimmer {
     }
 
     /// A subscription stands where the byte limit wants to trim.
-    fn overrun(&self, laggard: &Laggard, end: Offset) -> Result<()> {
-        let Laggard { who, next } = laggard;
+    fn overrun(&self, laggard: &Standing, end: Offset) -> Result<()> {
+        let Standing { who, next } = laggard;
         match self.retention.when_full {
             WhenFull::Wait => Err(Error::Full {
                 path: self.shared.folder.clone(),
@@ -174,43 +189,4 @@ impl Trimmer {
         let now = UNIX_EPOCH + Duration::from_nanos(wall_clock_ns());
         modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > most))
     }
-
-    /// The living subscription that has read least.
-    fn laggard(&self) -> Option<Laggard> {
-        self.subscriptions().min_by_key(|(_, cursor)| cursor.position.next).map(|(instance, cursor)| {
-            Laggard {
-                who: format!(
-                    "{} of {}",
-                    cursor.subscription,
-                    instance.file_name().unwrap_or_default().to_string_lossy()
-                ),
-                next: cursor.position.next,
-            }
-        })
-    }
-
-    /// Where the living subscriptions stand.
-    fn positions(&self) -> Vec<Offset> {
-        self.subscriptions().map(|(_, cursor)| cursor.position.next).collect()
-    }
-
-    /// The living subscriptions to this journal, over all instances.
-    fn subscriptions(&self) -> impl Iterator<Item = (PathBuf, CursorInfo)> {
-        let now = wall_clock_ns();
-        let alive = move |seen: u64| Duration::from_nanos(now.saturating_sub(seen)) < self.retention.lease;
-        let mine = move |id: u64| id == 0 || id == self.journal.low_half();
-        instances(&self.state)
-            .flat_map(|instance| {
-                let cursors = read_cursors(&instance).unwrap_or_else(|error| {
-                    tracing::warn!(%error, "cannot tell how far this instance has read: it holds nothing back");
-                    Vec::new()
-                });
-                cursors.into_iter().map(move |cursor| (instance.clone(), cursor))
-            })
-            .filter(move |(_, cursor)| cursor.journal == self.name && mine(cursor.position.journal) && alive(cursor.seen_ns))
-    }
-}
-
-fn instances(state: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(state).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
 }

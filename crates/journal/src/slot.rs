@@ -15,6 +15,8 @@ pub(crate) const BYTES: usize = 384;
 // Places within a slot.
 pub(crate) const AT_USED: usize = 0;
 pub(crate) const AT_NAMES: usize = 8;
+/// Behind the names: the epoch of the owner's journal in which the slot is being read.
+pub(crate) const AT_READ_IN: usize = 248;
 pub(crate) const AT_SEEN: usize = 256;
 pub(crate) const AT_TRYING: usize = 264;
 pub(crate) const AT_SELECTOR: usize = 272;
@@ -70,6 +72,19 @@ pub(crate) fn read_position<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W) -> 
         }
     }
     None
+}
+
+/// Notes who reads the slot: the owner, in this epoch; 0 for nobody. By whoever may give slots away.
+pub(crate) fn set_read_in<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W, epoch: Epoch) {
+    // Two bytes of the word are the end of the names.
+    let names = word(AT_READ_IN).load(Ordering::Relaxed) & 0xffff_ffff;
+    word(AT_READ_IN).store(names | u64::from(epoch.0) << 32, Ordering::Release);
+}
+
+/// The epoch of the owner in which the slot is being read.
+pub(crate) fn read_in<'a, W: Word + 'a>(word: impl Fn(usize) -> &'a W) -> Epoch {
+    let epoch = word(AT_READ_IN).load(Ordering::Acquire) >> 32;
+    Epoch(u32::try_from(epoch).unwrap_or_default())
 }
 
 /// The names of a slot, if they make sense.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use crate::disk;
@@ -14,9 +14,10 @@ use crate::marks::boot_id;
 use crate::notes::read_founded;
 use crate::segment::FORMAT_VERSION;
 use crate::slot::{
-    AT_SEEN, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED, read_names, read_position,
+    AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED, read_in,
+    read_names, read_position,
 };
-use crate::types::{Offset, Position};
+use crate::types::{Epoch, Offset, Position};
 
 pub(crate) const HEADER_BYTES: usize = 64;
 /// A table grows by this many slots.
@@ -41,6 +42,9 @@ pub struct CursorInfo {
     pub position: Position,
     /// When the subscriber was last alive: nanoseconds since the Unix epoch, by the wall clock.
     pub seen_ns: u64,
+    /// The epoch of the owner's journal in which it is being read; 0 if nobody reads it. Of a living owner that is at a
+    /// later epoch nobody does, either.
+    pub read_in: Epoch,
     /// The last record whose delivery was counted; not acknowledged yet unless it lies before `position`.
     pub trying: Option<Offset>,
 }
@@ -51,40 +55,92 @@ pub struct CursorInfo {
 /// # Errors
 /// I/O errors, [`Error::ForeignVersion`], [`Error::Corrupt`] for a file that is no table.
 pub fn read_cursors(instance: &Path) -> Result<Vec<CursorInfo>> {
-    let path = layout::cursors_path(instance);
-    let file = match disk::open_to_read(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).at("open", &path),
-    };
-    let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(0);
-    check_header(&file, length, &path)?;
-    let boot = boot_of(&file, &path)?;
-    let same_boot = boot == 0 || boot == boot_id();
-    if length < HEADER_BYTES + SLOT_BYTES {
-        return Ok(Vec::new());
-    }
-    let map = ReadMap::new(&file, length, &path)?;
-    let slots = ((length - HEADER_BYTES) / SLOT_BYTES).min(CHUNKS_MAX * CHUNK_SLOTS);
-    Ok((0..slots).filter_map(|slot| read_slot(&map, HEADER_BYTES + slot * SLOT_BYTES, same_boot)).collect())
+    let Some(table) = Table::open(instance)? else { return Ok(Vec::new()) };
+    Ok(table.slots().flatten().filter_map(Slot::info).collect())
 }
 
-fn read_slot(map: &ReadMap, start: usize, same_boot: bool) -> Option<CursorInfo> {
-    if map.word(start + AT_USED).load(Ordering::Acquire) != USED {
-        return None;
+/// The slots of a table that subscriptions have a place in, or had one that cannot be read.
+///
+/// # Errors
+/// The same, and [`Error::Corrupt`] for names that make no sense: nobody can say whose slot that is.
+pub(crate) fn read_slots(instance: &Path) -> Result<Vec<Slot>> {
+    let Some(table) = Table::open(instance)? else { return Ok(Vec::new()) };
+    table.slots().collect()
+}
+
+/// A slot that is in use.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// Subscription and journal.
+    pub(crate) names: (String, String),
+    /// `None` if it is damaged, or was never noted before the power was lost.
+    pub(crate) position: Option<Position>,
+    pub(crate) seen_ns: u64,
+    pub(crate) read_in: Epoch,
+    trying: Option<Offset>,
+}
+
+impl Slot {
+    fn info(self) -> Option<CursorInfo> {
+        let Self { names: (subscription, journal), position, seen_ns, read_in, trying } = self;
+        Some(CursorInfo { subscription, journal, position: position?, seen_ns, read_in, trying })
     }
-    let word = |at| map.word(start + at);
-    let (subscription, journal) = read_names(word)?;
-    let position = if same_boot { read_position(word)? } else { read_founded(word)? };
-    let trying = map.word(start + AT_TRYING).load(Ordering::Relaxed);
-    Some(CursorInfo {
-        subscription,
-        journal,
-        position,
-        seen_ns: map.word(start + AT_SEEN).load(Ordering::Relaxed),
-        // The low bits count: 0 for a delivery that was taken back, or for none.
-        trying: (trying & ((1 << TRIES_BITS) - 1) > 0).then_some(Offset(trying >> TRIES_BITS)),
-    })
+}
+
+/// A table, mapped by anybody.
+struct Table {
+    map: ReadMap,
+    path: PathBuf,
+    slots: usize,
+    same_boot: bool,
+}
+
+impl Table {
+    fn open(instance: &Path) -> Result<Option<Self>> {
+        let path = layout::cursors_path(instance);
+        let file = match disk::open_to_read(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).at("open", &path),
+        };
+        let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(0);
+        check_header(&file, length, &path)?;
+        let boot = boot_of(&file, &path)?;
+        let same_boot = boot == 0 || boot == boot_id();
+        if length < HEADER_BYTES + SLOT_BYTES {
+            return Ok(None);
+        }
+        let map = ReadMap::new(&file, length, &path)?;
+        let slots = ((length - HEADER_BYTES) / SLOT_BYTES).min(CHUNKS_MAX * CHUNK_SLOTS);
+        Ok(Some(Self { map, path, slots, same_boot }))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Result<Slot>> {
+        (0..self.slots).filter_map(|slot| self.slot(HEADER_BYTES + slot * SLOT_BYTES).transpose())
+    }
+
+    /// `None` for one that holds nothing.
+    fn slot(&self, start: usize) -> Result<Option<Slot>> {
+        let word = |at| self.map.word(start + at);
+        // A subscription that has no place yet has nothing to lose.
+        if word(AT_USED).load(Ordering::Acquire) != USED || word(AT_SELECTOR).load(Ordering::Acquire) == 0 {
+            return Ok(None);
+        }
+        let names = read_names(word).ok_or_else(|| Error::Corrupt {
+            path: self.path.clone(),
+            offset: Offset::ZERO,
+            reason: "the names of a subscription make no sense".to_owned(),
+        })?;
+        let trying = word(AT_TRYING).load(Ordering::Relaxed);
+        Ok(Some(Slot {
+            names,
+            position: if self.same_boot { read_position(word) } else { read_founded(word) },
+            seen_ns: word(AT_SEEN).load(Ordering::Relaxed),
+            read_in: read_in(word),
+            // The low bits count: 0 for a delivery that was taken back, or for none.
+            trying: (trying & ((1 << TRIES_BITS) - 1) > 0).then_some(Offset(trying >> TRIES_BITS)),
+        }))
+    }
 }
 
 /// Whether there is a table.

@@ -19,6 +19,7 @@ use crate::marks::{Marks, MarksWriter};
 use crate::names::check_name;
 use crate::options::{Options, TAIL_BYTES};
 use crate::prepare::{Preparer, STEP_BYTES};
+use crate::readers::Readers;
 use crate::record::{self, Head, Kind, Place};
 use crate::recovery::{self, Recovered, State, encode_ack, encode_checkpoint};
 use crate::retention::Trimmer;
@@ -123,9 +124,8 @@ impl Writer {
         takeover::inherit_unsynced(&shared, durable, tail.as_ref())?;
         let trimmer = Trimmer {
             shared: Arc::clone(&shared),
-            journal,
+            readers: Readers::new(journal, name.clone(), instance, options.retention.lease),
             name: name.clone(),
-            state: instance.parent().unwrap_or(Path::new(".")).to_owned(),
             retention: options.retention.clone(),
         };
         let segment_bytes = usize::try_from(options.segment_bytes).unwrap_or(usize::MAX);

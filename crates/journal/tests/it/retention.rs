@@ -1,12 +1,13 @@
 //! Which segments go: never one that a living subscription still wants, unless the byte limit says so.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use journal::{
     Cursor, Cursors, Error, Gap, GapReason, Item, Level, Offset, Options, Position, Reader, Retention, Start,
-    WhenFull, Writer, bytes_on_disk, read_cursors, verify,
+    WhenFull, Writer, bytes_on_disk, cursors_path, verify,
 };
 
 use crate::support::{
@@ -101,7 +102,7 @@ fn a_laggard_holds_segments_back_until_it_has_passed_them() {
 }
 
 #[test]
-fn a_cursor_on_another_journal_of_that_name_holds_nothing_back() {
+fn a_cursor_on_the_journal_that_was_there_before_holds_all_of_this_one_back() {
     let two = Two::new();
     let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
     append_until(&mut writer, 10);
@@ -109,36 +110,122 @@ fn a_cursor_on_another_journal_of_that_name_holds_nothing_back() {
     assert!(reader.next().unwrap().is_some());
     let mine = reader.position();
     let cursor = two.claim();
-    cursor.store(Position { journal: mine.journal ^ 1, ..mine });
+    // Its reader will find that the journal is another one, and begin with it.
+    cursor.store(Position { journal: mine.journal ^ 1, next: Offset(400), ..mine });
     append_until(&mut writer, 500);
-    let first = bases(&two.publisher)[0];
-    assert!(first > 1);
-    cursor.store(Position { next: Offset(first + 1), ..mine });
+    assert_eq!(bases(&two.publisher)[0], 0);
+    cursor.store(Position { next: Offset(400), ..mine });
     append_until(&mut writer, 1000);
-    assert_eq!(bases(&two.publisher)[0], first);
+    assert!((1..=400).contains(&bases(&two.publisher)[0]));
 }
 
 #[test]
-fn a_lease_that_ran_out_releases() {
+fn a_lease_runs_out_once_nobody_reads_and_not_before() {
     let two = Two::new();
     let lease = Duration::from_millis(1500);
     let mut writer = Writer::open(&two.publisher, &keeping(|retention| retention.lease = lease)).unwrap();
     let cursor = two.claim();
     cursor.store(Position::at(Offset(30)));
-    // As long as it is seen it holds back.
-    while writer.next_offset().0 < 500 {
-        cursor.touch();
-        append(&mut writer).unwrap();
-    }
-    assert!(bases(&two.publisher)[0] <= 30);
-    let seen = read_cursors(&two.cursors_of).unwrap()[0].seen_ns;
-    wait_until("the lease has run out", || {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        now > Duration::from_nanos(seen) + lease
-    });
+    append_until(&mut writer, 500);
+    let begun = Instant::now();
+    wait_until("a lease has passed", || begun.elapsed() > 2 * lease);
     append_until(&mut writer, 800);
+    assert!(bases(&two.publisher)[0] <= 30, "its reader lives, and may be stopped");
+
+    drop(cursor);
+    append_until(&mut writer, 1000);
+    assert!(bases(&two.publisher)[0] <= 30, "it was there just now");
+    let seen = Instant::now();
+    wait_until("the lease has run out", || seen.elapsed() > lease);
+    append_until(&mut writer, 1200);
     assert!(bases(&two.publisher)[0] > 500);
-    check_kept(&two.publisher, 800);
+    check_kept(&two.publisher, 1200);
+}
+
+#[test]
+fn a_quiet_publisher_drops_what_has_become_old_or_nobodys_by_itself() {
+    let two = Two::new();
+    let quiet = keeping(|retention| {
+        retention.bytes_kept = 1 << 30;
+        retention.age_kept = Some(Duration::from_secs(3600));
+        retention.lease = Duration::from_millis(500);
+    });
+    let mut writer = Writer::open(&two.publisher, &quiet).unwrap();
+    let cursor = two.claim();
+    cursor.store(Position::at(Offset(30)));
+    append_until(&mut writer, 500);
+    let past = SystemTime::now() - Duration::from_secs(7200);
+    for path in &segments(&two.publisher)[..3] {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
+    }
+    let left = bases(&two.publisher)[3];
+    drop(cursor);
+    wait_until("they are gone", || bases(&two.publisher)[0] == left);
+    drop(writer);
+    check_kept(&two.publisher, 500);
+}
+
+/// Nobody can say how far a subscription has read: it may want everything.
+fn assert_all_is_kept(two: &Two, spoil: impl FnOnce(&Two)) {
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    two.claim().store(Position::at(Offset(30)));
+    append_until(&mut writer, 200);
+    let first = bases(&two.publisher)[0];
+    assert!(first <= 30);
+    spoil(two);
+    append_until(&mut writer, 800);
+    assert_eq!(bases(&two.publisher)[0], first);
+    drop(writer);
+
+    // But for the limit that holds whoever wants to read.
+    let limited = keeping(|retention| retention.bytes_max = Some(4 * SEGMENT_BYTES));
+    append_until(&mut Writer::open(&two.publisher, &limited).unwrap(), 1500);
+    assert!(bytes_on_disk(&two.publisher).unwrap() <= 4 * SEGMENT_BYTES);
+    let waiting = Retention { when_full: WhenFull::Wait, ..limited.retention.clone() };
+    let mut writer = Writer::open(&two.publisher, &Options { retention: waiting, ..limited }).unwrap();
+    let refused = (0..500).find_map(|_| append(&mut writer).err()).unwrap().to_string();
+    assert!(refused.contains("nobody can tell"), "{refused}");
+}
+
+#[test]
+fn a_table_that_cannot_be_read_holds_everything_back() {
+    let table = |two: &Two| std::fs::File::options().write(true).open(cursors_path(&two.cursors_of)).unwrap();
+    // Of a newer program: a rolling upgrade.
+    assert_all_is_kept(&Two::new(), |two| table(two).write_all_at(&9_u32.to_le_bytes(), 8).unwrap());
+    assert_all_is_kept(&Two::new(), |two| table(two).write_all_at(b"nonsense", 0).unwrap());
+    // Names that nobody could have given.
+    assert_all_is_kept(&Two::new(), |two| table(two).write_all_at(&[0], 64 + 8).unwrap());
+    assert_all_is_kept(&Two::new(), |two| {
+        std::fs::remove_file(cursors_path(&two.cursors_of)).unwrap();
+        std::fs::create_dir(cursors_path(&two.cursors_of)).unwrap();
+    });
+}
+
+#[test]
+fn a_damaged_position_holds_everything_back() {
+    let two = Two::new();
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    append_until(&mut writer, 500);
+    let kept = bases(&two.publisher)[0];
+    assert!(kept > 0);
+    two.claim().store(Position::at(Offset(500)));
+    let table = std::fs::File::options().write(true).open(cursors_path(&two.cursors_of)).unwrap();
+    table.write_all_at(&u64::MAX.to_le_bytes(), 64 + 272).unwrap();
+    append_until(&mut writer, 800);
+    assert_eq!(bases(&two.publisher)[0], kept);
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_listed_holds_everything_back() {
+    use std::os::unix::fs::symlink;
+    // A link whose target cannot be looked at: the same for root and everybody.
+    let endless = |two: &Two| symlink("endless", two.publisher.with_file_name("endless")).unwrap();
+    assert_all_is_kept(&Two::new(), endless);
+    let two = Two::new();
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    symlink("nowhere", two.publisher.with_file_name("gone")).unwrap();
+    append_until(&mut writer, 500);
+    assert!(bases(&two.publisher)[0] > 0, "a link to nowhere is no instance");
 }
 
 #[test]

@@ -70,7 +70,8 @@ pub struct JournalSettings {
     /// At the limit of bytes: drop the oldest segment (a reader behind gets a gap), or wait for the
     /// readers.
     pub when_full: WhenFull,
-    /// A subscription that has not been seen for so long no longer holds data back.
+    /// A subscription that nobody reads, and that has not been seen for so long while this process ran, no longer
+    /// holds data back.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub lease: Duration,

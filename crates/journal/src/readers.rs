@@ -1,0 +1,147 @@
+//! Who reads a journal, and how far each has come. Whoever cannot be asked may want everything.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{At, Error, Result};
+use crate::leases::Leases;
+use crate::lock::is_locked;
+use crate::summary::read_marks;
+use crate::table::{Slot, read_slots};
+use crate::types::{Epoch, JournalId, Offset};
+
+/// So often the same trouble is told again.
+const TELL_EVERY: Duration = Duration::from_secs(600);
+
+/// A subscription that holds back what it has not read; or trouble in finding out which do.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// In words.
+    pub(crate) who: String,
+    pub(crate) next: Offset,
+}
+
+/// The subscriptions to one journal, over all instances.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    journal: JournalId,
+    /// Name of the journal, as subscribers note it in their cursors.
+    name: String,
+    /// The folder that holds the folders of all instances.
+    state: PathBuf,
+    leases: Mutex<Leases>,
+    told: Mutex<Option<(String, Instant)>>,
+}
+
+impl Readers {
+    pub(crate) fn new(journal: JournalId, name: String, instance: &Path, lease: Duration) -> Self {
+        let state = instance.parent().filter(|state| !state.as_os_str().is_empty());
+        let leases = Leases::load(crate::layout::leases_path(instance), lease);
+        let state = state.unwrap_or(Path::new(".")).to_owned();
+        Self { journal, name, state, leases: Mutex::new(leases), told: Mutex::default() }
+    }
+
+    /// How often it is to look at least, so that leases end in time.
+    pub(crate) fn period(&self) -> Duration {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).period()
+    }
+
+    /// Where everybody stands whose lease has not run out. Not to know of somebody is no reason to drop what he may
+    /// want: he stands at the beginning.
+    pub(crate) fn look(&self) -> Vec<Standing> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standings = Vec::new();
+        let mut whole = true;
+        let mut unknown = |error: Error, standings: &mut Vec<Standing>| {
+            self.tell(&error);
+            let who = format!("a subscription that nobody can tell of ({error})");
+            standings.push(Standing { who, next: Offset::ZERO });
+            whole = false;
+        };
+        match instances(&self.state) {
+            Err(error) => unknown(error, &mut standings),
+            Ok(instances) => {
+                for instance in instances {
+                    let found =
+                        instance.and_then(|instance| self.look_at(&instance, &mut leases, &mut standings));
+                    found.unwrap_or_else(|error| unknown(error, &mut standings));
+                }
+            }
+        }
+        // Not written down it is counted again: a lease ends later then.
+        leases.end_look(whole).unwrap_or_else(|error| self.tell(&error));
+        standings
+    }
+
+    fn look_at(&self, instance: &Path, leases: &mut Leases, standings: &mut Vec<Standing>) -> Result<()> {
+        let slots = read_slots(instance)?;
+        let mut slots = slots.into_iter().filter(|slot| slot.names.1 == self.name).peekable();
+        if slots.peek().is_none() {
+            return Ok(());
+        }
+        let reads = living_epoch(instance)?;
+        let name = instance.file_name().unwrap_or_default().to_string_lossy();
+        for slot in slots {
+            let Slot { names: (subscription, _), position, seen_ns, read_in, .. } = slot;
+            let is_read = reads.is_some_and(|epoch| epoch == read_in);
+            if !is_read && leases.has_run_out(&name, &subscription, seen_ns) {
+                continue;
+            }
+            // One that has read another journal of this name will read this one from its beginning.
+            let mine = |journal: u64| journal == 0 || journal == self.journal.low_half();
+            let next = position.filter(|position| mine(position.journal)).map_or(Offset::ZERO, |at| at.next);
+            standings.push(Standing { who: format!("{subscription} of {name}"), next });
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong, not over and over.
+    fn tell(&self, error: &Error) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = error.to_string();
+        if told.as_ref().is_none_or(|(before, at)| *before != text || at.elapsed() >= TELL_EVERY) {
+            tracing::warn!(
+                journal = self.name,
+                error = text,
+                "cannot tell how far everybody has read: everything is kept, up to the byte limit"
+            );
+            *told = Some((text, Instant::now()));
+        }
+    }
+}
+
+/// The epoch in which a living instance writes its journal: what it reads is marked with it.
+fn living_epoch(instance: &Path) -> Result<Option<Epoch>> {
+    if !is_locked(instance)? {
+        return Ok(None);
+    }
+    let unreadable = || Error::Corrupt {
+        path: crate::layout::marks_path(instance),
+        offset: Offset::ZERO,
+        reason: "the marks are damaged; they are made anew when the owner starts".to_owned(),
+    };
+    Ok(Some(read_marks(instance)?.ok_or_else(unreadable)?.epoch))
+}
+
+/// Folders of the state folder that may be instances'.
+fn instances(state: &Path) -> Result<impl Iterator<Item = Result<PathBuf>>> {
+    let entries = fs::read_dir(state).at("list", state)?;
+    let folder = |entry: io::Result<fs::DirEntry>| {
+        let path = entry.at("list", state)?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name == b"lost+found" || name.starts_with(b".") {
+            // A file system's own, or hidden; no process has such a name.
+            return Ok(None);
+        }
+        match fs::metadata(&path) {
+            Ok(found) => Ok(found.is_dir().then_some(path)),
+            // It has gone just now, or is a link to nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).at("inspect", &path),
+        }
+    };
+    Ok(entries.filter_map(move |entry| folder(entry).transpose()))
+}
