@@ -125,7 +125,8 @@ impl Cursors {
             });
         }
         let (map, start) = (Arc::clone(&inner.chunks[slot / CHUNK_SLOTS]), slot % CHUNK_SLOTS * SLOT_BYTES);
-        let cursor = Cursor { table: Arc::clone(self), map, start, slot };
+        let claim = Arc::new(Claim { table: Arc::clone(self), map: Arc::clone(&map), start, slot });
+        let cursor = Cursor { table: Arc::clone(self), map, start, claim };
         set_read_in(|at| cursor.word(at), self.epoch);
         cursor.touch();
         Ok(cursor)
@@ -334,10 +335,34 @@ pub struct Cursor {
     table: Arc<Cursors>,
     map: Arc<WriteMap>,
     start: usize,
+    claim: Arc<Claim>,
+}
+
+/// A slot that one subscription moves, until the last of its handles is gone.
+#[derive(Debug)]
+struct Claim {
+    table: Arc<Cursors>,
+    map: Arc<WriteMap>,
+    start: usize,
     slot: usize,
 }
 
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut inner = self.table.lock();
+        set_read_in(|at| self.map.word(self.start + at), Epoch(0));
+        inner.claimed.remove(&self.slot);
+    }
+}
+
 impl Cursor {
+    /// Another handle of the same cursor, for whoever moves it from now on. One of them at a time.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let (table, map, claim) = (Arc::clone(&self.table), Arc::clone(&self.map), Arc::clone(&self.claim));
+        Self { table, map, start: self.start, claim }
+    }
+
     /// The acknowledged position; `None` for a subscription that has not acknowledged yet.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
@@ -390,9 +415,6 @@ impl Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         self.touch();
-        let mut inner = self.table.lock();
-        set_read_in(|at| self.word(at), Epoch(0));
-        inner.claimed.remove(&self.slot);
     }
 }
 

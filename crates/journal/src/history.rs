@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::record::{Head, Kind};
-use crate::segment::{self, HEADER_BYTES};
+use crate::segment::{self, Found, HEADER_BYTES};
 use crate::types::{Epoch, Offset, Time};
 use crate::walk::{Segment, Step};
 
@@ -18,7 +18,11 @@ pub(crate) fn last_before(folder: &Path, offset: Offset) -> Result<Option<(Epoch
 
 /// The offset of the first record with a newer epoch.
 pub(crate) fn first_after_epoch(folder: &Path, epoch: Epoch) -> Result<Option<Offset>> {
-    for found in segment::list(folder)? {
+    let segments = segment::list(folder)?;
+    // Epochs never fall, so a segment that was begun in this epoch, or before, has none newer before it.
+    let began = |found: &Found| Segment::open(&found.path).is_ok_and(|segment| segment.header.epoch <= epoch);
+    let from = segments.iter().rposition(began).unwrap_or(0);
+    for found in &segments[from..] {
         let first = scan(&found.path, |head, _| (head.epoch > epoch).then_some(head.offset))?;
         if first.is_some() {
             return Ok(first);

@@ -47,6 +47,7 @@ mod commit;
 mod cursors;
 mod declared;
 mod disk;
+mod epochs;
 mod error;
 #[cfg(feature = "faults")]
 pub mod fault;
@@ -101,7 +102,7 @@ pub use layout::{cursors_path, journal_folder, lock_path, marks_path};
 pub use lock::is_locked;
 pub use marks::Marks;
 pub use options::{Options, Retention, SyncPolicy, WhenFull};
-pub use reader::{Level, Reader, Start};
+pub use reader::{AtPath, Level, Reader, Start};
 pub use segment::FORMAT_VERSION;
 pub use summary::{bytes_on_disk, count_topics, read_marks};
 pub use table::{CursorInfo, read_cursors};

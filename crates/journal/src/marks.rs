@@ -3,8 +3,9 @@
 //! One page, mapped by the writer and read by everybody. Each mark is one aligned word that
 //! carries its own check byte, so a reader sees the old mark or the new one, and a flipped bit shows.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -140,6 +141,13 @@ impl MarksWriter {
 pub(crate) struct MarksReader {
     map: ReadMap,
     path: PathBuf,
+    /// Which file it is that is mapped, whatever its name leads to by now.
+    identity: (u64, u64),
+}
+
+/// Which file it is: of which file system, and its number there. No other file gets it while this one is mapped.
+pub(crate) fn identity_of(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 impl MarksReader {
@@ -150,12 +158,21 @@ impl MarksReader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).at("open", path),
         };
-        if file.metadata().at("inspect", path)?.len() < BYTES as u64 {
+        let found = file.metadata().at("inspect", path)?;
+        if found.len() < BYTES as u64 {
             return Ok(None);
         }
         let map = ReadMap::new(&file, BYTES, path)?;
-        let reader = Self { map, path: path.to_owned() };
+        let reader = Self { map, path: path.to_owned(), identity: identity_of(&found) };
         Ok(reader.load()?.map(|_| reader))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn identity(&self) -> (u64, u64) {
+        self.identity
     }
 
     /// All marks; `None` if they are damaged or were never written.

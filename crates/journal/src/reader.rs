@@ -1,6 +1,7 @@
 //! Reading a journal, from any process, while its writer goes on or is gone.
 
 mod across;
+mod replaced;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,9 @@ use crate::marks::{Marks, MarksReader};
 use crate::record::{self, Decoded, Kind};
 use crate::types::{Cause, Codec, Epoch, Gap, GapReason, Item, JournalId, Offset, Position, Record, Time};
 use crate::walk::{Segment, Step, Tables, sealed_at};
+
+pub use self::replaced::AtPath;
+use self::replaced::Known;
 
 /// No record has it.
 const OFFSET_NEVER: Offset = Offset(u64::MAX);
@@ -61,6 +65,10 @@ pub struct Reader {
     until: Offset,
     /// A position that could not be compared with history yet.
     unchecked: Option<Position>,
+    /// Where the epochs began that were read: what tells where another history parts from this one.
+    known: Known,
+    /// Whether all that is committed may be read, by the last look at the marks.
+    is_live: bool,
     gap: Option<Gap>,
 }
 
@@ -130,6 +138,8 @@ impl Reader {
             limit: Offset::ZERO,
             until: OFFSET_NEVER,
             unchecked: None,
+            known: Known::default(),
+            is_live: false,
             gap: None,
         };
         reader.start(start, &now)?;
@@ -213,6 +223,10 @@ impl Reader {
                     let stride = decoded.stride;
                     let noted = self.tables.note(&decoded);
                     let sealed = decoded.head.kind == Kind::Sealed && sealed_at(&decoded).is_ok();
+                    if decoded.head.kind == Kind::EpochBegun {
+                        // The first record of an epoch is looked at once it is read: see there.
+                        self.limit = self.limit.min(self.next.plus(1));
+                    }
                     self.pass(stride, noted.is_ok(), sealed)?
                 }
                 // Nothing lies between it and what was read, so no writer has left anything out there.
@@ -257,11 +271,26 @@ impl Reader {
         self.marks.epoch()
     }
 
-    /// Whether a record past `offset` is committed: one load, for readers that spin.
+    /// Whether [`Self::next`] has more to give: a load or two, for readers that spin.
+    ///
+    /// By the same mark that it reads up to. A mark that says more than can be read would keep whoever asks from ever
+    /// sleeping.
     #[inline]
     #[must_use]
-    pub fn has_past(&self, offset: Offset) -> bool {
-        self.marks.committed().is_some_and(|committed| committed > offset)
+    pub fn has_more(&self) -> bool {
+        let end = if self.is_live && self.level == Level::Committed {
+            self.marks.committed()
+        } else {
+            self.readable_end()
+        };
+        self.gap.is_some() || end.is_some_and(|end| end > self.next)
+    }
+
+    /// Whether all that is committed may be read, and not only what is durable: not while the marks are of another boot
+    /// and the owner has yet to recover what power loss has torn.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.is_live
     }
 
     #[inline]

@@ -127,7 +127,7 @@ fn living_epoch(instance: &Path) -> Result<Option<Epoch>> {
 }
 
 /// Folders of the state folder that may be instances'.
-fn instances(state: &Path) -> Result<impl Iterator<Item = Result<PathBuf>>> {
+pub(crate) fn instances(state: &Path) -> Result<impl Iterator<Item = Result<PathBuf>>> {
     let entries = fs::read_dir(state).at("list", state)?;
     let folder = |entry: io::Result<fs::DirEntry>| {
         let path = entry.at("list", state)?.path();

@@ -10,6 +10,7 @@ use crate::clock::wall_clock_ns;
 use crate::commit::Commit;
 use crate::declared::Declared;
 use crate::disk;
+use crate::epochs;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::layout;
@@ -92,6 +93,8 @@ impl Writer {
                 "the journal's checkpoints take {found} bytes, more than half of a segment of {bytes} bytes: raise the segment size"
             )));
         }
+        let state_folder = instance.parent().unwrap_or(Path::new("."));
+        let epoch = epochs::newest(epoch, state_folder, &name);
         let epoch = epoch.0.checked_add(1).map(Epoch).ok_or_else(|| Error::Corrupt {
             path: folder.clone(),
             offset: next,

@@ -85,6 +85,9 @@ const LISTED: u64 = u64::MAX - 2;
 /// They are in `elsewhere`.
 #[cfg(not(loom))]
 const ELSEWHERE: u64 = u64::MAX - 3;
+/// They are of a history that is not the journal's any more.
+#[cfg(not(loom))]
+const CLOSED: u64 = u64::MAX - 4;
 
 #[derive(Debug)]
 struct List {
@@ -174,6 +177,31 @@ impl Acks {
             #[cfg(not(loom))]
             elsewhere: OnceLock::new(),
         }
+    }
+
+    /// What follows these acknowledgements, now that the journal has another history from `position` on: whatever is
+    /// delivered next is acknowledged there. What was delivered before may still be acknowledged here, and moves nothing.
+    ///
+    /// For the subscription alone.
+    #[cfg(not(loom))]
+    pub(crate) fn succeed(&self, position: Position) -> Self {
+        if let Some(beyond) = self.beyond() {
+            beyond.close();
+        } else if self.settling().is_none() {
+            match self.listed() {
+                Some(mut list) => {
+                    list.open.clear();
+                    list.refused = None;
+                    self.lone.store(CLOSED, Ordering::Release);
+                }
+                None => self.lone.store(CLOSED, Ordering::Release),
+            }
+        }
+        let cursor = self.cursor.again();
+        cursor.store(position);
+        let acks = Self::new(Arc::clone(&self.subscription), Arc::clone(&self.journal), cursor, position);
+        acks.parked.store(self.parked(), Ordering::Relaxed);
+        acks
     }
 
     /// From here on deliveries may be acknowledged in any order. False while one is open.
@@ -389,6 +417,8 @@ impl Acks {
             match self.lone.load(Ordering::Acquire) {
                 LISTED => return None,
                 NONE => return Some((Offset(NONE), Position::default())),
+                #[cfg(not(loom))]
+                CLOSED => return Some((Offset(NONE), Position::default())),
                 // Another thread is about to have moved the cursor.
                 SETTLING => yield_now(),
                 lone => {

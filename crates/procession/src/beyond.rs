@@ -281,16 +281,17 @@ impl Beyond {
         }
     }
 
-    /// The publisher has lost what it had said from `position` on: nothing is known of what it says there now.
-    pub(crate) fn diverge(&self, position: Position, cursor: &Cursor) {
-        let mut inner = self.lock();
+    /// The publisher has lost what was read, and says something else now: nothing is known of that.
+    pub(crate) fn forget(&self) {
         self.finished.clear();
-        inner.left.clear();
-        inner.open.truncate(position.next);
-        inner.refused.retain(|offset, _| *offset < position.next.0);
-        inner.epochs.retain(|(first, _)| *first < position.next.0);
-        inner.read = position;
-        self.move_to(inner.low(self.identity), cursor);
+        self.lock().left.clear();
+    }
+
+    /// Nothing that was delivered counts any more.
+    pub(crate) fn close(&self) {
+        let mut inner = self.lock();
+        inner.open.truncate(Offset::ZERO);
+        inner.refused.clear();
     }
 
     /// With the lock held.

@@ -233,8 +233,11 @@ impl Reading {
         &self.0.desk
     }
 
+    /// Adds a journal that is read, in the place of what was known of it.
     pub(crate) fn add(&self, acks: &Arc<Acks>) {
-        self.0.lock().push(Arc::downgrade(acks));
+        let mut known = self.0.lock();
+        known.retain(|known| known.upgrade().is_some_and(|known| known.journal != acks.journal));
+        known.push(Arc::downgrade(acks));
     }
 }
 

@@ -65,7 +65,9 @@ mod users;
 pub mod varlink;
 mod waiting;
 
-pub use journal::{Codec, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, Time};
+pub use journal::{
+    AtPath, Codec, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, Time,
+};
 
 pub use error::{Error, Result};
 pub use event::{Any, Event, Message, Payload};

@@ -28,26 +28,14 @@ pub(crate) struct Node {
     /// Failures in a row, by severity: those of a moment don't lengthen the others' back-off.
     moments: u32,
     failures: u32,
-    /// Left alone until then, and why.
+    /// Left alone until then.
     until: Instant,
-    trouble: Option<String>,
-    silent: bool,
 }
 
 impl Node {
     pub(crate) fn new(source: Source) -> Self {
         let now = Instant::now();
-        Node {
-            source,
-            head: None,
-            moved: now,
-            asked: None,
-            moments: 0,
-            failures: 0,
-            until: now,
-            trouble: None,
-            silent: false,
-        }
+        Node { source, head: None, moved: now, asked: None, moments: 0, failures: 0, until: now }
     }
 
     pub(crate) fn head(&self) -> Option<&Head> {
@@ -67,17 +55,6 @@ impl Node {
     /// How long the head has stood still.
     pub(crate) fn still(&self) -> Duration {
         self.moved.elapsed()
-    }
-
-    /// Whether no answer came when it was last asked.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.silent
-    }
-
-    /// What was wrong with it last, if it has not done well since: with its name.
-    pub(crate) fn complaint(&self) -> Option<String> {
-        let trouble = self.trouble.as_ref()?;
-        Some(format!("{}: {trouble}", self.source.name()))
     }
 
     /// When the head may be asked for again.
@@ -100,8 +77,7 @@ impl Node {
     }
 
     pub(crate) fn succeeded(&mut self) {
-        (self.moments, self.failures, self.trouble) = (0, 0, None);
-        self.silent = false;
+        (self.moments, self.failures) = (0, 0);
     }
 
     /// Leaves the node alone for a while: exponential back-off with full jitter, so that many clients of one
@@ -120,8 +96,6 @@ impl Node {
             _ => ceiling.mul_f64(rand::rng().random_range(0.0..=1.0)),
         };
         self.until = Instant::now() + jittered.max(trouble.retry_after().unwrap_or_default());
-        self.trouble = Some(trouble.to_string());
-        self.silent = trouble.is_silence();
         // Whatever it said about its head before isn't worth much now; when it is asked again is up to `until`.
         self.head = None;
         self.asked = None;

@@ -1,5 +1,6 @@
 //! From one segment to the next, over what is damaged, and to where reading begins.
 
+use super::replaced::{AtPath, Known};
 use super::{Level, OFFSET_NEVER, Reader, Start, Turn};
 use crate::error::{Error, Result};
 use crate::history;
@@ -25,7 +26,7 @@ impl Reader {
     #[cold]
     fn go_on(&mut self) -> Result<Turn> {
         // Before the files: what is committed by now must be in one of them.
-        let Some(marks) = self.marks.load()? else { return Ok(Turn::CaughtUp) };
+        let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
         let Some(segment) = &self.segment else { return Ok(Turn::Again) };
         let base = segment.header.base;
         let segments = segment::list(&self.folder)?;
@@ -52,9 +53,16 @@ impl Reader {
     /// Maps the segment that holds `next`; the records before it are passed one by one.
     #[cold]
     pub(super) fn enter(&mut self) -> Result<Turn> {
+        // Segments are found by name, and the name may be another journal's by now.
+        match self.look_at_path()? {
+            AtPath::Same => {}
+            AtPath::Another => return Ok(Turn::Again),
+            // Nobody knows what became of the rest.
+            AtPath::Nothing => return Ok(Turn::CaughtUp),
+        }
         // A segment may be trimmed between listing and opening: look again, a bounded number of times.
         for _ in 0..8 {
-            let Some(marks) = self.marks.load()? else { return Ok(Turn::CaughtUp) };
+            let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
             let segments = segment::list(&self.folder)?;
             let Some(first) = segments.first() else { return Ok(self.skip_to(None, &marks)) };
             let Some(index) = segments.iter().rposition(|found| found.base <= self.next) else {
@@ -83,7 +91,7 @@ impl Reader {
     /// Nothing readable lies at this place: is it the end, or damage?
     #[cold]
     pub(super) fn stuck(&mut self) -> Result<Turn> {
-        let Some(marks) = self.marks.load()? else { return Ok(Turn::CaughtUp) };
+        let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
         if self.next >= marks.trusted() {
             return Ok(Turn::CaughtUp);
         }
@@ -126,20 +134,37 @@ impl Reader {
     /// Looks at the marks again; `false` if there is nothing more to read yet.
     #[cold]
     pub(super) fn raise_limit(&mut self) -> Result<bool> {
-        let Some(marks) = self.marks.load()? else { return Ok(false) };
+        let Some(marks) = self.look()? else { return Ok(false) };
         if let Some(position) = self.unchecked
             && (marks.same_boot || position.next <= marks.durable)
         {
-            self.unchecked = None;
             self.compare(&position, &marks)?;
+            self.unchecked = None;
         }
-        let limit = match self.level {
-            Level::Committed if marks.same_boot => OFFSET_NEVER,
+        if self.unchecked.is_none() && self.last.0 <= marks.epoch {
+            self.known.note(self.position());
+        }
+        let limit = if self.level == Level::Committed && marks.same_boot {
+            OFFSET_NEVER
+        } else {
             // Until the owner has recovered its journal, what lies past this may be torn.
-            _ => marks.durable,
+            marks.durable
         };
         self.limit = limit.min(self.until);
         Ok(self.next < limit)
+    }
+
+    /// Looks at the marks; `None` if they are damaged.
+    fn look(&mut self) -> Result<Option<Marks>> {
+        let marks = self.marks.load()?;
+        self.is_live = marks.is_some_and(|marks| marks.same_boot);
+        Ok(marks)
+    }
+
+    /// The end of what may be read.
+    pub(super) fn readable_end(&self) -> Option<Offset> {
+        let marks = self.marks.load().ok().flatten()?;
+        Some(if self.level == Level::Committed { marks.trusted() } else { marks.durable })
     }
 
     pub(super) fn start(&mut self, start: Start, now: &Marks) -> Result<()> {
@@ -165,19 +190,15 @@ impl Reader {
         let resume = if replaced {
             // All that was read is of another history. What is trimmed of this one is a gap of its own.
             Offset::ZERO
-        } else if position.epoch == Epoch(0) || position.next == Offset::ZERO {
-            // It was never more than an offset.
+        } else if position.next == Offset::ZERO {
             return Ok(());
         } else {
-            match history::last_before(&self.folder, position.next)? {
-                Some(last) if last == (position.epoch, position.checksum) => return Ok(()),
-                // What came before is trimmed or damaged: nothing to compare with.
-                None if position.next <= marks.trusted() => return Ok(()),
-                _ => history::first_after_epoch(&self.folder, position.epoch)?
-                    .unwrap_or(marks.trusted())
-                    .min(position.next),
+            match self.part(position, marks)? {
+                None => return Ok(()),
+                Some(resume) => resume,
             }
         };
+        self.known = Known::default();
         if resume < position.next {
             self.gap = Some(Gap { from: resume, to: position.next, reason: GapReason::Diverged });
         }

@@ -16,6 +16,7 @@ mod model;
 mod power_loss;
 mod recycling;
 mod release;
+mod replaced;
 mod retention;
 mod support;
 mod versions;

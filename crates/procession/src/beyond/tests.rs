@@ -122,16 +122,21 @@ impl World {
         let path = self.folder.join("finished").join("s@j");
         let earlier = |name: &str| writer.checkpoint(name).map(<[u8]>::to_vec);
         let beyond = Beyond::open(("s", "j"), &path, at, SEGMENT_BYTES, earlier).unwrap();
-        let acks = Arc::new(Acks::new("s".into(), "j".into(), cursor, at));
+        let mut acks = Acks::new("s".into(), "j".into(), cursor, at);
         assert!(acks.allow_any_order(beyond));
-        let mut life = Life { writer, _cursors: cursors, acks, open: BTreeSet::new(), next: at.next.0 };
         // As a reader does when history is not what it was; a position without an epoch is no more than an offset.
+        let mut next = at.next.0;
         if at.epoch != Epoch(0) && self.publisher.place_after(at.next.0) != at {
             let newer = (0..at.next.0).find(|offset| self.publisher.epoch_of(*offset) > at.epoch);
-            life.next = newer.unwrap_or(at.next.0);
-            let place = Position { epoch: Epoch(0), checksum: 0, ..self.publisher.place_after(life.next) };
-            life.acks.beyond().unwrap().diverge(place, life.acks.cursor());
+            next = newer.unwrap_or(next);
+            let place = Position { epoch: Epoch(0), checksum: 0, ..self.publisher.place_after(next) };
+            acks = acks.succeed(place);
+            let beyond = Beyond::open(("s", "j"), &path, place, SEGMENT_BYTES, earlier).unwrap();
+            beyond.forget();
+            assert!(acks.allow_any_order(beyond));
         }
+        let acks = Arc::new(acks);
+        let life = Life { writer, _cursors: cursors, acks, open: BTreeSet::new(), next };
         self.life = Some(life);
     }
 

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use journal::Offset;
@@ -19,12 +19,22 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Gives the client back, or nothing if the publisher could not be asked.
-type Waiting = Pin<Box<dyn Future<Output = Option<Client>> + Send>>;
+type Waiting = Pin<Box<dyn Future<Output = (Woken, Option<Client>)> + Send>>;
+
+/// Why it is worth looking at the journal again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// The publisher says that it has said more.
+    Moved,
+    /// Somebody answers who did not before. Whoever it is has opened the journal that lies at its path now.
+    Connected,
+    /// Nobody could be asked, or does answer any more, for a while.
+    Alone,
+}
 
 /// One reader's line to one publisher.
 pub(crate) struct Latch {
     publisher: Endpoint,
-    durable: bool,
     client: Option<Client>,
     /// The wait in progress. It owns the client, so that dropping whoever polls it loses nothing.
     waiting: Option<Waiting>,
@@ -44,31 +54,31 @@ fn is_false(flag: &bool) -> bool {
 }
 
 #[derive(Deserialize)]
-struct Woken {}
+struct Reply {}
 
 impl Latch {
-    /// With `durable`, only what is safe from power loss counts.
-    pub(crate) fn new(publisher: Endpoint, durable: bool) -> Self {
-        Self { publisher, durable, client: None, waiting: None, failures: 0 }
+    pub(crate) fn new(publisher: Endpoint) -> Self {
+        Self { publisher, client: None, waiting: None, failures: 0 }
     }
 
-    /// Ready when it is worth looking at the journal again: it has moved past `after`, or the publisher could not be
-    /// asked for a while.
-    pub(crate) fn poll_past(&mut self, after: Offset, context: &mut Context<'_>) -> Poll<()> {
-        let Self { publisher, durable, client, failures, .. } = self;
+    /// Ready when it is worth looking at the journal again: it has moved past `after`, or it may be another one. With
+    /// `durable`, only what is safe from power loss counts.
+    pub(crate) fn poll_past(
+        &mut self,
+        after: Offset,
+        durable: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Woken> {
+        let Self { publisher, client, failures, .. } = self;
         let waiting = self.waiting.get_or_insert_with(|| {
-            let what = WaitFor { after: after.0, durable: *durable };
+            let what = WaitFor { after: after.0, durable };
             Box::pin(wait(client.take(), publisher.clone(), what, *failures))
         });
-        match waiting.as_mut().poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(outcome) => {
-                self.waiting = None;
-                self.failures = if outcome.is_some() { 0 } else { self.failures + 1 };
-                self.client = outcome;
-                Poll::Ready(())
-            }
-        }
+        let (woken, client) = ready!(waiting.as_mut().poll(context));
+        self.waiting = None;
+        self.failures = if client.is_some() { 0 } else { self.failures + 1 };
+        self.client = client;
+        Poll::Ready(woken)
     }
 }
 
@@ -88,9 +98,14 @@ fn pause(failures: u32) -> Duration {
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
-async fn wait(client: Option<Client>, publisher: Endpoint, what: WaitFor, failures: u32) -> Option<Client> {
+async fn wait(
+    client: Option<Client>,
+    publisher: Endpoint,
+    what: WaitFor,
+    failures: u32,
+) -> (Woken, Option<Client>) {
     match ask(client, &publisher, &what).await {
-        Ok(client) => Some(client),
+        Ok((woken, client)) => (woken, Some(client)),
         Err(error) => {
             let pause = pause(failures);
             match error {
@@ -101,16 +116,21 @@ async fn wait(client: Option<Client>, publisher: Endpoint, what: WaitFor, failur
                 error => tracing::debug!(%error, ?pause, "cannot wait on a publisher"),
             }
             tokio::time::sleep(pause).await;
-            None
+            (Woken::Alone, None)
         }
     }
 }
 
-async fn ask(client: Option<Client>, publisher: &Endpoint, what: &WaitFor) -> Result<Client, ClientError> {
-    let mut client = match client {
-        Some(client) => client,
-        None => Client::connect_to(publisher).await?,
+async fn ask(
+    client: Option<Client>,
+    publisher: &Endpoint,
+    what: &WaitFor,
+) -> Result<(Woken, Client), ClientError> {
+    // A new connection is told before anything is asked: only then is it certain that a journal that was replaced
+    // while nobody listened is noticed, for its publisher may have said less than the one before.
+    let Some(mut client) = client else {
+        return Ok((Woken::Connected, Client::connect_to(publisher).await?));
     };
-    let Woken {} = client.call("io.procession.Journal.Wait", what).await?;
-    Ok(client)
+    let Reply {} = client.call("io.procession.Journal.Wait", what).await?;
+    Ok((Woken::Moved, client))
 }

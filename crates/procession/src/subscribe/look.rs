@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use journal::{Cause, Codec, Gap, Offset};
+use journal::{Cause, Codec, Gap, GapReason, Offset};
 use tokio::time::Instant;
 
 use super::dead_letter::DeadLetter;
@@ -101,7 +101,7 @@ impl<P: Payload> Subscription<P> {
     fn not_delivered(&mut self) -> Result<Look> {
         match self.trouble.take() {
             None => Ok(Look::Skipped),
-            Some(Trouble::Gap(gap)) => Ok(self.miss_at(0, gap)),
+            Some(Trouble::Gap(gap)) => self.miss_at(0, gap),
             Some(Trouble::GivenUp(record, attempts, reason)) => {
                 self.give_up(GivenUp { record: Box::new(record), attempts, reason })
             }
@@ -112,7 +112,7 @@ impl<P: Payload> Subscription<P> {
     fn merge(&mut self) -> Result<Look> {
         match self.take_first()? {
             None => Ok(Look::Nothing),
-            Some((index, Held::Gap(gap), _)) => Ok(self.miss_at(index, gap)),
+            Some((index, Held::Gap(gap), _)) => self.miss_at(index, gap),
             Some((_, Held::Record(record), attempt)) => self.deliver(record, &attempt),
         }
     }
@@ -157,7 +157,7 @@ impl<P: Payload> Subscription<P> {
                 }
                 None => match self.take_first()? {
                     None => return Ok(Look::Nothing),
-                    Some((index, Held::Gap(gap), _)) => return Ok(self.miss_at(index, gap)),
+                    Some((index, Held::Gap(gap), _)) => return self.miss_at(index, gap),
                     Some((_, Held::Record(record), attempt)) => {
                         let Some(faults) = &mut self.faults else { return Ok(Look::Nothing) };
                         match faults.pass(Passing { record, attempt }) {
@@ -233,11 +233,18 @@ impl<P: Payload> Subscription<P> {
         self.park(&record, attempts, reason)
     }
 
-    fn miss_at(&mut self, index: usize, gap: Gap) -> Look {
+    fn miss_at(&mut self, index: usize, gap: Gap) -> Result<Look> {
         let source = &mut self.sources[index];
-        source.pass_gap(gap.reason);
+        if gap.reason != GapReason::Diverged {
+            source.pass_gap();
+        } else if let Some(acks) = source.diverge() {
+            self.reading.add(acks);
+            if self.any_order {
+                source.allow_any_order(&self.core, !self.keyed)?;
+            }
+        }
         self.missing = Some(Missing { journal: Arc::clone(&source.journal), gap });
-        Look::Missing
+        Ok(Look::Missing)
     }
 
     /// Gives an event up: it goes to the dead-letter topic and is acknowledged, in one.

@@ -11,6 +11,7 @@ mod faults;
 mod keyed;
 mod latch;
 mod look;
+mod pause;
 mod recall;
 mod record;
 mod selector;
@@ -49,6 +50,8 @@ use crate::outlet::Ear;
 const LOOK_EVERY: u32 = 64;
 /// and after so long a turn other tasks of the process get theirs.
 const TURN: Duration = Duration::from_micros(200);
+/// Nobody tells a spinning subscription that a journal is another one.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
 
 /// A subscription being described; `.await` it to begin.
 #[must_use = "await it to begin"]
@@ -148,6 +151,7 @@ impl<P: Payload> Subscribe<P> {
             faults,
             keyed: false,
             turn: Turn::default(),
+            compared: Instant::now(),
             reading,
             again: Vec::new(),
             recalled: Vec::new(),
@@ -191,6 +195,8 @@ pub struct Subscription<P> {
     keyed: bool,
     faults: Option<Box<Faults>>,
     turn: Turn,
+    /// When a spinning subscription last compared what it reads with what lies at its path.
+    compared: Instant,
     ear: Ear,
     reading: Reading,
     /// Refused deliveries that wait to be repeated, where those behind them need not wait.
@@ -397,12 +403,16 @@ impl<P: Payload> Subscription<P> {
     async fn spin(&mut self) -> Result<()> {
         const LOOKS: u32 = 2_000;
         for _ in 0..LOOKS {
-            if self.sources.iter().any(Source::has_more) {
+            if self.sources.iter_mut().any(Source::seems_to_have_more) {
                 return Ok(());
             }
             std::hint::spin_loop();
         }
         tokio::task::yield_now().await;
+        if self.compared.elapsed() >= COMPARE_EVERY {
+            self.compared = Instant::now();
+            self.sources.iter_mut().for_each(Source::suspect);
+        }
         // What spinning does not see: new instances, and journals that are not there yet.
         let appeared = poll_fn(|context| Poll::Ready(self.discovery.poll_change(context).is_ready())).await;
         if appeared { self.look_around() } else { Ok(()) }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use journal::{Cursor, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, Time};
-use tokio::time::{Instant, Sleep};
+use journal::{AtPath, Cursor, Epoch, Gap, Item, Level, Offset, Position, Reader, Record, Start, Time};
+use tokio::time::Instant;
 
-use super::latch::Latch;
+use super::latch::{Latch, Woken};
+use super::pause::Pause;
 use super::record::{Held, OwnedRecord};
 use crate::acks::{Acks, Origin, Refused};
 use crate::beyond::Beyond;
@@ -23,8 +24,6 @@ const PASS_EVERY: u32 = 4096;
 const BACK_READERS_MAX: usize = 16;
 /// Rather than pass so many records, another reader goes there.
 const BACK_STEPS_MAX: u64 = 4096;
-/// How long to wait before looking again for a journal whose folder is there already.
-const OPEN_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A journal, its reader, and what of it is acknowledged.
 pub(crate) struct Source {
@@ -35,7 +34,12 @@ pub(crate) struct Source {
     cursor: Option<Cursor>,
     open: Option<Opened>,
     latch: Latch,
-    opening: OpenPause,
+    /// Between two looks for a journal whose folder is there already.
+    opening: Pause,
+    /// Between two looks at a journal that says it has more, and gives nothing.
+    fruitless: Pause,
+    /// Where reading stood when there seemed to be more.
+    seemed: Option<Offset>,
 }
 
 struct Opened {
@@ -62,6 +66,12 @@ struct Opened {
     begins: bool,
     /// Readers that go back for single records, the one that was used last at the end.
     back: Vec<Reader>,
+    /// What lies at the journal's path is to be compared with what is read.
+    suspect: bool,
+    /// The journal's files are gone.
+    is_gone: bool,
+    /// What an earlier process has done is nothing to go by.
+    has_diverged: bool,
 }
 
 /// Whether a topic is wanted, and where its deliveries come from if it is.
@@ -73,11 +83,6 @@ struct Topic {
 struct Again {
     refused: Refused,
     due: Instant,
-}
-
-struct OpenPause {
-    attempts: u32,
-    sleep: Option<std::pin::Pin<Box<Sleep>>>,
 }
 
 /// The next wanted record, lent from the mapping.
@@ -128,8 +133,10 @@ impl Source {
             level,
             cursor: Some(cursor),
             open: None,
-            latch: Latch::new(publisher, level == Level::Durable),
-            opening: OpenPause { attempts: 0, sleep: None },
+            latch: Latch::new(publisher),
+            opening: Pause::default(),
+            fruitless: Pause::default(),
+            seemed: None,
         }
     }
 
@@ -166,6 +173,9 @@ impl Source {
             any_order: false,
             begins: false,
             back: Vec::new(),
+            suspect: false,
+            is_gone: false,
+            has_diverged: false,
         });
         Ok(self.acks())
     }
@@ -187,6 +197,9 @@ impl Source {
         let names = (&**subscription, &**journal);
         let earlier = |name: &str| core.outlet.checkpoint(name);
         let beyond = Beyond::open(names, &path, open.reader.position(), core.hearing.segment_bytes, earlier)?;
+        if open.has_diverged {
+            beyond.forget();
+        }
         if !open.acks.allow_any_order(beyond) {
             let reason = "acknowledge what was delivered before its deliveries are taken by key".to_owned();
             return Err(Error::Subscription { name: subscription.to_string(), reason });
@@ -206,7 +219,12 @@ impl Source {
     pub(crate) fn fetch(&mut self, offset: Offset) -> Result<Option<OwnedRecord>> {
         let (folder, level) = (&self.folder, self.level);
         match &mut self.open {
-            Some(open) => open.fetch(offset, || Reader::open(folder, Start::Offset(offset), level)),
+            Some(open) => {
+                let identity = open.identity;
+                let there = |reader: &Reader| reader.position().journal == identity;
+                let reader = || Reader::open(folder, Start::Offset(offset), level);
+                open.fetch(offset, || Ok(reader()?.filter(there)))
+            }
             None => Ok(None),
         }
     }
@@ -258,10 +276,7 @@ impl Source {
     pub(crate) fn repeat(&mut self, pause: impl Fn(u32) -> Duration) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let Some(refused) = open.acks.take_refused() else { return Ok(()) };
-        let Some(reader) = Reader::open(&self.folder, Start::Offset(refused.offset), self.level)? else {
-            return Ok(());
-        };
-        open.reader = reader;
+        open.reader.go_back(refused.offset);
         open.last = None;
         open.held = None;
         open.done.extend(open.acks.rewind(refused.offset));
@@ -275,16 +290,25 @@ impl Source {
         Some(self.open.as_ref()?.again.as_ref()?.due)
     }
 
-    /// Acknowledges a gap, or something that nobody will deal with.
-    pub(crate) fn pass_gap(&mut self, reason: GapReason) {
+    /// Acknowledges a gap.
+    pub(crate) fn pass_gap(&mut self) {
         let Some(open) = &mut self.open else { return };
-        match open.acks.beyond() {
-            Some(beyond) if reason == GapReason::Diverged => {
-                open.back.clear();
-                beyond.diverge(open.reader.position(), open.acks.cursor());
-            }
-            _ => open.acks.pass(open.reader.position()),
-        }
+        open.acks.pass(open.reader.position());
+    }
+
+    /// What was delivered is not the journal's any more, and what is there now has yet to be: acknowledgements of the one
+    /// must not count for the other, so the deliveries that follow have acknowledgements of their own.
+    pub(crate) fn diverge(&mut self) -> Option<&Arc<Acks>> {
+        let open = self.open.as_mut()?;
+        let position = open.reader.position();
+        open.acks = Arc::new(open.acks.succeed(position));
+        open.identity = position.journal;
+        open.has_diverged = true;
+        (open.held, open.last, open.again, open.any_order, open.passed) = (None, None, None, false, 0);
+        open.origins.clear();
+        open.done.clear();
+        open.back.clear();
+        self.acks()
     }
 
     /// Whether it is worth looking again; otherwise the task is woken when it is.
@@ -292,12 +316,53 @@ impl Source {
     /// The marks are asked before the socket: whoever was woken by a publisher's reply delivers first, and reads the
     /// reply when it goes back to sleep.
     pub(crate) fn is_woken(&mut self, context: &mut Context<'_>) -> bool {
-        self.has_more() || self.poll_more(context).is_ready()
+        let Some(next) = self.open.as_ref().map(|open| open.reader.position().next) else {
+            return self.opening.poll(context).is_ready();
+        };
+        if self.seems_to_have_more() {
+            return true;
+        }
+        if self.seemed == Some(next) {
+            // Whatever said that there is more, nothing came of it.
+            return self.is_fruitless(context);
+        }
+        self.poll_more(context).is_ready()
     }
 
-    /// A publisher may be back that could not be asked.
+    /// Whether the journal has more, by a load or two, unless nothing came of it when it last seemed so.
+    #[inline]
+    pub(crate) fn seems_to_have_more(&mut self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let next = open.reader.position().next;
+        let seems = self.seemed != Some(next) && open.again.is_none() && open.reader.has_more();
+        if seems {
+            self.seemed = Some(next);
+        }
+        seems
+    }
+
+    /// Looks again after a pause: nobody who says that there is more, and has nothing, may keep this process busy.
+    #[cold]
+    fn is_fruitless(&mut self, context: &mut Context<'_>) -> bool {
+        let due = self.fruitless.poll(context).is_ready();
+        if due {
+            self.suspect();
+        }
+        due
+    }
+
+    /// A publisher may be back that could not be asked, or its journal be another one.
     pub(crate) fn retry(&mut self) {
+        self.suspect();
         self.latch.retry();
+    }
+
+    /// What lies at the journal's path is to be compared with what is read, once that has come to its end.
+    pub(crate) fn suspect(&mut self) {
+        self.seemed = None;
+        if let Some(open) = &mut self.open {
+            open.suspect = true;
+        }
     }
 
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -307,17 +372,13 @@ impl Source {
             return Poll::Pending;
         }
         open.settle();
-        self.latch.poll_past(open.reader.position().next, context)
-    }
-
-    /// Whether the journal has more, by a load or two: for readers that spin.
-    #[inline]
-    pub(crate) fn has_more(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| {
-            open.again.is_none()
-                && self.level == Level::Committed
-                && open.reader.has_past(open.reader.position().next)
-        })
+        let next = open.reader.position().next;
+        let durable = self.level == Level::Durable || !open.reader.is_live();
+        match ready!(self.latch.poll_past(next, durable, context)) {
+            Woken::Moved => self.seemed = Some(next),
+            Woken::Connected | Woken::Alone => self.suspect(),
+        }
+        Poll::Ready(())
     }
 }
 
@@ -335,6 +396,9 @@ impl Opened {
             let before = if self.any_order { Some(self.reader.position()) } else { None };
             let record = match self.reader.next()? {
                 None => {
+                    if self.suspect && self.is_replaced()? {
+                        continue;
+                    }
                     self.settle();
                     return Ok(None);
                 }
@@ -381,6 +445,22 @@ impl Opened {
         }
     }
 
+    /// Compares the journal that is read with what lies at its path, and goes over to that.
+    #[cold]
+    fn is_replaced(&mut self) -> Result<bool> {
+        self.suspect = false;
+        let found = self.reader.look_at_path()?;
+        let (was_gone, journal) = (self.is_gone, &*self.acks.journal);
+        self.is_gone = found == AtPath::Nothing;
+        if self.is_gone && !was_gone {
+            tracing::warn!(journal, "the files of this journal are gone: waiting until there are some again");
+        }
+        if found == AtPath::Another {
+            tracing::warn!(journal, "another journal lies where this one was: reading goes on there");
+        }
+        Ok(found == AtPath::Another)
+    }
+
     /// Acknowledges records that were passed over.
     fn settle(&mut self) {
         if self.passed > 0 && self.held.is_none() {
@@ -422,24 +502,6 @@ impl Opened {
         };
         let origin = origin_of(&mut self.origins, &self.acks, record.topic);
         Ok(Some(OwnedRecord::copy(&record, origin)))
-    }
-}
-
-impl OpenPause {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let attempts = &mut self.attempts;
-        let sleep = self.sleep.get_or_insert_with(|| {
-            let pause = Duration::from_millis(5).saturating_mul(1 << (*attempts).min(10)).min(OPEN_PAUSE_MAX);
-            *attempts += 1;
-            Box::pin(tokio::time::sleep(pause))
-        });
-        match sleep.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                self.sleep = None;
-                Poll::Ready(())
-            }
-            Poll::Pending => Poll::Pending,
-        }
     }
 }
 

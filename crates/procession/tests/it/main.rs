@@ -8,6 +8,7 @@ mod keyed;
 mod letters;
 mod ordering;
 mod program;
+mod replaced;
 mod sample;
 mod settings;
 mod stops;

@@ -21,6 +21,13 @@ pub(super) struct Latch {
 /// How a wait ended: with the connection, if it can be used again.
 pub(super) struct Woken(Option<Client>);
 
+impl Woken {
+    /// Whether it was the publisher who ended it.
+    pub(super) const fn has_moved(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 #[derive(Serialize)]
 struct WaitFor {
     after: u64,

@@ -1,13 +1,12 @@
 //! One journal that is read, and the line that is next in it.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use procession::names::Instance;
 use procession::{Gap, Item, Level, Offset, Reader, Start, Time};
 
-use super::latch::Latch;
+use super::latch::{Latch, Woken};
 use super::line::Form;
 use crate::pattern::Pattern;
 
@@ -17,15 +16,15 @@ pub(super) struct Source {
     folder: PathBuf,
     wanted: Vec<Pattern>,
     opened: Option<Opened>,
-    pub(super) latch: Latch,
+    latch: Latch,
+    /// Where reading stood when the publisher said that it had said more.
+    seemed: Option<Offset>,
 }
 
 struct Opened {
     reader: Reader,
     /// Nothing from here on is wanted.
     end: Option<Offset>,
-    /// The file of the marks: another one means that the journal was replaced.
-    marks: Option<(u64, u64)>,
     /// The next line, if there is one.
     line: Vec<u8>,
     held: Option<Held>,
@@ -50,7 +49,7 @@ impl Held {
 
 impl Source {
     pub(super) fn new(instance: Instance, folder: PathBuf, wanted: Vec<Pattern>, latch: Latch) -> Self {
-        Self { instance, folder, wanted, opened: None, latch }
+        Self { instance, folder, wanted, opened: None, latch, seemed: None }
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -62,9 +61,7 @@ impl Source {
         if self.opened.is_none()
             && let Some(reader) = Reader::open(&self.folder, start, Level::Committed)?
         {
-            let marks = identity(&self.folder);
-            self.opened =
-                Some(Opened { reader, end: None, marks, line: Vec::new(), held: None, time: Time(0) });
+            self.opened = Some(Opened { reader, end: None, line: Vec::new(), held: None, time: Time(0) });
         }
         Ok(self.opened.is_some())
     }
@@ -77,13 +74,26 @@ impl Source {
         Ok(())
     }
 
-    /// Forgets a journal whose files were replaced, so that the new one is opened.
-    pub(super) fn close_if_replaced(&mut self) {
-        let now = identity(&self.folder);
-        let replaced = |opened: &Opened| opened.held.is_none() && now.is_some() && opened.marks != now;
-        if self.opened.as_ref().is_some_and(replaced) {
-            self.opened = None;
+    /// Compares the journal that is read with what lies at its path now, and goes over to that.
+    pub(super) fn compare(&mut self) -> Result<()> {
+        self.seemed = None;
+        if let Some(opened) = &mut self.opened {
+            opened.reader.look_at_path()?;
         }
+        Ok(())
+    }
+
+    /// What ends when it is worth looking at the journal again; `None` while that is going on, and until the next
+    /// comparison if nothing came of it the last time.
+    pub(super) fn wait(&mut self) -> Option<impl Future<Output = Woken> + Send + 'static> {
+        let next = self.next()?;
+        if self.seemed == Some(next) { None } else { self.latch.wait(next) }
+    }
+
+    /// The wait is over.
+    pub(super) fn woken(&mut self, woken: Woken) {
+        self.seemed = if woken.has_moved() { self.next() } else { None };
+        self.latch.woken(woken);
     }
 
     /// Makes the next line, unless there is one or everything has been read.
@@ -151,9 +161,4 @@ impl Opened {
         }
         Ok(None)
     }
-}
-
-fn identity(folder: &Path) -> Option<(u64, u64)> {
-    let marks = std::fs::metadata(journal::marks_path(folder)).ok()?;
-    Some((marks.dev(), marks.ino()))
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use procession::Start;
 use procession::names::Instance;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::latch::{Latch, Woken};
 use super::line::Form;
@@ -29,6 +29,8 @@ pub(super) struct Tape {
     left: u64,
     sources: Vec<Source>,
     waits: JoinSet<(usize, Woken)>,
+    /// When it was last looked what lies where the journals were found.
+    looked: Instant,
 }
 
 /// Why [`Tape::drain`] stopped.
@@ -48,7 +50,16 @@ impl Tape {
         count: Option<u64>,
     ) -> Self {
         let left = count.unwrap_or(u64::MAX);
-        Self { home, patterns, start, form, left, sources: Vec::new(), waits: JoinSet::new() }
+        Self {
+            home,
+            patterns,
+            start,
+            form,
+            left,
+            sources: Vec::new(),
+            waits: JoinSet::new(),
+            looked: Instant::now(),
+        }
     }
 
     /// Opens what is there; the rest is waited for.
@@ -123,19 +134,18 @@ impl Tape {
     /// Waits until it is worth looking again.
     pub(super) async fn sleep(&mut self) -> Result<()> {
         for (index, source) in self.sources.iter_mut().enumerate() {
-            if let Some(after) = source.next()
-                && let Some(wait) = source.latch.wait(after)
-            {
+            if let Some(wait) = source.wait() {
                 self.waits.spawn(async move { (index, wait.await) });
             }
         }
         tokio::select! {
             Some(Ok((index, woken))) = self.waits.join_next() => {
-                self.sources[index].latch.woken(woken);
+                self.sources[index].woken(woken);
                 Ok(())
             }
-            () = sleep(LOOK_EVERY) => {
-                self.sources.iter_mut().for_each(Source::close_if_replaced);
+            () = sleep_until(self.looked + LOOK_EVERY) => {
+                self.looked = Instant::now();
+                self.sources.iter_mut().try_for_each(Source::compare)?;
                 self.open()
             }
         }

@@ -1,0 +1,153 @@
+//! Noticing that the journal at the path is not the one that was read: its folder was removed and begun anew, or an
+//! older copy of it was put back.
+//!
+//! A mapping stays what it was when the name of its file is given to another one, so a reader that only looks at its
+//! mapping is deaf from then on. And an older copy goes on under the same identity, with other records at offsets that
+//! were read already.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+
+use super::Reader;
+use crate::error::{At, Result};
+use crate::history;
+use crate::marks::{Marks, MarksReader, identity_of};
+use crate::types::{Epoch, Offset, Position};
+
+/// So many beginnings of epochs are remembered.
+const KNOWN_MAX: usize = 64;
+
+/// What lies at the path of a journal that is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtPath {
+    /// The journal that is being read.
+    Same,
+    /// Another one, or another state of it. The reader has gone over to it, and says first what it means for what was
+    /// read.
+    Another,
+    /// No journal: its files are gone, or a writer is only about to begin it. What was mapped can still be read.
+    Nothing,
+}
+
+/// The places behind the first record of each epoch that was read, and behind the record where reading began.
+#[derive(Debug, Default)]
+pub(super) struct Known(VecDeque<Position>);
+
+impl Known {
+    /// Takes note of a place, if it is in another epoch than the last one.
+    pub(super) fn note(&mut self, position: Position) {
+        if position.epoch == Epoch(0) || self.0.back().is_some_and(|newest| newest.epoch == position.epoch) {
+            return;
+        }
+        if self.0.len() >= KNOWN_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(position);
+    }
+
+    fn newest(&self) -> Option<&Position> {
+        self.0.back()
+    }
+
+    /// Reading goes on at `next`: what lay behind it is not known any more.
+    pub(super) fn go_back(&mut self, next: Offset) {
+        self.0.retain(|known| known.next <= next);
+    }
+}
+
+impl Reader {
+    /// Compares what is mapped with what lies at the journal's path, and goes over to that if it is something else: the
+    /// next item is a gap then, if anything that was read is gone.
+    ///
+    /// For whoever was woken and finds nothing, and for whoever is idle. Costs a system call.
+    ///
+    /// # Errors
+    /// [`crate::Error::ForeignVersion`] for the journal that lies there now; I/O errors.
+    pub fn look_at_path(&mut self) -> Result<AtPath> {
+        let path = self.marks.path();
+        match fs::metadata(path) {
+            Ok(found) if identity_of(&found) == self.marks.identity() => return self.look_back(),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(AtPath::Nothing),
+            Err(error) => return Err(error).at("inspect", path),
+        }
+        let Some(marks) = MarksReader::open(path)? else { return Ok(AtPath::Nothing) };
+        let Some(now) = marks.load()? else { return Ok(AtPath::Nothing) };
+        self.marks = marks;
+        self.go_over(&now);
+        Ok(AtPath::Another)
+    }
+
+    /// The same file may have been written over with an older copy.
+    fn look_back(&mut self) -> Result<AtPath> {
+        let Some(now) = self.marks.load()? else { return Ok(AtPath::Same) };
+        let went_back = self.unchecked.is_none()
+            && self
+                .known
+                .newest()
+                .is_some_and(|newest| now.epoch < newest.epoch || now.same_boot && now.trusted() < self.next);
+        if now.journal == self.journal && !went_back {
+            return Ok(AtPath::Same);
+        }
+        self.go_over(&now);
+        Ok(AtPath::Another)
+    }
+
+    fn go_over(&mut self, now: &Marks) {
+        let read = self.unchecked.unwrap_or_else(|| self.position());
+        self.journal = now.journal;
+        self.unchecked = Some(read);
+        self.limit = Offset::ZERO;
+        self.leave();
+    }
+
+    /// Goes back to an earlier offset of what was read, or was to be.
+    pub fn go_back(&mut self, offset: Offset) {
+        if self.unchecked.is_some() {
+            // What is there has yet to be compared with the place that is known.
+            return;
+        }
+        self.known.go_back(offset);
+        (self.next, self.last, self.gap) = (offset, (Epoch(0), 0), None);
+        self.limit = Offset::ZERO;
+        self.leave();
+    }
+
+    /// Where reading has to go on because history is another one since; `None` if it is the same, as far as anybody can
+    /// tell.
+    pub(super) fn part(&self, position: &Position, marks: &Marks) -> Result<Option<Offset>> {
+        let is_bare = position.epoch == Epoch(0);
+        if !is_bare {
+            match self.holds(position)? {
+                Some(true) => return Ok(None),
+                // What came before is trimmed or damaged: nothing to compare with.
+                None if position.next <= marks.trusted() => return Ok(None),
+                _ => {}
+            }
+        }
+        let earlier = || self.known.0.iter().filter(|known| known.next < position.next || is_bare);
+        // What was said in place of what is gone was said in a later epoch than the last that both histories have.
+        for known in earlier().rev() {
+            if self.holds(known)? == Some(true) {
+                let resume = self.first_after(known.epoch, marks)?;
+                return Ok((resume < position.next || !is_bare).then_some(resume.min(position.next)));
+            }
+        }
+        let Some(first) = earlier().next().or((!is_bare).then_some(position)) else { return Ok(None) };
+        let resume =
+            if marks.epoch > first.epoch { self.first_after(first.epoch, marks)? } else { first.next };
+        // Else an older copy has used the epochs of what was read once more: no epoch tells the two apart.
+        Ok(Some(if resume < first.next { resume } else { Offset::ZERO }))
+    }
+
+    /// Whether the record before a place is what it was; `None` if it is not there.
+    fn holds(&self, place: &Position) -> Result<Option<bool>> {
+        let last = history::last_before(&self.folder, place.next)?;
+        Ok(last.map(|last| last == (place.epoch, place.checksum)))
+    }
+
+    fn first_after(&self, epoch: Epoch, marks: &Marks) -> Result<Offset> {
+        Ok(history::first_after_epoch(&self.folder, epoch)?.unwrap_or(marks.trusted()))
+    }
+}

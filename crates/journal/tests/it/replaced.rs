@@ -1,0 +1,238 @@
+//! Another journal at the path of one that is being read: begun anew, or an older copy that was put back.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use journal::{AtPath, Cursors, Gap, GapReason, Level, Offset, Position, Reader, Start, Writer};
+
+use crate::support::{Got, Said, drain, small};
+
+/// The journal `a` with readers of it beside.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn instance(&self) -> PathBuf {
+        self.0.path().join("a")
+    }
+
+    /// A writer's whole life, in which it says `count` records that nobody else says.
+    fn speak(&self, count: u64, salt: u64) -> Offset {
+        let mut writer = Writer::open(&self.instance(), &small(8)).unwrap();
+        let from = writer.next_offset().0;
+        for offset in from..from + count {
+            writer.append(&Said::at(offset + salt * 1_000_000).entry()).unwrap();
+        }
+        writer.next_offset()
+    }
+
+    fn read(&self, start: Start) -> Reader {
+        Reader::open(&self.instance(), start, Level::Committed).unwrap().unwrap()
+    }
+
+    fn back_up(&self) {
+        copy(&self.instance(), &self.0.path().join("backup"));
+    }
+
+    fn remove(&self) {
+        fs::remove_dir_all(self.instance()).unwrap();
+    }
+
+    fn put_back(&self) {
+        copy(&self.0.path().join("backup"), &self.instance());
+    }
+
+    /// A reader in a process of its own has come to `position`.
+    fn acknowledge(&self, position: Position) {
+        let reader = self.0.path().join("reader");
+        let writer = Writer::open(&reader, &small(8)).unwrap();
+        Cursors::open(&reader, &writer).unwrap().claim("s", "a").unwrap().store(position);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+/// Offset and salt of each record, and gaps.
+#[track_caller]
+fn check(reader: &mut Reader, gap: Option<Gap>, records: impl Iterator<Item = (u64, u64)>) {
+    let mut got = drain(reader, 100_000).unwrap().into_iter();
+    if let Some(gap) = gap {
+        assert_eq!(got.next(), Some(Got::Gap(gap)));
+    }
+    for (offset, salt) in records {
+        assert_eq!(got.next(), Some(Got::Record(Offset(offset), Said::at(offset + salt * 1_000_000))));
+    }
+    assert_eq!(got.next(), None);
+}
+
+fn diverged(from: u64, to: u64) -> Option<Gap> {
+    Some(Gap { from: Offset(from), to: Offset(to), reason: GapReason::Diverged })
+}
+
+fn old(range: std::ops::Range<u64>, salt: u64) -> impl Iterator<Item = (u64, u64)> {
+    range.map(move |offset| (offset, salt))
+}
+
+#[test]
+fn a_live_reader_goes_over_to_a_journal_begun_anew() {
+    for count in [30, 300] {
+        let place = Place::new();
+        place.speak(100, 0);
+        let mut reader = place.read(Start::Beginning);
+        check(&mut reader, None, old(0..100, 0));
+        assert_eq!(reader.look_at_path().unwrap(), AtPath::Same);
+        place.remove();
+        assert_eq!(reader.look_at_path().unwrap(), AtPath::Nothing);
+        place.speak(count, 1);
+        assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
+        check(&mut reader, diverged(0, 100), old(0..count, 1));
+        assert_eq!(reader.look_at_path().unwrap(), AtPath::Same);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_to_the_next_segment_notices_by_itself() {
+    let place = Place::new();
+    place.speak(200, 0);
+    let mut reader = place.read(Start::Beginning);
+    assert!(reader.next().unwrap().is_some());
+    place.remove();
+    place.speak(50, 1);
+    let got = drain(&mut reader, 1_000).unwrap();
+    let gap = got.iter().position(|got| matches!(got, Got::Gap(_))).unwrap();
+    assert!(gap < 150, "it has only ever read what it has mapped");
+    assert_eq!(got[gap], Got::Gap(diverged(0, gap as u64 + 1).unwrap()));
+    let records = (0..50).map(|offset| Got::Record(Offset(offset), Said::at(offset + 1_000_000)));
+    assert!(got[gap + 1..].iter().cloned().eq(records));
+}
+
+/// Epoch 1 says 100 records, of which a copy is made, then 10. So does epoch 2.
+fn make(place: &Place) {
+    place.speak(100, 0);
+    place.back_up();
+    place.speak(10, 0);
+    place.speak(10, 0);
+}
+
+#[test]
+fn a_live_reader_goes_back_to_where_an_older_copy_parts() {
+    for lives in 1..=4 {
+        let place = Place::new();
+        make(&place);
+        let mut reader = place.read(Start::Beginning);
+        check(&mut reader, None, old(0..120, 0));
+        place.remove();
+        place.put_back();
+        // Short of what was read, and beyond it; in epochs that were used before, and later ones.
+        for _ in 0..lives {
+            place.speak(10, 1);
+        }
+        assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
+        check(&mut reader, diverged(100, 120), old(100..100 + lives * 10, 1));
+    }
+}
+
+#[test]
+fn a_reader_that_comes_back_goes_back_to_where_an_older_copy_parts() {
+    for lives in 1..=4 {
+        let place = Place::new();
+        make(&place);
+        let mut reader = place.read(Start::Beginning);
+        check(&mut reader, None, old(0..120, 0));
+        let position = reader.position();
+        place.acknowledge(position);
+        place.remove();
+        place.put_back();
+        for _ in 0..lives {
+            place.speak(10, 1);
+        }
+        let mut reader = place.read(Start::Position(position));
+        check(&mut reader, diverged(100, 120), old(100..100 + lives * 10, 1));
+    }
+}
+
+#[test]
+fn a_reader_that_nobody_knows_of_skips_nothing_of_an_older_copy() {
+    let place = Place::new();
+    make(&place);
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..120, 0));
+    let position = reader.position();
+    place.remove();
+    place.put_back();
+    // Its epoch, and offset, are those of what was read; its records are others.
+    place.speak(10, 1);
+    place.speak(20, 1);
+    let mut reader = place.read(Start::Position(position));
+    check(&mut reader, diverged(0, 120), old(0..100, 0).chain(old(100..130, 1)));
+}
+
+#[test]
+fn a_copy_that_is_written_over_the_files_is_noticed() {
+    let place = Place::new();
+    make(&place);
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..120, 0));
+    let (from, to) = (place.0.path().join("backup/journal"), place.instance().join("journal"));
+    for found in fs::read_dir(&to).unwrap() {
+        let path = found.unwrap().path();
+        match fs::read(from.join(path.file_name().unwrap())) {
+            // In place, and never shorter than it was.
+            Ok(bytes) => fs::File::options().write(true).open(path).unwrap().write_all_at(&bytes, 0).unwrap(),
+            Err(_) => fs::remove_file(path).unwrap(),
+        }
+    }
+    assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
+    place.speak(10, 1);
+    check(&mut reader, diverged(100, 120), old(100..110, 1));
+}
+
+#[test]
+fn a_reader_that_was_sent_back_notices_all_the_same() {
+    let place = Place::new();
+    make(&place);
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..120, 0));
+    reader.go_back(Offset(115));
+    check(&mut reader, None, old(115..120, 0));
+    reader.go_back(Offset(115));
+    place.remove();
+    place.put_back();
+    place.speak(10, 1);
+    assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
+    check(&mut reader, diverged(100, 115), old(100..110, 1));
+}
+
+#[test]
+fn no_reader_makes_a_writer_use_up_its_epochs() {
+    let place = Place::new();
+    place.speak(1, 0);
+    let position = place.read(Start::Offset(Offset(1))).position();
+    place.acknowledge(Position { epoch: journal::Epoch(u32::MAX - 1), next: Offset(1), ..position });
+    let writer = Writer::open(&place.instance(), &small(8)).unwrap();
+    assert_eq!(writer.epoch(), journal::Epoch(2));
+}
+
+#[test]
+fn a_journal_begun_anew_has_later_epochs_than_its_readers_know() {
+    let place = Place::new();
+    for _ in 0..5 {
+        place.speak(1, 0);
+    }
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..5, 0));
+    place.acknowledge(reader.position());
+    place.remove();
+    place.speak(1, 1);
+    assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
+    let before = Position { epoch: journal::Epoch(5), ..Position::at(Offset(5)) };
+    check(&mut reader, diverged(0, 5), old(0..1, 1));
+    assert!(reader.position().is_later_than(&before), "the older acknowledgement would win");
+}

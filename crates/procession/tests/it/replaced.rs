@@ -1,0 +1,201 @@
+//! A journal that is another one since it was read: its folder was removed and begun anew, or an older copy was put back,
+//! while its subscribers went on running or were down. And one that nobody has recovered since power was lost.
+
+use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
+use serde_json::{Value, json};
+
+use crate::sample::{self, Home};
+use crate::swarm::{Running, wait_until};
+
+fn folder(home: &Home, instance: &str) -> PathBuf {
+    home.path().join("state").join(instance)
+}
+
+/// A life of the publisher `source`, without a socket, in which it says these numbers.
+fn speak(home: &Home, numbers: Range<u64>) {
+    fs::create_dir_all(folder(home, "source")).unwrap();
+    let options = Options { sync: SyncPolicy::Never, ..Options::default() };
+    let mut writer = Writer::open(&folder(home, "source"), &options).unwrap();
+    for number in numbers {
+        let (payload, codec) = (json!({"number": number}).to_string(), Codec::Json);
+        let entry = Entry { topic: "count", key: None, cause: None, codec, payload: payload.as_bytes() };
+        writer.append(&entry).unwrap();
+    }
+}
+
+fn program(name: &str) -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(name)
+}
+
+fn start(home: &Home, name: &str, arguments: &[&str]) -> Running {
+    let mut command = home.command_of(&program(name), &[&["run"], arguments].concat());
+    Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+/// What an instance has said under a topic.
+fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
+    let reader = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap();
+    let (Some(mut reader), mut said) = (reader, Vec::new()) else { return Vec::new() };
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Record(record) = item else { panic!("{item:?}") };
+        if record.topic == topic {
+            said.push(serde_json::from_slice(record.payload).unwrap());
+        }
+    }
+    said
+}
+
+/// The numbers that `careful` has heard.
+fn heard(home: &Home) -> Vec<u64> {
+    said(home, "careful", "heard").iter().map(|heard| heard["number"].as_u64().unwrap()).collect()
+}
+
+fn acknowledged(home: &Home) -> u64 {
+    let cursors = read_cursors(&folder(home, "careful")).unwrap_or_default();
+    cursors.iter().find(|cursor| cursor.journal == "source").map_or(0, |cursor| cursor.position.next.0)
+}
+
+#[track_caller]
+fn wait_to_hear(home: &Home, wanted: &[u64]) {
+    wait_until("all is heard", || heard(home).len() >= wanted.len());
+    assert_eq!(heard(home), wanted);
+}
+
+fn numbers(first: Range<u64>, then: Range<u64>) -> Vec<u64> {
+    first.chain(then).collect()
+}
+
+#[test]
+fn a_running_subscriber_hears_a_journal_begun_anew() {
+    // Shorter and longer than the one before; with acknowledgements that come late, and in another order.
+    for (count, hold, done) in [(2, "0", 2), (9, "2", 8)] {
+        let home = Home::new();
+        speak(&home, 1..5);
+        let careful = start(&home, "careful", &["--hold", hold]);
+        wait_to_hear(&home, &numbers(1..5, 0..0));
+        fs::remove_dir_all(folder(&home, "source")).unwrap();
+        speak(&home, 100..100 + count);
+        wait_to_hear(&home, &numbers(1..5, 100..100 + count));
+        // One that is held is of the journal before: its acknowledgement counts for nothing.
+        wait_until("it is acknowledged", || acknowledged(&home) == done);
+        // A restart repeats what is not acknowledged, and nothing of the journal before.
+        careful.kill();
+        let _careful = start(&home, "careful", &["--hold", "0"]);
+        speak(&home, 200..201);
+        wait_until("it goes on", || heard(&home).ends_with(&[200]));
+        let rest = (100 + done..100 + count).chain([200]);
+        assert!(heard(&home).ends_with(&rest.collect::<Vec<_>>()), "{:?}", heard(&home));
+        assert_eq!(heard(&home).iter().filter(|number| **number < 5).count(), 4);
+    }
+}
+
+#[test]
+fn a_subscriber_goes_back_to_where_an_older_copy_parts() {
+    for runs in [true, false] {
+        let home = Home::new();
+        speak(&home, 1..5);
+        let source = folder(&home, "source");
+        let copied =
+            Command::new("cp").arg("-a").arg(&source).arg(home.path().join("copy")).status().unwrap();
+        assert!(copied.success());
+        speak(&home, 5..10);
+        let mut careful = Some(start(&home, "careful", &[]));
+        wait_to_hear(&home, &numbers(1..10, 0..0));
+        wait_until("it is acknowledged", || acknowledged(&home) == 9);
+        if !runs && let Some(careful) = careful.take() {
+            careful.kill();
+        }
+        fs::remove_dir_all(&source).unwrap();
+        fs::rename(home.path().join("copy"), &source).unwrap();
+        // Of the same epoch as what was heard, if nobody took care; and further than it.
+        speak(&home, 100..107);
+        let _careful = careful.unwrap_or_else(|| start(&home, "careful", &[]));
+        wait_to_hear(&home, &numbers(1..10, 100..107));
+    }
+}
+
+#[test]
+fn a_publisher_that_begins_anew_is_heard_by_those_who_listened_before() {
+    let home = Home::new();
+    let greet = ["--every", "1ms"];
+    let answers = || said(&home, "listener", "answer").len();
+    let mut greeter = start(&home, "greeter", &greet);
+    let _listener = start(&home, "listener", &[]);
+    let mut answered = 0;
+    for round in 1..=3 {
+        wait_until("it is answered", || answers() > answered + 5);
+        greeter.kill();
+        answered += said(&home, "greeter", "greeting").len();
+        wait_until("all is answered", || answers() >= answered);
+        assert_eq!(answers(), answered);
+        fs::remove_dir_all(folder(&home, "greeter")).unwrap();
+        greeter = start(&home, "greeter", &greet);
+        wait_until("what is said anew is answered", || answers() > answered + 3);
+        let anew = &said(&home, "listener", "answer")[answered..];
+        for (offset, answer) in anew.iter().enumerate() {
+            assert_eq!(answer["to"], offset as u64 + 1, "round {round}: not from its beginning");
+        }
+    }
+    greeter.kill();
+}
+
+/// Makes the marks those of another boot, in which nothing but the first `durable` records was synced.
+fn forge_marks(home: &Home, boot: &[u8; 16]) {
+    let marks = journal::marks_path(&folder(home, "source"));
+    fs::File::options().write(true).open(marks).unwrap().write_all_at(boot, 32).unwrap();
+}
+
+#[test]
+fn a_subscriber_of_a_journal_that_is_not_recovered_is_ready_and_waits() {
+    let home = Home::new();
+    speak(&home, 1..4);
+    // It is not dropped, so nothing more is synced.
+    let options = Options { sync: SyncPolicy::Never, ..Options::default() };
+    let mut writer = Writer::open(&folder(&home, "source"), &options).unwrap();
+    for number in 4..6 {
+        let (payload, codec) = (json!({"number": number}).to_string(), Codec::Json);
+        let entry = Entry { topic: "count", key: None, cause: None, codec, payload: payload.as_bytes() };
+        writer.append(&entry).unwrap();
+    }
+    forge_marks(&home, &[7; 16]);
+    let mut command = home.command_of(&program("careful"), &["run"]);
+    let mut careful = sample::Running::start(command.stdout(Stdio::null()));
+    careful.wait_for("ready");
+    wait_to_hear(&home, &[1, 2, 3]);
+    drop(writer);
+    speak(&home, 6..7);
+    wait_to_hear(&home, &numbers(1..7, 0..0));
+}
+
+#[test]
+fn damaged_marks_do_not_keep_a_subscriber_busy() {
+    let home = Home::new();
+    speak(&home, 1..4);
+    let mut command = home.command_of(&program("careful"), &["run"]);
+    let mut careful = sample::Running::start(command.stdout(Stdio::null()));
+    careful.wait_for("ready");
+    wait_to_hear(&home, &[1, 2, 3]);
+    // One word is damaged, and another one says that there is more.
+    let marks = fs::File::options().write(true).open(journal::marks_path(&folder(&home, "source"))).unwrap();
+    marks.write_all_at(&[0xff; 8], 3072).unwrap();
+    let sealed = |value: u64| value << 8 | (value ^ 0xa5);
+    marks.write_all_at(&sealed(9).to_le_bytes(), 1024).unwrap();
+    let socket = home.path().join("run/careful/socket");
+    let ask = || {
+        let mut client = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        let request = b"{\"method\":\"io.procession.Process.Health\"}\0";
+        std::io::Write::write_all(&mut client, request).unwrap();
+        let mut reply = vec![0; 4096];
+        let count = std::io::Read::read(&mut client, &mut reply).unwrap();
+        String::from_utf8_lossy(&reply[..count]).into_owned()
+    };
+    wait_until("its loop turns", || ask().contains("\"healthy\":true"));
+    speak(&home, 4..6);
+    wait_to_hear(&home, &numbers(1..6, 0..0));
+}
