@@ -106,8 +106,10 @@ impl Browser {
     pub fn open(&mut self, url: &str) {
         let opened = self.call("Page.navigate", json!({"url": url}));
         assert!(opened.get("errorText").is_none(), "{url}: {opened}");
+        // What is behind `#` is for the page, which may take it away.
+        let address = url.split('#').next();
         let loaded =
-            format!("document.readyState === 'complete' && location.href.startsWith({})", json!(url));
+            format!("document.readyState === 'complete' && location.href.startsWith({})", json!(address));
         self.until("the page is loaded", &loaded);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use contracts::checkout::{At, BasketState, Receipt};
 use procession::Process;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,9 @@ use crate::settings::Settings;
 use crate::shop::Shop;
 use crate::state::{Phase, ShownBasket, State};
 use crate::trouble::Trouble;
+
+/// A lane has one screen; people may look at it from others.
+const WATCHING_MAX: usize = 16;
 
 /// All lanes.
 pub(crate) struct Lanes {
@@ -33,6 +36,8 @@ pub(crate) struct Lane {
     looking: tokio::sync::Mutex<()>,
     /// Somebody has begun to look, or something was done.
     stir: Notify,
+    /// Places for those who look on.
+    watching: Arc<Semaphore>,
 }
 
 /// A state as JSON, and its number: a page may hear of two in the wrong order, over different connections.
@@ -90,6 +95,7 @@ impl Lanes {
                 shown: watch::Sender::new(Shown::nothing()),
                 looking: tokio::sync::Mutex::default(),
                 stir: Notify::new(),
+                watching: Arc::new(Semaphore::new(WATCHING_MAX)),
             }))
         };
         let lanes = (1..=settings.lanes.get()).map(lane).collect::<procession::Result<_>>()?;
@@ -138,7 +144,7 @@ impl Lane {
         if let Some(visit) = &held.visit {
             return Ok(visit.clone());
         }
-        let session = format!("{}-{}", self.number, At::now().0 / 1000);
+        let session = new_session(self.number);
         let visit = Visit { session, started: false, receipt: None };
         self.keep(&mut held, Some(visit.clone()))?;
         Ok(visit)
@@ -201,6 +207,11 @@ impl Lane {
         self.shown.borrow().to_json().expect("it has just been seen")
     }
 
+    /// A place for somebody who looks on; none if there is none left.
+    pub(crate) fn watching(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.watching).try_acquire_owned().ok()
+    }
+
     /// For somebody who begins to look: the newest state, and those to come.
     pub(crate) fn shown(&self) -> watch::Receiver<Shown> {
         let receiver = self.shown.subscribe();
@@ -257,6 +268,11 @@ impl Lane {
     }
 }
 
+/// A name that no session has had: by chance, since a clock says the same twice within a moment, and may be set back.
+fn new_session(lane: u32) -> String {
+    format!("{lane}-{:032x}", rand::random::<u128>())
+}
+
 fn checkpoint(number: u32) -> String {
     format!("lane-{number}")
 }
@@ -271,5 +287,18 @@ fn phase(visit: Option<&Visit>, basket: Option<&ShownBasket>) -> Phase {
         }
         Some(Visit { started: true, .. }) => Phase::Shopping,
         _ => Phase::Idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn sessions_of_one_moment_have_names_of_their_own() {
+        let names: BTreeSet<String> = (0..10_000).map(|_| new_session(1)).collect();
+        assert_eq!(names.len(), 10_000);
     }
 }

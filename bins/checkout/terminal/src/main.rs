@@ -10,6 +10,8 @@ mod assets;
 mod http;
 mod lane;
 mod pages;
+mod screens;
+mod server;
 mod settings;
 mod shop;
 mod state;
@@ -22,7 +24,10 @@ use anyhow::{Context as _, Result};
 use procession::{Process, Program};
 use tokio::net::TcpListener;
 
+use crate::http::Desk;
 use crate::lane::Lanes;
+use crate::screens::Screens;
+use crate::server::Limits;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
@@ -37,9 +42,15 @@ async fn app(process: Process<Settings>) -> Result<()> {
     let address = listener.local_addr()?;
     let lanes = Arc::new(Lanes::recall(&process)?);
     lanes.watch(&process.shutdown());
+    let screens = if settings.open {
+        Screens::open()
+    } else {
+        Screens::recall(&process.folders().state.join(process.instance()), settings.lanes.get(), address)?
+    };
     tracing::info!(%address, "listening");
-    let shutdown = process.shutdown();
-    let stop = shutdown.clone().cancelled_owned();
-    axum::serve(listener, http::router(lanes, settings, shutdown)).with_graceful_shutdown(stop).await?;
+    let connections_max = usize::try_from(settings.connections_max.get())?;
+    let desk = Desk::new(lanes, screens, process.shutdown(), connections_max);
+    let limits = Limits { connections_max, idle_timeout: settings.idle_timeout };
+    server::serve(listener, http::router(desk, settings), limits, process.shutdown()).await;
     Ok(())
 }

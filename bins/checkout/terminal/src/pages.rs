@@ -4,17 +4,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures_util::stream::{Stream, unfold};
 
 use crate::assets;
-use crate::http::Desk;
+use crate::http::{Desk, token};
+use crate::server::Serving;
 use crate::trouble::Trouble;
 
 const JSON: [(axum::http::HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
@@ -50,18 +51,35 @@ pub(crate) async fn products() -> Response {
 }
 
 /// `GET /api/lanes/N`: how things stand.
-pub(crate) async fn state(State(desk): State<Desk>, Path(lane): Path<String>) -> Result<Response, Trouble> {
-    let lane = desk.lanes.get(number(&lane)?)?;
+pub(crate) async fn state(
+    State(desk): State<Desk>,
+    Path(lane): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Trouble> {
+    let lane = desk.lane(number(&lane)?, token(&headers))?;
     Ok((JSON, lane.look().await).into_response())
 }
 
 /// `GET /api/lanes/N/events`: how things stand, now and whenever it changes.
-pub(crate) async fn events(State(desk): State<Desk>, Path(lane): Path<String>) -> Result<Response, Trouble> {
-    let lane = Arc::clone(desk.lanes.get(number(&lane)?)?);
+pub(crate) async fn events(
+    State(desk): State<Desk>,
+    Path(lane): Path<String>,
+    uri: Uri,
+    Extension(serving): Extension<Arc<Serving>>,
+) -> Result<Response, Trouble> {
+    // A browser's `EventSource` can't send a header.
+    let token = uri.query().and_then(|query| query.strip_prefix("token="));
+    let lane = Arc::clone(desk.lane(number(&lane)?, token)?);
+    let places = lane.watching().zip(Arc::clone(&desk.watching).try_acquire_owned().ok());
+    let Some(places) = places else {
+        return Err(Trouble::unavailable(format!("Too many screens show checkout {} already.", lane.number)));
+    };
+    // As long as the stream lives, so do its places.
+    let held = (serving, places);
     let mut shown = lane.shown();
     shown.mark_changed();
     let states: std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>> =
-        Box::pin(unfold((shown, desk.shutdown.clone()), |(mut shown, shutdown)| async move {
+        Box::pin(unfold((shown, desk.shutdown.clone(), held), |(mut shown, shutdown, held)| async move {
             loop {
                 tokio::select! {
                     changed = shown.changed() => changed.ok()?,
@@ -70,7 +88,7 @@ pub(crate) async fn events(State(desk): State<Desk>, Path(lane): Path<String>) -
                 let state = shown.borrow_and_update().to_json();
                 // Before the first look there is nothing to show.
                 if let Some(state) = state {
-                    return Some((Ok(Event::default().event("state").data(state)), (shown, shutdown)));
+                    return Some((Ok(Event::default().event("state").data(state)), (shown, shutdown, held)));
                 }
             }
         }));
@@ -82,11 +100,10 @@ pub(crate) async fn events(State(desk): State<Desk>, Path(lane): Path<String>) -
 pub(crate) async fn act(
     State(desk): State<Desk>,
     Path((lane, action)): Path<(String, String)>,
-    body: Result<Bytes, BytesRejection>,
+    headers: HeaderMap,
+    body: Bytes,
 ) -> Result<Response, Trouble> {
-    let lane = desk.lanes.get(number(&lane)?)?;
-    let body =
-        body.map_err(|error| Trouble::new(error.status(), "BadRequest", format!("{}.", error.body_text())))?;
+    let lane = desk.lane(number(&lane)?, token(&headers))?;
     lane.act(&action, &body).await?;
     Ok((JSON, lane.look().await).into_response())
 }

@@ -29,8 +29,8 @@ use crate::rpc;
 /// What hived itself takes as a maximum, and more than any request of a reader.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
 const CONNECTIONS_MAX: usize = 1024;
-/// A client must have sent its request, or the next one on a kept connection, within this time.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+/// A client must have sent its request, or the next one on a kept connection, and taken its answer within this time.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(15);
 /// A request that is never answered is given up after this time at last.
 const HANG_TIME_MAX: Duration = Duration::from_secs(600);
 /// Connections get this long to finish when the node stops.
@@ -48,6 +48,15 @@ pub(crate) struct Server {
     address: SocketAddr,
     door: Door,
     node: Arc<Node>,
+    limits: Limits,
+}
+
+/// What clients are allowed. A web page that has somebody's browser ask here learns what every node of the chain tells
+/// everybody, and changes nothing: hosts and origins don't matter.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    connections_max: usize,
+    request_time_max: Duration,
 }
 
 impl Server {
@@ -55,7 +64,8 @@ impl Server {
         let socket = bound(listen)?;
         let address = socket.local_addr()?;
         let door = if node.is_down() { Door::Shut(socket) } else { Door::Open(open(socket, address)?) };
-        Ok(Self { address, door, node })
+        let limits = Limits { connections_max: CONNECTIONS_MAX, request_time_max: REQUEST_TIME_MAX };
+        Ok(Self { address, door, node, limits })
     }
 
     /// Where it listens; with port 0 asked for, the port that it got.
@@ -79,7 +89,7 @@ impl Server {
             };
             let mut connections = JoinSet::new();
             tokio::select! {
-                () = accept(&listener, &mut connections, &self.node, &shutdown) => {}
+                () = accept(&listener, &mut connections, &self.node, self.limits, &shutdown) => {}
                 () = self.node.until_down_is(true) => {}
                 () = shutdown.cancelled() => {
                     drop(listener);
@@ -112,16 +122,17 @@ async fn accept(
     listener: &TcpListener,
     connections: &mut JoinSet<()>,
     node: &Arc<Node>,
+    limits: Limits,
     shutdown: &CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(limits.connections_max));
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (node, shutdown) = (Arc::clone(node), shutdown.clone());
                 connections.spawn(async move {
-                    connection(stream, node, shutdown).await;
+                    connection(stream, node, limits.request_time_max, shutdown).await;
                     drop(place);
                 });
             }
@@ -135,13 +146,16 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, node: Arc<Node>, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, node: Arc<Node>, time_max: Duration, shutdown: CancellationToken) {
     _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(Arc::clone(&node), request));
+    // Who takes nothing of its answer is given up by the kernel.
+    let millis = u32::try_from(time_max.as_millis()).unwrap_or(u32::MAX);
+    _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, millis);
+    let service = service_fn(move |request| answer(Arc::clone(&node), request, time_max));
     let mut connection = std::pin::pin!(
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(REQUEST_TIME_MAX)
+            .header_read_timeout(time_max)
             .serve_connection(TokioIo::new(stream), service)
     );
     let ended = tokio::select! {
@@ -157,7 +171,11 @@ async fn connection(stream: TcpStream, node: Arc<Node>, shutdown: CancellationTo
 }
 
 /// The answer to one HTTP request; an error closes the connection without one.
-async fn answer(node: Arc<Node>, request: Request<Incoming>) -> Result<Response<Answer>, Dropped> {
+async fn answer(
+    node: Arc<Node>,
+    request: Request<Incoming>,
+    time_max: Duration,
+) -> Result<Response<Answer>, Dropped> {
     if request.uri().path() != "/" {
         return Ok(html(StatusCode::NOT_FOUND));
     }
@@ -168,9 +186,7 @@ async fn answer(node: Arc<Node>, request: Request<Incoming>) -> Result<Response<
     }
     let accepted = request.headers().get_all(ACCEPT_ENCODING).iter();
     let gzip = accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains("gzip"));
-    let body = match timeout(REQUEST_TIME_MAX, Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect())
-        .await
-    {
+    let body = match timeout(time_max, Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Ok(html(StatusCode::PAYLOAD_TOO_LARGE)),
         Ok(Err(_)) | Err(_) => return Err(Dropped),

@@ -25,9 +25,21 @@ export class Refused extends Error {
   }
 }
 
+// This screen's token, which comes with the address that opens it, and is kept for when the page is loaded again.
+function token(lane) {
+  const key = `token-${lane}`;
+  const given = location.hash.slice(1);
+  if (/^[0-9a-f]{32}$/.test(given)) {
+    localStorage.setItem(key, given);
+    history.replaceState(null, "", location.pathname);
+  }
+  return localStorage.getItem(key) ?? "";
+}
+
 export class Link {
   constructor(lane) {
     this.base = `/api/lanes/${lane}`;
+    this.token = token(lane);
   }
 
   // Does something, and gives the state after it. `onWaiting(message)` is told why it isn't done yet.
@@ -51,7 +63,7 @@ export class Link {
       const limit = AbortSignal.timeout(20000);
       response = await fetch(`${this.base}/${action}`, {
         method: "POST",
-        headers: { "content-type": "application/json" },
+        headers: { "content-type": "application/json", ...this.#headers() },
         body: JSON.stringify(body),
         signal: signal ? AbortSignal.any([signal, limit]) : limit,
       });
@@ -63,6 +75,20 @@ export class Link {
     } catch (error) {
       if (error instanceof Refused) throw error;
       return { text: "No connection to this checkout." };
+    }
+  }
+
+  #headers() {
+    return this.token ? { authorization: `Bearer ${this.token}` } : {};
+  }
+
+  // Why the server refuses this screen; null where it doesn't, or can't be asked.
+  async #refusal() {
+    try {
+      const response = await fetch(this.base, { headers: this.#headers() });
+      return response.status === 403 ? (await response.json()).message : null;
+    } catch {
+      return null;
     }
   }
 
@@ -78,7 +104,7 @@ export class Link {
     }
   }
 
-  // Calls `onState` with each new state, and `onLost` when the server can't be heard.
+  // Calls `onState` with each new state, and `onLost` when the server can't be heard, with its reason if it has one.
   watch(onState, onLost) {
     let source;
     let pause = PAUSE_MIN;
@@ -86,7 +112,8 @@ export class Link {
     const again = () => {
       clearTimeout(silence);
       source.close();
-      onLost();
+      onLost(null);
+      this.#refusal().then((reason) => reason && onLost(reason));
       setTimeout(open, pause * (0.75 + Math.random() / 2));
       pause = Math.min(pause * 2, PAUSE_MAX);
     };
@@ -95,7 +122,7 @@ export class Link {
       silence = setTimeout(again, SILENCE_MAX);
     };
     const open = () => {
-      source = new EventSource(`${this.base}/events`);
+      source = new EventSource(`${this.base}/events${this.token ? `?token=${this.token}` : ""}`);
       heard();
       source.addEventListener("alive", heard);
       source.addEventListener("state", (event) => {

@@ -10,7 +10,8 @@ const link = new Link(document.body.dataset.lane);
 const basket = new Basket((line) => remove(line));
 
 let state = null;
-let lost = false;
+// Why the server can't be heard; null while it can.
+let lost = null;
 let refusal = null;
 // Actions that have no answer yet: {label, item, waiting, abort}.
 const open = new Set();
@@ -53,7 +54,7 @@ function showDock() {
 
 function showNotices() {
   const notices = [];
-  if (lost) notices.push(notice("lost", "No connection to this checkout. Trying again."));
+  if (lost) notices.push(notice("lost", lost));
   const down = state && !lost && state.phase !== "idle" ? outages(state.services) : [];
   for (const { name, text } of down) notices.push(notice(name, text));
   for (const { label, waiting, abort } of open) {
@@ -186,6 +187,6 @@ function onKey(event) {
 wire();
 link.products().then((products) => new Shelf(products, pick));
 link.watch(
-  (next) => ((lost = false), show(next)),
-  () => ((lost = true), showNotices()),
+  (next) => ((lost = null), show(next)),
+  (reason) => ((lost = reason ?? lost ?? "No connection to this checkout. Trying again."), showNotices()),
 );

@@ -21,7 +21,7 @@ impl Page {
         let mut browser = Browser::start()?;
         let shop = Shop::open();
         browser.resize(width, height, touch);
-        browser.open(&shop.url("/lane/1"));
+        browser.open(&shop.screen(1));
         browser.until("somebody can start", "document.body.dataset.phase === 'idle'");
         let pictures = std::env::var_os("PROCESSION_TEST_PICTURES").map(PathBuf::from);
         Some(Page { shop, browser, pictures })

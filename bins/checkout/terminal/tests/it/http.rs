@@ -91,6 +91,16 @@ fn only_its_own_pages_may_use_it_and_nothing_comes_from_elsewhere() {
         ("GET", "/nothing", own.clone(), 404),
         ("POST", "/api/lanes/1/start", own.clone(), 415),
         ("POST", "/api/lanes/1/start", format!("{json}Origin: http://evil.example\r\n"), 403),
+        ("POST", "/api/lanes/1/start", format!("{json}Sec-Fetch-Site: same-site\r\n"), 403),
+        ("POST", "/api/lanes/1/start", format!("{own}Content-Type: application/jsonp\r\n"), 415),
+        (
+            "GET",
+            "/api/lanes/1",
+            format!("{own}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n"),
+            403,
+        ),
+        ("GET", "/lane/1", format!("{own}Host: evil.example\r\n"), 400),
+        ("GET", "http://evil.example/lane/1", own.clone(), 400),
         ("DELETE", "/api/lanes/1/start", json.clone(), 405),
         ("GET", "/", own.clone(), 303),
     ] {

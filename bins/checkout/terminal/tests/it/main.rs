@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail, fails")]
 
 mod browser;
+mod connections;
 mod http;
 mod shop;

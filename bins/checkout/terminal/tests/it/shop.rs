@@ -31,14 +31,26 @@ pub(crate) struct Shop {
 impl Shop {
     /// Starts everything, and waits until it is there.
     pub(crate) fn open() -> Self {
-        let home = Home::new();
-        home.configure("procession.toml", SETTINGS);
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut shop = Shop { address, running: Vec::new(), home };
+        let mut shop = Self::closed("");
         for name in ["basket", "scanner", "scale", "bank", "payment", "weight-check", "terminal"] {
             shop.start(name);
         }
         shop
+    }
+
+    /// Only the terminal is there, with these settings.
+    pub(crate) fn terminal(settings: &str) -> Self {
+        let mut shop = Self::closed(settings);
+        shop.start("terminal");
+        shop
+    }
+
+    fn closed(settings: &str) -> Self {
+        let home = Home::new();
+        home.configure("procession.toml", SETTINGS);
+        home.configure("terminal.toml", settings);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Shop { address, running: Vec::new(), home }
     }
 
     pub(crate) fn start(&mut self, name: &str) {
@@ -50,16 +62,33 @@ impl Shop {
     }
 
     pub(crate) fn kill(&mut self, name: &str) {
+        self.take(name).kill9();
+    }
+
+    /// The process of this name, which is no longer the shop's.
+    pub(crate) fn take(&mut self, name: &str) -> Running {
         let place = self.running.iter().position(|process| process.name() == name).unwrap();
-        self.running.remove(place).kill9();
+        self.running.remove(place)
     }
 
     pub(crate) fn signal(&mut self, name: &str, signal: Signal) {
         self.running.iter_mut().find(|process| process.name() == name).unwrap().signal(signal);
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+    /// The address that a lane's screen opens.
+    pub(crate) fn screen(&self, lane: u32) -> String {
+        let screens = std::fs::read_to_string(self.home.state().join("terminal/screens")).unwrap();
+        let address = format!("http://{}/lane/{lane}#", self.address);
+        screens.lines().find(|line| line.starts_with(&address)).unwrap().to_owned()
+    }
+
+    /// The header by which a lane's screen is known; none for a lane that isn't there.
+    pub(crate) fn pass(&self, lane: u32) -> String {
+        if !(1..=8).contains(&lane) {
+            return String::new();
+        }
+        let screen = self.screen(lane);
+        format!("Authorization: Bearer {}\r\n", screen.split_once('#').unwrap().1)
     }
 
     /// One request: status, head, body.
@@ -82,7 +111,7 @@ impl Shop {
 
     /// Does something at a lane, as the page does: status and answer.
     pub(crate) fn act(&self, lane: u32, action: &str, body: &Value) -> (u16, Value) {
-        let head = format!("Host: {}\r\nContent-Type: application/json\r\n", self.address);
+        let head = format!("Host: {}\r\nContent-Type: application/json\r\n{}", self.address, self.pass(lane));
         let path = format!("/api/lanes/{lane}/{action}");
         let (status, _, body) = self.request("POST", &path, &head, &body.to_string());
         (status, serde_json::from_str(&body).unwrap())
@@ -96,7 +125,7 @@ impl Shop {
     }
 
     pub(crate) fn state(&self, lane: u32) -> Value {
-        let head = format!("Host: {}\r\n", self.address);
+        let head = format!("Host: {}\r\n{}", self.address, self.pass(lane));
         let (status, _, body) = self.request("GET", &format!("/api/lanes/{lane}"), &head, "");
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()

@@ -36,12 +36,17 @@ impl Reply {
 
 impl Running {
     fn start(faults: &[&str]) -> Self {
+        Self::limited(faults, |_| {})
+    }
+
+    fn limited(faults: &[&str], limit: impl FnOnce(&mut Limits)) -> Self {
         let fault = faults.iter().map(|fault| fault.parse().unwrap()).collect();
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings =
             Settings { listen, fault, block_interval: Duration::from_millis(1), ..Settings::default() };
         let node = Arc::new(Node::open(&settings, None, Box::new(|_| Ok(()))).unwrap());
-        let server = Server::bind(settings.listen, Arc::clone(&node)).unwrap();
+        let mut server = Server::bind(settings.listen, Arc::clone(&node)).unwrap();
+        limit(&mut server.limits);
         let (address, shutdown) = (server.address(), CancellationToken::new());
         let task = tokio::spawn(server.run(shutdown.clone()));
         Self { node, address, shutdown, task }
@@ -295,4 +300,33 @@ async fn a_fork_for_good_is_kept_before_it_is_seen() {
     assert_eq!(id(&node), id(&again));
     let fresh = Node::open(&settings, Some(states[0].clone()), Box::new(|_| Ok(()))).unwrap();
     assert_ne!(id(&node), id(&fresh));
+}
+
+#[tokio::test]
+async fn half_requests_and_answers_that_nobody_takes_are_given_up() {
+    let running = Running::limited(&[], |limits| {
+        *limits = Limits { connections_max: 8, request_time_max: Duration::from_millis(300) };
+    });
+    // Half a head, half a body, nothing, and a whole request after which nothing comes: of each more than there are places.
+    let halves = ["POST / HT", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", "", &post(&request("x"), "")];
+    let mut open = Vec::new();
+    for half in halves.iter().cycle().take(40) {
+        let mut stream = running.connect().await.unwrap();
+        stream.write_all(half.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    for mut stream in open {
+        let mut said = Vec::new();
+        match timeout(DEADLINE, stream.read_to_end(&mut said)).await.expect("it is closed") {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    // Requests without end, no answer of which is read.
+    let mut stream = running.connect().await.unwrap();
+    let asked = post(&request("condenser_api.get_dynamic_global_properties"), "").repeat(100);
+    let refused = async { while stream.write_all(asked.as_bytes()).await.is_ok() {} };
+    timeout(DEADLINE, refused).await.expect("it is closed");
+    assert!(running.ask("condenser_api.get_version").await.is_ok());
+    running.stop().await;
 }
