@@ -1,6 +1,7 @@
 //! A running process, as its application sees it.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -98,7 +99,12 @@ impl<S: Settings> Process<S> {
             pulse,
             began,
         ));
-        let server = Server::start(socket, services::all(&core), socket_options(&framework, name, version)?)?;
+        for (key, grantee) in framework.socket.unknown() {
+            tracing::warn!(
+                "`process.socket.{key}` names {grantee}, whom this machine doesn't have: nobody, for now"
+            );
+        }
+        let server = Server::start(socket, services::all(&core), socket_options(&framework, name, version))?;
         let signals = {
             let _on = server.runtime().enter();
             Signals::catch().map_err(|source| Error::Io {
@@ -129,11 +135,8 @@ impl<S: Settings> Process<S> {
         self.core.end(has_failed);
         self.core.shutdown.cancel();
         self.core.outlet.watch.sync()?;
-        match Arc::try_unwrap(self.server) {
-            Ok(server) => server.stop(),
-            // A task that was left behind holds a handle: the kernel cleans up after it.
-            Err(server) => drop(std::fs::remove_file(server.path())),
-        }
+        // Also where a task that was left behind holds a handle.
+        self.server.stop();
         Ok(())
     }
 
@@ -330,16 +333,10 @@ fn journal_options(settings: &ProcessSettings) -> journal::Options {
     }
 }
 
-fn socket_options(settings: &ProcessSettings, name: &str, version: &str) -> Result<varlink::Options> {
+fn socket_options(settings: &ProcessSettings, name: &str, version: &str) -> varlink::Options {
     let socket = &settings.socket;
-    let unknown = |source| Error::Io {
-        action: "look up the users of `socket.allow` in",
-        path: "/etc/passwd".into(),
-        source,
-    };
-    let allowed = socket.allow.as_ref().map(|users| users.iter().map(settings::User::id).collect());
-    let allowed_uids = allowed.transpose().map_err(unknown)?;
-    Ok(varlink::Options {
+    let count = |count: NonZeroU32| usize::try_from(count.get()).unwrap_or(usize::MAX);
+    varlink::Options {
         identity: varlink::Identity {
             vendor: "Procession".to_owned(),
             product: name.to_owned(),
@@ -347,13 +344,14 @@ fn socket_options(settings: &ProcessSettings, name: &str, version: &str) -> Resu
             url: String::new(),
         },
         limits: varlink::Limits {
-            connections_max: usize::try_from(socket.connections_max.get()).unwrap_or(usize::MAX),
+            connections_max: count(socket.connections_max),
+            connections_per_user: count(socket.connections_per_user),
             idle_timeout: socket.idle_timeout,
             read_timeout: socket.message_timeout,
             ..varlink::Limits::default()
         },
-        allowed_uids,
+        rights: socket.rights(),
         // The application's own interfaces come while it is set up.
         incomplete: true,
-    })
+    }
 }

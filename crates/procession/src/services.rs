@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::core::{Core, State};
 use crate::json::{JsonGap, JsonRecord};
 use crate::letters::LettersService;
-use crate::varlink::{self, Answer, Call, CallError, DirectReply, Service};
+use crate::varlink::{self, Answer, Call, CallError, DirectReply, Right, Service};
 use crate::waiting::{WaitStatus, rfc3339};
 
 /// How long the application's loop may take to show that it is alive.
@@ -86,6 +86,14 @@ impl Service for ProcessService {
 
     fn description(&self) -> &'static str {
         varlink::PROCESS
+    }
+
+    fn right(&self, method: &str) -> Right {
+        match method {
+            "Status" | "Health" => Right::Read,
+            // Also whatever is added and not thought of here.
+            _ => Right::Control,
+        }
     }
 
     fn call(&self, call: Call) -> Answer<'_> {
@@ -239,6 +247,13 @@ impl Service for JournalService {
 
     fn description(&self) -> &'static str {
         varlink::JOURNAL
+    }
+
+    fn right(&self, method: &str) -> Right {
+        match method {
+            "Info" | "Wait" | "Read" => Right::Read,
+            _ => Right::Publish,
+        }
     }
 
     fn call(&self, call: Call) -> Answer<'_> {

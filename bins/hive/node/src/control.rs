@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use procession::varlink::{Answer, Call, CallError, Service};
+use procession::varlink::{Answer, Call, CallError, Right, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -104,6 +104,13 @@ impl Service for Control {
 
     fn description(&self) -> &'static str {
         DESCRIPTION
+    }
+
+    fn right(&self, method: &str) -> Right {
+        match method {
+            "Status" | "ListFaults" => Right::Read,
+            _ => Right::Control,
+        }
     }
 
     fn call(&self, call: Call) -> Answer<'_> {

@@ -12,7 +12,7 @@ use super::{Letter, Outcome, Settled};
 use crate::core::Core;
 use crate::json;
 use crate::subscribe::parked_keys;
-use crate::varlink::{self, Answer, Call, CallError, Service};
+use crate::varlink::{self, Answer, Call, CallError, Right, Service};
 
 /// Serves the letters of one process.
 pub(crate) struct LettersService {
@@ -44,6 +44,10 @@ impl Service for LettersService {
 
     fn description(&self) -> &'static str {
         varlink::DEAD_LETTERS
+    }
+
+    fn right(&self, method: &str) -> Right {
+        if method == "Parked" { Right::Read } else { Right::Control }
     }
 
     fn call(&self, call: Call) -> Answer<'_> {

@@ -41,7 +41,7 @@ pub use self::process::{
     CallSettings, JournalSettings, LogFilter, LogFormat, LogSettings, ProcessSettings, SocketSettings,
     SubscriptionSettings, WhenFull,
 };
-pub use self::units::{Bytes, Sync, User};
+pub use self::units::{Bytes, Grantee, NameOrNumber, Sync};
 
 pub(crate) use self::flags::arguments;
 pub(crate) use self::schema::Known;

@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::faults::FaultSettings;
-use super::units::{Bytes, Sync, User};
+use super::units::{Bytes, Grantee, Sync};
+use crate::users::Directory;
+use crate::varlink::{Allow, Rights};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -171,10 +173,19 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SocketSettings {
-    /// Users (names or numbers) who may call; none: whoever the socket's mode lets in.
-    pub allow: Option<Vec<User>>,
-    /// Most connections at a time; further ones are closed at once.
+    /// Who may look at the process and read its journal, beside root and its own user: users such as "alice" or 1001,
+    /// groups such as "@men"; none: whoever can open the socket.
+    pub allow_read: Option<Vec<Grantee>>,
+    /// Who may say and acknowledge in the process's name, beside root and its own user.
+    pub allow_publish: Vec<Grantee>,
+    /// Who may stop it, decide about its dead letters and set faults, beside root and its own user.
+    pub allow_control: Vec<Grantee>,
+    /// Who may call what its application offers, beside root and its own user; none: the socket's group.
+    pub allow_calls: Option<Vec<Grantee>>,
+    /// Most connections at a time; one of eight is kept for root and its own user.
     pub connections_max: NonZeroU32,
+    /// Most connections of one user at a time, beside root and its own user.
+    pub connections_per_user: NonZeroU32,
     /// A connection without a call in progress is closed after so long.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -188,11 +199,47 @@ pub struct SocketSettings {
 impl Default for SocketSettings {
     fn default() -> SocketSettings {
         SocketSettings {
-            allow: None,
+            allow_read: None,
+            allow_publish: Vec::new(),
+            allow_control: Vec::new(),
+            allow_calls: None,
             connections_max: NonZeroU32::new(256).expect("not zero"),
+            connections_per_user: NonZeroU32::new(64).expect("not zero"),
             idle_timeout: 5 * MINUTE,
             message_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl SocketSettings {
+    /// Who may do what. A name that this machine doesn't have (yet) is nobody's, and is no reason not to start.
+    pub(crate) fn rights(&self) -> Rights {
+        let listed = |grantees: &[Grantee]| match grantees {
+            [] => Allow::Owner,
+            grantees => Allow::Listed(grantees.to_vec()),
+        };
+        let unless_listed = |grantees: &Option<Vec<Grantee>>, default: Allow| {
+            grantees.as_ref().map_or(default, |grantees| listed(grantees))
+        };
+        Rights {
+            read: unless_listed(&self.allow_read, Allow::Everybody),
+            publish: listed(&self.allow_publish),
+            control: listed(&self.allow_control),
+            call: unless_listed(&self.allow_calls, Allow::Group),
+        }
+    }
+
+    /// The keys that name users or groups which this machine doesn't have, with what they name.
+    pub(crate) fn unknown(&self) -> Vec<(&'static str, &Grantee)> {
+        let lists = [
+            ("allow_read", self.allow_read.as_deref().unwrap_or_default()),
+            ("allow_publish", &self.allow_publish),
+            ("allow_control", &self.allow_control),
+            ("allow_calls", self.allow_calls.as_deref().unwrap_or_default()),
+        ];
+        let mut directory = Directory::default();
+        let all = lists.into_iter().flat_map(|(key, list)| list.iter().map(move |grantee| (key, grantee)));
+        all.filter(|(_, grantee)| !directory.knows(grantee)).collect()
     }
 }
 

@@ -1,7 +1,6 @@
 //! Value types of the framework's settings that have a written form of their own.
 
 use std::fmt;
-use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -93,56 +92,67 @@ impl FromStr for Bytes {
     }
 }
 
-/// A user of this machine, by name or by number.
+/// Whom a right is given to: a user, or the members of a group, written with an `@`: `alice`, `1001`, `@men`, `@100`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum User {
-    /// A user id.
-    Id(u32),
-    /// A name, as in `/etc/passwd`.
+pub enum Grantee {
+    /// A user.
+    User(NameOrNumber),
+    /// Whoever is in a group.
+    Group(NameOrNumber),
+}
+
+/// A user or a group of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameOrNumber {
+    /// Its number.
+    Number(u32),
+    /// Its name, as in `/etc/passwd` or `/etc/group`.
     Name(String),
 }
 
-impl User {
-    /// The user's id; names are looked up in `/etc/passwd`.
-    ///
-    /// # Errors
-    /// The file can't be read, or doesn't know the name.
-    pub fn id(&self) -> io::Result<u32> {
+impl NameOrNumber {
+    /// The number, found by `look_up` if this is a name. None for a name that isn't there.
+    pub(crate) fn number(&self, look_up: impl FnOnce(&str) -> Option<u32>) -> Option<u32> {
         match self {
-            User::Id(id) => Ok(*id),
-            User::Name(name) => find_user(&std::fs::read_to_string("/etc/passwd")?, name)
-                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {name:?}"))),
+            NameOrNumber::Number(number) => Some(*number),
+            NameOrNumber::Name(name) => look_up(name),
         }
     }
 }
 
-fn find_user(passwd: &str, name: &str) -> Option<u32> {
-    let fields = |line: &'_ str| -> Option<u32> {
-        let mut fields = line.split(':');
-        (fields.next()? == name).then_some(())?;
-        fields.nth(1)?.parse().ok()
-    };
-    passwd.lines().find_map(fields)
-}
-
-impl fmt::Display for User {
+impl fmt::Display for NameOrNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            User::Id(id) => write!(f, "{id}"),
-            User::Name(name) => f.write_str(name),
+            NameOrNumber::Number(number) => write!(f, "{number}"),
+            NameOrNumber::Name(name) => f.write_str(name),
         }
     }
 }
 
-impl FromStr for User {
+impl fmt::Display for Grantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Grantee::User(user) => user.fmt(f),
+            Grantee::Group(group) => write!(f, "@{group}"),
+        }
+    }
+}
+
+impl FromStr for Grantee {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<User, String> {
-        let name = text.trim();
+    fn from_str(text: &str) -> Result<Grantee, String> {
+        let text = text.trim();
+        let (name, kind): (_, fn(NameOrNumber) -> Grantee) = match text.strip_prefix('@') {
+            Some(group) => (group, Grantee::Group),
+            None => (text, Grantee::User),
+        };
         match name.parse() {
-            Ok(id) => Ok(User::Id(id)),
-            Err(_) if name.is_empty() => Err("expected a user's name or number".to_owned()),
-            Err(_) => Ok(User::Name(name.to_owned())),
+            Ok(number) => Ok(kind(NameOrNumber::Number(number))),
+            Err(_) if name.is_empty() || name.contains([':', '@', ' ']) => {
+                Err(format!("expected a user such as \"alice\" or a group such as \"@men\", found {text:?}"))
+            }
+            Err(_) => Ok(kind(NameOrNumber::Name(name.to_owned()))),
         }
     }
 }
@@ -200,8 +210,9 @@ written!(Sync, json_schema!({"type": "string"}));
 written!(Bytes, json_schema!({"type": ["string", "integer"], "minimum": 0}), |number| {
     Ok::<_, String>(Bytes(number))
 });
-written!(User, json_schema!({"type": ["string", "integer"], "minimum": 0}), |number| {
-    u32::try_from(number).map(User::Id).map_err(|_| format!("there is no user {number}"))
+written!(Grantee, json_schema!({"type": ["string", "integer"], "minimum": 0}), |number| {
+    let user = u32::try_from(number).map(NameOrNumber::Number);
+    user.map(Grantee::User).map_err(|_| format!("there is no user {number}"))
 });
 
 #[cfg(test)]
@@ -256,15 +267,21 @@ mod tests {
     }
 
     #[test]
-    fn users_by_name_and_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nhive:x:991:990::/:/bin/false\nbroken\n";
-        assert_eq!(find_user(passwd, "hive"), Some(991));
-        assert_eq!(find_user(passwd, "broken"), None);
-        assert_eq!(find_user(passwd, "x"), None);
-        assert_eq!("991".parse(), Ok(User::Id(991)));
-        assert_eq!(User::Name("root".into()).id().unwrap(), 0);
-        assert!(User::Name("no such user".into()).id().is_err());
-        assert_eq!(serde_json::from_value::<User>(json!(7)).unwrap(), User::Id(7));
-        assert!(serde_json::from_value::<User>(json!(1_u64 << 40)).is_err());
+    fn users_and_groups_by_name_and_number() {
+        use NameOrNumber::{Name, Number};
+        for (text, grantee) in [
+            ("991", Grantee::User(Number(991))),
+            ("hive", Grantee::User(Name("hive".into()))),
+            ("@7", Grantee::Group(Number(7))),
+            ("@men", Grantee::Group(Name("men".into()))),
+        ] {
+            assert_eq!(text.parse(), Ok(grantee.clone()));
+            assert_eq!(grantee.to_string(), text);
+        }
+        for text in ["", "@", "a:b", "@@men", "two words"] {
+            assert!(text.parse::<Grantee>().is_err(), "{text:?}");
+        }
+        assert_eq!(serde_json::from_value::<Grantee>(json!(7)).unwrap(), Grantee::User(Number(7)));
+        assert!(serde_json::from_value::<Grantee>(json!(1_u64 << 40)).is_err());
     }
 }

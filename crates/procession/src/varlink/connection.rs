@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::bytes::BytesMut;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::call::{Call, CallError};
 use super::codec::CodecError;
@@ -13,6 +13,7 @@ use super::input::{Input, InputError, PeerGone};
 use super::link::{Link, Progress};
 use super::message::{OutgoingReply, Request, error_names};
 use super::peer::Peer;
+use super::rights::Granted;
 use super::server::Limits;
 use super::service::Registry;
 use super::socket::Socket;
@@ -35,14 +36,21 @@ impl From<PeerGone> for End {
 pub(super) struct Connection {
     link: Arc<Link>,
     input: Input,
+    granted: Granted,
     registry: Arc<Registry>,
     limits: Limits,
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, peer: Peer, registry: Arc<Registry>, limits: Limits) -> Self {
-        let link = Arc::new(Link::new(socket, peer, limits.message_bytes_max));
-        Self { input: Input::new(Arc::clone(&link), limits.clone()), link, registry, limits }
+    pub(super) fn new(
+        socket: Socket,
+        peer: Peer,
+        granted: Granted,
+        registry: Arc<Registry>,
+        limits: Limits,
+    ) -> Self {
+        let link = Arc::new(Link::new(socket, peer, &limits));
+        Self { input: Input::new(Arc::clone(&link), limits.clone()), link, granted, registry, limits }
     }
 
     pub(super) async fn run(mut self) {
@@ -77,7 +85,7 @@ impl Connection {
         );
         let outcome = tokio::select! {
             biased;
-            outcome = dispatch(&self.registry, call) => outcome,
+            outcome = dispatch(&self.registry, self.granted, call) => outcome,
             // Work whose caller is gone is dropped.
             gone = self.input.gone() => return Err(gone.into()),
         };
@@ -120,12 +128,8 @@ impl Connection {
         self.write(unsent).await
     }
 
-    /// A peer that doesn't take its reply is idle.
     async fn write(&self, mut bytes: BytesMut) -> Result<(), End> {
-        match timeout(self.limits.idle_timeout, self.link.write(&mut bytes)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Closed),
-        }
+        self.link.write(&mut bytes).await.map_err(|_| End::Closed)
     }
 }
 
@@ -138,7 +142,7 @@ impl Drop for Connection {
 
 /// Hands the call to its service. When this is over, the call is answered,
 /// dropped, or in somebody else's hands.
-async fn dispatch(registry: &Registry, call: Call) -> Result<(), CallError> {
+async fn dispatch(registry: &Registry, granted: Granted, call: Call) -> Result<(), CallError> {
     if call.upgrade() {
         return Err(CallError::new(error_names::UPGRADE_REFUSED, json!({})));
     }
@@ -146,7 +150,12 @@ async fn dispatch(registry: &Registry, call: Call) -> Result<(), CallError> {
         return Err(call.unknown_method());
     }
     match registry.expect(call.interface()).await {
-        Some(service) => service.call(call).await,
+        Some(service) if granted.has(service.right(call.method())) => service.call(call).await,
+        Some(service) => {
+            let right = service.right(call.method());
+            warn!(peer = %call.peer(), method = call.full_method(), ?right, "call denied");
+            Err(CallError::new(error_names::PERMISSION_DENIED, json!({})))
+        }
         None => Err(CallError::interface_not_found(call.interface())),
     }
 }

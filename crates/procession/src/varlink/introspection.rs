@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{Call, CallError};
 use super::interfaces;
+use super::rights::Right;
 use super::server::Identity;
 use super::service::{Answer, Registry, Service};
 
@@ -64,6 +65,10 @@ impl Service for Introspection {
         interfaces::SERVICE
     }
 
+    fn right(&self, _: &str) -> Right {
+        Right::Any
+    }
+
     fn call(&self, call: Call) -> Answer<'_> {
         let outcome = self.answer(call);
         Box::pin(std::future::ready(outcome))
@@ -80,6 +85,10 @@ impl Service for Protocol {
 
     fn description(&self) -> &'static str {
         interfaces::PROTOCOL
+    }
+
+    fn right(&self, _: &str) -> Right {
+        Right::Any
     }
 
     fn call(&self, call: Call) -> Answer<'_> {

@@ -10,12 +10,15 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::bytes::BytesMut;
 
 use super::codec::{CodecError, encode};
 use super::peer::Peer;
+use super::server::Limits;
 use super::socket::Socket;
 
 /// What runs when the peer leaves before it got its reply.
@@ -26,6 +29,7 @@ pub(super) struct Link {
     socket: Socket,
     peer: Peer,
     message_bytes_max: usize,
+    write_timeout: Duration,
     /// A lock, and not atomics, because a reply and its outcome must change as
     /// one while the task looks. Held at most for one non-blocking `send(2)`.
     exchange: Mutex<Exchange>,
@@ -61,11 +65,12 @@ pub(super) enum Progress {
 }
 
 impl Link {
-    pub(super) fn new(socket: Socket, peer: Peer, message_bytes_max: usize) -> Self {
+    pub(super) fn new(socket: Socket, peer: Peer, limits: &Limits) -> Self {
         Self {
             socket,
             peer,
-            message_bytes_max,
+            message_bytes_max: limits.message_bytes_max,
+            write_timeout: limits.idle_timeout,
             exchange: Mutex::new(Exchange { phase: Phase::Answered, wake_task: false, on_gone: None }),
             gone: AtomicBool::new(false),
             task: Notify::new(),
@@ -146,9 +151,13 @@ impl Link {
     }
 
     /// Writes all of `bytes`, waiting for room. What is not written yet stays
-    /// in `bytes`, so that nothing is lost when the future is dropped.
+    /// in `bytes`, so that nothing is lost when the future is dropped. A peer that
+    /// doesn't take them in time counts as gone.
     pub(super) async fn write(&self, bytes: &mut BytesMut) -> io::Result<()> {
-        self.socket.write(bytes).await
+        match timeout(self.write_timeout, self.socket.write(bytes)).await {
+            Ok(written) => written,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     // The task's side.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use tokio::net::UnixStream;
+
 use super::address::Stream;
 
 /// The process that opened the connection, as the kernel saw it then.
@@ -19,9 +21,14 @@ pub struct Peer {
 impl Peer {
     /// Asks the kernel. A socket that never got connected is an error.
     pub(super) fn of(stream: &Stream) -> io::Result<Self> {
+        Self::of_stream(stream.inner())
+    }
+
+    /// As [`of`](Self::of), for tokio's own type.
+    pub(super) fn of_stream(stream: &UnixStream) -> io::Result<Self> {
         // Not rustix: its credentials can't hold the pid 0 that the kernel
         // gives for a process of a foreign PID namespace.
-        let credentials = stream.inner().peer_cred()?;
+        let credentials = stream.peer_cred()?;
         if credentials.uid() == u32::MAX {
             return Err(io::ErrorKind::NotConnected.into());
         }

@@ -1,35 +1,23 @@
 //! The server: a listening socket and the thread that answers on it.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use interprocess::local_socket::traits::tokio::Listener as _;
 use serde::Serialize;
-use serde_json::json;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep;
-use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::error;
 
-use super::address::{AddressError, Listener, Stream};
-use super::codec::{MESSAGE_BYTES_MAX, NESTING_MAX, encode};
-use super::connection::Connection;
+use super::address::AddressError;
+use super::codec::{MESSAGE_BYTES_MAX, NESTING_MAX};
+use super::door::Door;
 use super::introspection::{Introspection, Protocol};
-use super::listener::{SocketFile, listen};
-use super::message::{OutgoingReply, error_names};
-use super::peer::Peer;
+use super::listener::listen;
+use super::rights::Rights;
 use super::service::{DuplicateInterface, Registry, Service};
-use super::socket::{Socket, send_now};
-
-/// Pauses of the accept loop after an error, the first and the longest.
-const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
-const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Who the server says it is.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -48,13 +36,16 @@ pub struct Identity {
 /// limit is told which and disconnected; the others don't notice.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Open connections. At most three quarters of the process's open files.
+    /// Open connections. At most three quarters of the process's open files. One of eight is kept for root and the
+    /// server's own user.
     pub connections_max: usize,
+    /// Open connections of one user, beside root and the server's own.
+    pub connections_per_user: usize,
     /// Bytes of one message, in both directions.
     pub message_bytes_max: usize,
     /// Levels of objects and arrays in a request.
     pub nesting_max: usize,
-    /// How long a connection may stay open without a call.
+    /// How long a connection may stay open without a call, and how long its peer may leave a reply unread.
     pub idle_timeout: Duration,
     /// How long a message may take from its first byte to its last.
     pub read_timeout: Duration,
@@ -64,6 +55,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 1024,
+            connections_per_user: 256,
             message_bytes_max: MESSAGE_BYTES_MAX,
             nesting_max: NESTING_MAX,
             idle_timeout: Duration::from_secs(3600),
@@ -79,9 +71,8 @@ pub struct Options {
     pub identity: Identity,
     /// What it bears.
     pub limits: Limits,
-    /// User ids that may connect, beside root and the server's own. None: all
-    /// that may open the socket.
-    pub allowed_uids: Option<BTreeSet<u32>>,
+    /// Who may do what.
+    pub rights: Rights,
     /// Further interfaces are about to be added: who asks for one that isn't there waits until
     /// [`Server::set_complete`].
     pub incomplete: bool,
@@ -95,10 +86,18 @@ pub enum StartError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Something else is there.
-    #[error("{} exists and is not a socket", .path.display())]
+    #[error("{} exists and is not a socket: move it away", .path.display())]
     NotASocket {
         /// The path.
         path: PathBuf,
+    },
+    /// Somebody listens there.
+    #[error("{} is in use: {by} listens there", .path.display())]
+    InUse {
+        /// The path.
+        path: PathBuf,
+        /// Who.
+        by: String,
     },
     /// The system refuses.
     #[error("can't listen at {}: {source}", .path.display())]
@@ -122,13 +121,14 @@ pub struct Server {
     runtime: Handle,
     registry: Arc<Registry>,
     stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    /// Locked by whoever waits for its end.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
     /// Listens at `path` (mode 0660) and answers on a thread of its own. The
-    /// caller holds the lock of the instance: the socket of a predecessor is
-    /// removed.
+    /// caller holds the lock of the instance: the socket of a dead predecessor is
+    /// removed. Should somebody remove this one, it is put back within a second or two.
     ///
     /// # Errors
     /// The path is too long, taken by something else, or can't be listened at.
@@ -145,26 +145,19 @@ impl Server {
         for service in services {
             registry.add(service)?;
         }
-        let runtime =
-            Builder::new_current_thread().enable_io().enable_time().build().map_err(StartError::Thread)?;
-        let (listener, file) = {
-            let _entered = runtime.enter();
-            listen(&path)?
-        };
+        let runtime = OwnRuntime::new().map_err(StartError::Thread)?;
+        let handle = runtime.handle();
         let stop = CancellationToken::new();
-        let handle = runtime.handle().clone();
-        let door = Door {
-            listener,
-            registry: Arc::clone(&registry),
-            limits: within_open_files(options.limits),
-            allowed_uids: options.allowed_uids,
-            stop: stop.clone(),
+        let door = {
+            let _entered = handle.enter();
+            let limits = within_open_files(options.limits);
+            Door::new(listen(&path)?, Arc::clone(&registry), limits, options.rights, stop.clone())
         };
         let thread = thread::Builder::new()
             .name("io".to_owned())
-            .spawn(move || serve(&runtime, door, file))
+            .spawn(move || runtime.run(door))
             .map_err(StartError::Thread)?;
-        Ok(Self { path, runtime: handle, registry, stop, thread: Some(thread) })
+        Ok(Self { path, runtime: handle, registry, stop, thread: Mutex::new(Some(thread)) })
     }
 
     /// Where it listens.
@@ -194,17 +187,9 @@ impl Server {
 
     /// Removes the socket and closes all connections; calls in hand are
     /// dropped. Returns when it is done.
-    pub fn stop(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
+    pub fn stop(&self) {
         self.stop.cancel();
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         // A service may own the last handle; a thread can't wait for itself.
         if thread.thread().id() != thread::current().id() && thread.join().is_err() {
             error!("the socket's thread has panicked");
@@ -212,9 +197,37 @@ impl Drop for Server {
     }
 }
 
-/// The body of the thread.
-fn serve(runtime: &Runtime, door: Door, file: SocketFile) {
-    runtime.block_on(door.run(file));
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The runtime of the server's thread. It may be dropped anywhere, also where a server can't start within another
+/// runtime, and waits for nobody.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> io::Result<Self> {
+        Builder::new_current_thread().enable_io().enable_time().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> Handle {
+        self.0.as_ref().expect("it is there until it is dropped").handle().clone()
+    }
+
+    /// The body of the thread.
+    fn run(self, door: Door) {
+        self.0.as_ref().expect("it is there until it is dropped").block_on(door.run());
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Leaves the process files for its own work.
@@ -222,106 +235,4 @@ fn within_open_files(limits: Limits) -> Limits {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = files.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
     Limits { connections_max: limits.connections_max.min(files / 4 * 3), ..limits }
-}
-
-/// Takes connections in.
-struct Door {
-    listener: Listener,
-    registry: Arc<Registry>,
-    limits: Limits,
-    allowed_uids: Option<BTreeSet<u32>>,
-    stop: CancellationToken,
-}
-
-impl Door {
-    async fn run(self, file: SocketFile) {
-        let mut connections = JoinSet::new();
-        let mut pause = ACCEPT_PAUSE_MIN;
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => break,
-                Some(ended) = connections.join_next() => report(ended),
-                accepted = self.listener.accept() => match accepted {
-                    Ok(stream) => {
-                        pause = ACCEPT_PAUSE_MIN;
-                        self.admit(stream, &mut connections);
-                    }
-                    Err(error) => {
-                        self.wait_out(&error, pause).await;
-                        pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
-                    }
-                },
-            }
-        }
-        // First the name, so that nobody new comes; then the connections.
-        drop(file);
-        drop(self.listener);
-        connections.shutdown().await;
-    }
-
-    fn admit(&self, stream: Stream, connections: &mut JoinSet<()>) {
-        let peer = match Peer::of(&stream) {
-            Ok(peer) => peer,
-            Err(error) => return debug!(%error, "a peer left before it could be identified"),
-        };
-        if !self.allows(peer) {
-            warn!(%peer, "connection denied: the user is not allowed");
-            return turn_away(&stream, error_names::PERMISSION_DENIED, &json!({}));
-        }
-        if connections.len() >= self.limits.connections_max {
-            let limit = self.limits.connections_max;
-            debug!(%peer, limit, "connection denied: too many");
-            let limit = json!({"limit": limit});
-            return turn_away(&stream, error_names::TOO_MANY_CONNECTIONS, &limit);
-        }
-        let socket = match Socket::new(stream) {
-            Ok(socket) => socket,
-            Err(error) => return warn!(%peer, %error, "a connection can't be served"),
-        };
-        debug!(%peer, "connected");
-        let registry = Arc::clone(&self.registry);
-        let connection = Connection::new(socket, peer, registry, self.limits.clone());
-        connections.spawn(connection.run());
-    }
-
-    fn allows(&self, peer: Peer) -> bool {
-        let own = rustix::process::geteuid().as_raw();
-        match &self.allowed_uids {
-            None => true,
-            Some(allowed) => peer.uid == 0 || peer.uid == own || allowed.contains(&peer.uid),
-        }
-    }
-
-    /// Mostly the process has no file descriptor left: better to be slow than
-    /// to spin.
-    async fn wait_out(&self, error: &io::Error, pause: Duration) {
-        if error.kind() == io::ErrorKind::ConnectionAborted {
-            return;
-        }
-        if pause == ACCEPT_PAUSE_MIN {
-            warn!(%error, "can't take connections in at the moment");
-        }
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = sleep(pause) => {}
-        }
-    }
-}
-
-/// One error, then the end. The peer may not get it: it isn't waited for.
-fn turn_away(stream: &Stream, error: &str, parameters: &serde_json::Value) {
-    let mut message = BytesMut::new();
-    let reply = OutgoingReply::error(error, parameters);
-    if encode(&reply, &mut message, MESSAGE_BYTES_MAX).is_ok() {
-        let _ = send_now(stream, &message);
-    }
-}
-
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        error!(%error, "a service has panicked; its connection is closed");
-    }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 use super::call::{Call, CallError};
+use super::rights::Right;
 
 /// What a service returns: the work of answering one call. An error becomes
 /// the reply, unless there was one already.
@@ -25,6 +26,13 @@ pub trait Service: Send + Sync + 'static {
 
     /// Its description in Varlink's language, served as it is.
     fn description(&self) -> &'static str;
+
+    /// What its method, named without the interface, lets a caller do: who hasn't that right is refused. Methods that
+    /// the interface doesn't have included.
+    fn right(&self, method: &str) -> Right {
+        let _ = method;
+        Right::Call
+    }
 
     /// Answers one call of it.
     fn call(&self, call: Call) -> Answer<'_>;

@@ -181,3 +181,32 @@ fn a_hung_application_no_longer_feeds_the_watchdog() {
         assert!(fed < 3, "the watchdog is fed by something else than the application's loop");
     }
 }
+
+#[test]
+fn what_lies_where_the_socket_belongs_is_named() {
+    use std::os::unix::fs::symlink;
+    let home = Home::new();
+    let own = home.path().join("run/sample");
+    let socket = own.join("socket");
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
+    let refused = |what: &str| {
+        let ended = home.run(&["run", "--behaviour", "finish"]);
+        assert_eq!(ended.code, Some(1), "{what}: {ended:?}");
+        assert!(ended.stderr.contains("run/sample/socket"), "{what}: {ended:?}");
+        assert!(!ended.stderr.contains("panicked"), "{what}: {ended:?}");
+    };
+    std::fs::create_dir(&socket).unwrap();
+    refused("a folder");
+    std::fs::remove_dir(&socket).unwrap();
+    std::fs::write(&socket, "precious").unwrap();
+    refused("a file");
+    std::fs::remove_file(&socket).unwrap();
+    symlink(home.path().join("nowhere"), &socket).unwrap();
+    refused("a dangling link");
+    std::fs::remove_file(&socket).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    refused("somebody's socket");
+    drop(listener);
+    assert_eq!(home.run(&["run", "--behaviour", "finish"]).code, Some(0));
+}

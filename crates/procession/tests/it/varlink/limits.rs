@@ -1,11 +1,8 @@
 //! Whoever breaks a limit is told so and disconnected; the others don't notice.
 
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use procession::varlink::{Limits, Options, error_names};
+use procession::varlink::{Limits, error_names};
 use serde_json::json;
 
 use super::support::{DEADLINE, Stage, Wire, is_child, raise_open_files, run_in_child, wait_until};
@@ -207,43 +204,16 @@ fn running_out_of_file_descriptors_only_delays() {
 }
 
 #[test]
-fn only_allowed_users_are_served() {
-    const NOBODY: u32 = 65534;
-    if !rustix::process::geteuid().is_root() {
-        println!("not run: only root can act as another user");
-        return;
+fn a_peer_that_stops_reading_is_let_go() {
+    let stage = Stage::with(Limits { idle_timeout: Duration::from_millis(200), ..Limits::default() });
+    let mut wire = stage.connect();
+    wire.send(&json!({
+        "method": "io.procession.test.Provoke.Flood", "parameters": {"bytes": 10_000}, "more": true
+    }));
+    stage.expect_event("dropped");
+    // What it was sent is still there to be read, and then the end.
+    while let Some(reply) = wire.receive() {
+        assert!(reply["error"].is_null(), "{reply}");
     }
-    for (allowed, expected) in [(vec![], error_names::PERMISSION_DENIED), (vec![NOBODY], "as nobody")] {
-        let stage = Stage::with_options(Options {
-            allowed_uids: Some(allowed.into_iter().collect()),
-            ..Options::default()
-        });
-        let path = stage.path();
-        for (path, mode) in [(path.parent().unwrap(), 0o755), (&path, 0o666)] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        }
-        let script = "import socket, sys\n\
-            s = socket.socket(socket.AF_UNIX)\n\
-            s.connect(sys.argv[1])\n\
-            try:\n\
-            \x20   s.sendall(sys.argv[2].encode() + bytes(1))\n\
-            except BrokenPipeError:\n\
-            \x20   pass\n\
-            print(s.recv(1000).decode())\n";
-        let message = super::support::request("Echo", json!({"text": "as nobody"}));
-        let Ok(output) = Command::new("python3")
-            .args(["-c", script])
-            .arg(&path)
-            .arg(message.to_string())
-            .uid(NOBODY)
-            .output()
-        else {
-            println!("not run: no python3 here");
-            return;
-        };
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(text.contains(expected), "{expected} in {output:?}");
-        // Our own user always may.
-        stage.assert_answers();
-    }
+    stage.assert_answers();
 }

@@ -6,6 +6,7 @@ mod interop;
 mod ledger;
 mod limits;
 mod opening;
+mod rights;
 mod streams;
 mod support;
 pub(crate) mod zlink_client;

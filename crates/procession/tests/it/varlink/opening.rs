@@ -1,8 +1,8 @@
 //! The socket's file, and getting in.
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -114,9 +114,87 @@ fn a_socket_that_is_no_longer_ours_is_not_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken.sock");
     let first = start(&path).unwrap();
-    let second = start(&path).unwrap();
+    let other = folder.path().join("other.sock");
+    let _listener = UnixListener::bind(&other).unwrap();
+    std::fs::rename(&other, &path).unwrap();
     first.stop();
-    assert_serves(&second);
+    UnixStream::connect(&path).unwrap();
+}
+
+#[test]
+fn a_socket_that_somebody_listens_on_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("live.sock");
+    let first = start(&path).unwrap();
+    // As a process starts it: an error must not become a panic there.
+    let error = block_on(async { start(&path) }).err().unwrap();
+    assert!(matches!(error, StartError::InUse { .. }), "{error}");
+    let pid = format!("pid {}", std::process::id());
+    assert!(error.to_string().contains(&pid) && error.to_string().contains("live.sock"), "{error}");
+    assert_serves(&first);
+}
+
+#[test]
+fn what_is_in_the_way_is_an_error_within_a_runtime_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    std::fs::create_dir(&path).unwrap();
+    let error = block_on(async { start(&path) }).err().unwrap();
+    assert!(matches!(error, StartError::NotASocket { .. }), "{error}");
+}
+
+/// Answers at the path, soon.
+fn wait_for_answers(path: &Path) {
+    wait_until("answers at the path", || {
+        let Ok(stream) = UnixStream::connect(path) else { return false };
+        let mut wire = Wire::of(stream);
+        wire.send_bytes(b"{\"method\":\"org.varlink.service.GetInfo\"}\0");
+        wire.receive().is_some_and(|reply| reply["error"].is_null())
+    });
+}
+
+#[test]
+fn a_socket_that_is_removed_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("run/bot");
+    std::fs::create_dir_all(&own).unwrap();
+    let path = own.join("socket");
+    let server = start(&path).unwrap();
+    let mut early = Wire::connect(&path);
+    std::fs::remove_file(&path).unwrap();
+    wait_for_answers(&path);
+    std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+    wait_for_answers(&path);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
+    // Who was connected before still is.
+    early.send(&json!({"method": "org.varlink.service.GetInfo"}));
+    assert!(early.receive().unwrap()["error"].is_null());
+    server.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_has_taken_the_socket_s_place_is_left_alone_as_long_as_it_lives() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _server = start(&path).unwrap();
+    let other = folder.path().join("other");
+    let squatter = UnixListener::bind(&other).unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    // It knocks, and then knows.
+    squatter.set_nonblocking(true).unwrap();
+    for _ in 0..2 {
+        wait_until("a knock", || squatter.accept().is_ok());
+    }
+    assert!(path.exists());
+    drop(squatter);
+    wait_for_answers(&path);
+
+    std::fs::write(&other, "precious").unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    std::fs::rename(&path, &other).unwrap();
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "precious");
+    wait_for_answers(&path);
 }
 
 struct Quit(Mutex<Option<Server>>);

@@ -220,7 +220,10 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn connect(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).unwrap();
+        Self::of(UnixStream::connect(path).unwrap())
+    }
+
+    pub(crate) fn of(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         Self { stream, buffer: Vec::new() }
