@@ -124,12 +124,33 @@ impl Cursors {
                 journal: journal.to_owned(),
             });
         }
-        let (map, start) = (Arc::clone(&inner.chunks[slot / CHUNK_SLOTS]), slot % CHUNK_SLOTS * SLOT_BYTES);
-        let claim = Arc::new(Claim { table: Arc::clone(self), map: Arc::clone(&map), start, slot });
-        let cursor = Cursor { table: Arc::clone(self), map, start, claim };
+        let cursor = self.cursor(&inner, slot);
         set_read_in(|at| cursor.word(at), self.epoch);
         cursor.touch();
         Ok(cursor)
+    }
+
+    /// A cursor of no subscription, for whoever has to have one: nobody else sees it, it holds nothing back, and its slot is
+    /// free when it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Full`].
+    pub fn claim_nameless(self: &Arc<Self>) -> Result<Cursor> {
+        let mut inner = self.lock();
+        let slot = self.find_or_grow(&mut inner)?;
+        for at in (AT_SEEN..SLOT_BYTES).step_by(8) {
+            let (map, start) = inner.slot(slot);
+            map.word(start + at).store(0, Ordering::Relaxed);
+        }
+        inner.claimed.insert(slot);
+        Ok(self.cursor(&inner, slot))
+    }
+
+    /// The cursor of a claimed slot.
+    fn cursor(self: &Arc<Self>, inner: &Inner, slot: usize) -> Cursor {
+        let (map, start) = (Arc::clone(&inner.chunks[slot / CHUNK_SLOTS]), slot % CHUNK_SLOTS * SLOT_BYTES);
+        let claim = Arc::new(Claim { table: Arc::clone(self), map: Arc::clone(&map), start, slot });
+        Cursor { table: Arc::clone(self), map, start, claim }
     }
 
     /// Forgets a subscription's place in a journal, so that it holds nothing back any more.
@@ -182,18 +203,23 @@ impl Cursors {
         disk::sync_file(&self.file, &self.path)
     }
 
-    fn allocate(&self, inner: &mut Inner, names: &[u8; NAMES_BYTES]) -> Result<usize> {
-        let slot = match inner.find_free() {
-            Some(slot) => slot,
+    /// A slot that nobody uses.
+    fn find_or_grow(&self, inner: &mut Inner) -> Result<usize> {
+        match inner.find_free() {
+            Some(slot) => Ok(slot),
             None if inner.chunks.len() < CHUNKS_MAX => {
                 self.grow(inner)?;
-                (inner.chunks.len() - 1) * CHUNK_SLOTS
+                Ok((inner.chunks.len() - 1) * CHUNK_SLOTS)
             }
             None => {
                 let reason = format!("more than {} subscriptions", CHUNKS_MAX * CHUNK_SLOTS);
-                return Err(Error::Full { path: self.path.clone(), reason });
+                Err(Error::Full { path: self.path.clone(), reason })
             }
-        };
+        }
+    }
+
+    fn allocate(&self, inner: &mut Inner, names: &[u8; NAMES_BYTES]) -> Result<usize> {
+        let slot = self.find_or_grow(inner)?;
         inner.renewed.insert(slot);
         let (map, start) = inner.slot(slot);
         for at in (AT_SEEN..SLOT_BYTES).step_by(8) {

@@ -1,9 +1,13 @@
 //! A subscriber with scruples: takes only what is durable, ends at a gap, refuses what it is told to refuse. The tests
 //! of subscriptions drive it as a real process.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::process::ExitCode;
+use std::task::Poll;
+use std::time::Duration;
 
-use procession::{Codec, Message, Process, Result};
+use procession::{Any, Codec, Heard, Message, Process, Result, Subscription};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,12 +21,38 @@ struct Settings {
     strict: bool,
     /// Refuse events with this number
     refuse: u64,
+    /// Ask again and again instead of waiting, and say what is missing
+    impatient: bool,
     /// Hold so many deliveries before the first of them is acknowledged
     hold: usize,
 }
 
 fn main() -> ExitCode {
     procession::run("careful", listen)
+}
+
+/// Gives up each time that there is nothing at once.
+async fn ask(process: &Process<Settings>, mut subscription: Subscription<Any>) -> Result<()> {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    while !process.shutdown().is_cancelled() {
+        let heard = {
+            let mut hear = pin!(subscription.hear());
+            poll_fn(|context| match hear.as_mut().poll(context) {
+                Poll::Ready(heard) => Poll::Ready(Some(heard)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await
+        };
+        match heard.transpose()?.flatten() {
+            Some(Heard::Delivery(delivery)) => delivery.ack(),
+            Some(Heard::Missing(missing)) => {
+                let said = json!({"from": missing.gap.from.0, "to": missing.gap.to.0});
+                process.publish_message(&Message::json("missing", &said)?)?;
+            }
+            None => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+    Ok(())
 }
 
 /// Says `heard` for each delivery, with its attempt, and acknowledges in another order than it heard.
@@ -36,6 +66,9 @@ async fn listen(process: Process<Settings>) -> Result<()> {
         subscribe = subscribe.strict();
     }
     let mut subscription = subscribe.await?;
+    if settings.impatient {
+        return ask(&process, subscription).await;
+    }
     let mut held = Vec::new();
     while let Some(delivery) = subscription.next().await? {
         let number = delivery.event.decode::<Value>()?["number"].as_u64().unwrap_or_default();

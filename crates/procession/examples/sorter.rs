@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use procession::{Any, Delivery, Message, Process, Result};
+use procession::{Any, Delivery, Message, Process, Result, Subscription};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ struct Settings {
     plain_one_in: u64,
     /// Fail with the event of this number
     fail: u64,
+    /// Fail with events of this number and later ones
+    fail_from: u64,
     /// Die over the event of this number
     die: u64,
     /// Never finish with events of this key
@@ -31,6 +33,10 @@ struct Settings {
     threads: bool,
     /// One after the other, whatever the key
     one_by_one: bool,
+    /// One after the other, and acknowledge in any order: the event of number 0 never
+    any_order: bool,
+    /// Name of the subscription
+    name: String,
 }
 
 impl Default for Settings {
@@ -42,10 +48,13 @@ impl Default for Settings {
             pause,
             plain_one_in: 0,
             fail: u64::MAX,
+            fail_from: u64::MAX,
             die: u64::MAX,
             hang,
             threads: false,
             one_by_one: false,
+            any_order: false,
+            name: "sorted".to_owned(),
         }
     }
 }
@@ -56,7 +65,11 @@ fn main() -> ExitCode {
 
 async fn listen(process: Process<Settings>) -> Result<()> {
     let settings = process.settings();
-    let mut subscription = process.subscribe_any("source/*").named("sorted").await?;
+    let subscribe = process.subscribe_any("source/*").named(&settings.name);
+    if settings.any_order {
+        return leave_the_first(&process, subscribe.in_any_order().await?).await;
+    }
+    let mut subscription = subscribe.await?;
     if settings.one_by_one {
         while let Some(event) = subscription.next().await? {
             sort(&process, event).await?;
@@ -82,6 +95,23 @@ async fn listen(process: Process<Settings>) -> Result<()> {
     sorted
 }
 
+/// Says `sorted` for each event but the first, and acknowledges it then.
+async fn leave_the_first(process: &Process<Settings>, mut subscription: Subscription<Any>) -> Result<()> {
+    let mut first = None;
+    while let Some(event) = subscription.next().await? {
+        let number = event.event.decode::<Value>()?["number"].as_u64().unwrap_or_default();
+        if number == 0 {
+            first = Some(event);
+            continue;
+        }
+        let said = json!({"number": number, "key": null, "attempt": event.attempt});
+        process.publish_message(&Message::json("sorted", &said)?.caused_by(&event))?;
+        event.ack();
+    }
+    drop(first);
+    Ok(())
+}
+
 /// Says `sorted` for each event, with its acknowledgement.
 async fn sort(process: &Process<Settings>, event: Delivery<Any>) -> Result<()> {
     let settings = process.settings();
@@ -98,7 +128,7 @@ async fn sort(process: &Process<Settings>, event: Delivery<Any>) -> Result<()> {
     if settings.die == number {
         std::process::abort();
     }
-    if settings.fail == number {
+    if settings.fail == number || number >= settings.fail_from {
         event.nack("told so");
         tracing::info!("refused, attempt {}", event.attempt);
         return Ok(());

@@ -482,6 +482,21 @@ impl Acks {
         done
     }
 
+    /// The journal's identity, as positions carry it.
+    pub(crate) const fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// Whether the delivery at `offset` is acknowledged, as far as that is known.
+    #[cfg(not(loom))]
+    pub(crate) fn is_done(&self, offset: Offset) -> bool {
+        match self.elsewhere.get() {
+            Some(Elsewhere::Beyond(beyond)) => !beyond.is_open(offset),
+            Some(Elsewhere::Settling(settling)) => settling.letter(offset).is_none(),
+            None => self.position().is_some_and(|position| position.next > offset),
+        }
+    }
+
     pub(crate) fn count_parked(&self) {
         self.parked.fetch_add(1, Ordering::Relaxed);
     }

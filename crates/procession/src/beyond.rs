@@ -166,6 +166,10 @@ impl Beyond {
     /// Notes a delivery, behind the record that `before` stands after.
     pub(crate) fn deliver(&self, before: Position, offset: Offset, epoch: Epoch, checksum: u32) {
         let mut inner = self.lock();
+        if inner.open.is_empty() {
+            // What lies between was passed over, and is far behind perhaps.
+            self.low.store(offset.0, Ordering::Relaxed);
+        }
         inner.open.add(offset, (before.epoch, before.checksum));
         inner.read = Position { next: offset.plus(1), epoch, checksum, journal: self.identity };
         inner.note_epoch(offset, epoch);

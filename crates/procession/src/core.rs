@@ -76,6 +76,15 @@ impl Retries {
         Self { attempts_max, backoff: settings.backoff, backoff_max: settings.backoff_max }
     }
 
+    pub(crate) const fn longest_pause(&self) -> Duration {
+        self.backoff_max
+    }
+
+    /// The pause after so many events in a row have failed, beyond those that may.
+    pub(crate) fn pause_in_row(&self, events: u32) -> Duration {
+        self.backoff.saturating_mul(1 << events.min(20)).min(self.backoff_max)
+    }
+
     /// The pause after a failed attempt; none after the last.
     pub(crate) fn pause(&self, attempt: u32) -> Duration {
         if attempt >= self.attempts_max {

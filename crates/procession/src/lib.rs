@@ -75,7 +75,7 @@ pub use outlet::Batch;
 pub use process::Process;
 pub use program::{Program, run};
 pub use settings::{NoSettings, Settings};
-pub use subscribe::{DeadLetter, Delivery, Heard, Missing, Sources, Subscribe, Subscription};
+pub use subscribe::{DeadLetter, Delivery, Heard, Missing, PayloadKept, Sources, Subscribe, Subscription};
 pub use waiting::Waiting;
 
 /// Compiled with the documentation's tests: a page that shows what does not compile is no help.

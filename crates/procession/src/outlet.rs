@@ -26,6 +26,8 @@ pub(crate) struct Outlet {
     pub(crate) watch: Watch,
     /// Publishing waits until it is durable.
     always: bool,
+    /// How often there was no room for something.
+    times_full: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,20 @@ impl Outlet {
         let watch = writer.watch();
         let inner =
             Mutex::new(Inner { writer, scratch: Vec::new(), checked: String::new(), ears: Vec::new() });
-        Self { inner, watch, always: sync == SyncPolicy::Always }
+        Self { inner, watch, always: sync == SyncPolicy::Always, times_full: AtomicU64::new(0) }
+    }
+
+    /// How often there was no room for something: whatever has failed while this grew may have failed for that.
+    #[inline]
+    pub(crate) fn times_full(&self) -> u64 {
+        self.times_full.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn note_full(&self, error: &journal::Error) {
+        if matches!(error, journal::Error::Full { .. }) {
+            self.times_full.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// For a subscription that begins.
@@ -95,12 +110,6 @@ impl Outlet {
         Ok(offset)
     }
 
-    pub(crate) fn publish_caused<E: Event>(&self, event: &E, cause: Cause<'_>) -> Result<Offset> {
-        let offset = self.say(event, Some(cause), None)?;
-        self.settle(offset.plus(1))?;
-        Ok(offset)
-    }
-
     #[inline]
     fn say<E: Event>(&self, event: &E, cause: Option<Cause<'_>>, due: Option<&Due<'_>>) -> Result<Offset> {
         let key = event.key();
@@ -113,7 +122,9 @@ impl Outlet {
         let said = Said { topic: E::TOPIC, key: key.as_deref(), cause, codec: E::CODEC };
         let entry = said.entry(scratch);
         observe(writer, ears);
-        let Some(due) = due else { return Ok(writer.append(&entry)?) };
+        let Some(due) = due else {
+            return Ok(writer.append(&entry).inspect_err(|error| self.note_full(error))?);
+        };
         let stored = due.store()?;
         let checkpoints: Vec<Checkpoint<'_>> = stored.checkpoints().collect();
         let acks = stored.position.map(|position| due.ack(position));
@@ -123,11 +134,12 @@ impl Outlet {
             checkpoints: &checkpoints,
         };
         let said = if stored.settled.is_empty() {
-            writer.commit(&batch)?
+            writer.commit(&batch)
         } else {
             let entries: Vec<Entry<'_>> = std::iter::once(entry).chain(stored.entries()).collect();
-            writer.commit(&JournalBatch { entries: &entries, ..batch })?
+            writer.commit(&JournalBatch { entries: &entries, ..batch })
         };
+        let said = said.inspect_err(|error| self.note_full(error))?;
         // With the writer locked: what is stored for another delivery tells of this one, too.
         due.acknowledge();
         Ok(said.start)
@@ -150,6 +162,7 @@ impl Outlet {
         let checkpoints: Vec<Checkpoint<'_>> =
             own.chain(stored.iter().flat_map(Stored::checkpoints)).collect();
         let said = writer.commit(&JournalBatch { entries: &entries, acks: &acks, checkpoints: &checkpoints });
+        let said = said.inspect_err(|error| self.note_full(error));
         let offsets =
             said.map_err(Error::from).inspect_err(|error| due.iter().for_each(|due| forgive(error, due)))?;
         // With the writer locked: see `say`.
@@ -164,7 +177,7 @@ impl Outlet {
         let Inner { writer, checked, ears, .. } = &mut *inner;
         check_topic(checked, &message.topic)?;
         observe(writer, ears);
-        let offset = writer.append(&entry_of(message))?;
+        let offset = writer.append(&entry_of(message)).inspect_err(|error| self.note_full(error))?;
         drop(inner);
         self.settle(offset.plus(1))?;
         Ok(offset)
@@ -309,27 +322,30 @@ impl<'a> Batch<'a> {
         Ok(self)
     }
 
-    /// Adds an event with the delivery that led to it, by its journal and offset, and acknowledges that.
-    pub(crate) fn add_settling<E: Event>(
+    /// Adds an event under this key, with the journal and offset of the record that led to it.
+    pub(crate) fn add_about<E: Event>(
         &mut self,
         event: &E,
         key: Option<&[u8]>,
-        acks: &Arc<Acks>,
-        offset: Offset,
+        (journal, offset): (&str, Offset),
     ) -> Result<&mut Self> {
         self.add(event)?;
         if let Some(message) = self.messages.last_mut() {
-            message.cause = Some((Cow::Owned(acks.journal.to_string()), offset));
+            message.cause = Some((Cow::Owned(journal.to_owned()), offset));
             message.key = key.map(|key| Cow::Owned(key.to_vec()));
         }
-        self.deliveries.push((Arc::clone(acks), offset));
         Ok(self)
+    }
+
+    /// Acknowledges what was delivered of an offset together with what the batch says.
+    pub(crate) fn settle(&mut self, acks: &Arc<Acks>, offset: Offset) -> &mut Self {
+        self.deliveries.push((Arc::clone(acks), offset));
+        self
     }
 
     /// Acknowledges a delivery together with what the batch says.
     pub fn ack<P>(&mut self, delivery: &Delivery<P>) -> &mut Self {
-        self.deliveries.push((Arc::clone(delivery.acks()), delivery.offset));
-        self
+        self.settle(delivery.acks(), delivery.offset)
     }
 
     /// Stores application state together with what the batch says. The newest value of each name is kept for good,

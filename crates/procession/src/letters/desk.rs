@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::Found;
+
 /// What a subscription is to do with letters.
 #[derive(Debug)]
 pub(crate) struct Order {
@@ -19,7 +21,8 @@ pub(crate) enum What {
     /// Deliver the event of the letter at this offset once more.
     Retry(journal::Offset),
     /// Deliver the letters of a key once more, or give them up; then its events come again.
-    Release { key: Box<[u8]>, give_up: bool },
+    /// They were looked for already, as far as the journal went then.
+    Release { key: Box<[u8]>, give_up: bool, letters: Found },
 }
 
 /// Why an order is not followed.
@@ -60,10 +63,36 @@ impl Desk {
 
     /// Returns once there may be an order.
     pub(crate) async fn wait(&self) {
-        self.notify.notified().await;
+        let notified = self.notify.notified();
+        // Several orders leave one notice.
+        if !self.some.load(Ordering::Acquire) {
+            notified.await;
+        }
     }
 
     fn orders(&self) -> MutexGuard<'_, VecDeque<Order>> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn it_wakes_for_each_of_many_orders() {
+        let desk = Desk::default();
+        for _ in 0..5 {
+            desk.put(Order { what: What::Retry(journal::Offset(0)), reply: oneshot::channel().0 });
+        }
+        let is_woken = || pin!(desk.wait()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        for _ in 0..5 {
+            assert!(is_woken(), "an order lies there");
+            assert!(desk.take().is_some());
+        }
+        assert!(desk.take().is_none());
     }
 }

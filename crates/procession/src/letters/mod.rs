@@ -11,17 +11,41 @@ pub(crate) use self::desk::{Desk, Order, Refusal, What};
 pub(crate) use self::service::LettersService;
 pub(crate) use self::settling::Settling;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use journal::{Codec, Item, Level, Offset, Reader, Start, Time};
+use journal::{Codec, Item, Level, Offset, Reader, Record, Start, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::event::Event;
-use crate::subscribe::DeadLetter;
+use crate::subscribe::{self, DeadLetter};
+
+/// Longest key of a letter, in bytes: longer ones are known by what is made of them.
+const KEY_BYTES_MAX: usize = 256;
+/// A letter takes at most this part of a segment, which also has to hold what every segment begins with.
+const SHARE: u64 = 4;
+
+/// Largest letter, in bytes, of a process whose journal has segments of this size.
+pub(crate) fn bytes_max(segment_bytes: u64) -> usize {
+    usize::try_from(segment_bytes / SHARE).unwrap_or(usize::MAX)
+}
+
+/// A key as letters and parked keys have it: they must find room in the smallest segment.
+pub(crate) fn short_key(key: &[u8]) -> Cow<'_, [u8]> {
+    if key.len() <= KEY_BYTES_MAX {
+        return Cow::Borrowed(key);
+    }
+    let fold = |seed: u64| {
+        key.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    };
+    // Of all that are long, two of one short form are parked together: nothing is lost by that.
+    let (first, second) = (fold(0xcbf2_9ce4_8422_2325), fold(key.len() as u64).rotate_left(32));
+    Cow::Owned(format!("long-key-{first:016x}{second:016x}").into_bytes())
+}
 
 /// What has become of a letter.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,8 +80,20 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
-    /// The bytes that were said, and in which codec.
-    pub(crate) fn payload(&self) -> (Codec, Vec<u8>) {
+    /// Whether it is about this record of a journal with this identity.
+    pub(crate) fn is_about(&self, record: &Record<'_>, journal: u64) -> bool {
+        let DeadLetter { topic, identity, epoch, .. } = &self.letter;
+        record.topic == topic
+            && record.key.map(short_key).as_deref() == self.key.as_deref()
+            && identity.as_ref().is_none_or(|identity| *identity == subscribe::identity(journal))
+            && epoch.is_none_or(|epoch| epoch == record.epoch.0)
+    }
+
+    /// The bytes that were said, and in which codec. None if the letter does not have them.
+    pub(crate) fn payload(&self) -> Option<(Codec, Vec<u8>)> {
+        if self.letter.payload_kept.is_some() {
+            return None;
+        }
         let json = self.letter.payload.get();
         let bytes = |codec| {
             let text: String = serde_json::from_str(json).ok()?;
@@ -68,19 +104,20 @@ impl Letter {
             Some("bincode") => bytes(Codec::Bincode),
             _ => None,
         };
-        of_codec.unwrap_or_else(|| (Codec::Json, json.as_bytes().to_vec()))
+        Some(of_codec.unwrap_or_else(|| (Codec::Json, json.as_bytes().to_vec())))
     }
 }
 
-/// The open letters from `start` on in the journal of the instance in `folder`, oldest first, and where it ends.
-pub(crate) fn open(
+/// Goes through the journal of the instance in `folder` from `start` on: what `take` makes of each letter is added to
+/// `open`, and goes when the letter is settled. Returns where the journal ends.
+pub(crate) fn scan<T>(
     folder: &Path,
     start: Start,
-    wanted: impl Fn(&Letter) -> bool,
-) -> Result<(Vec<Letter>, Offset)> {
-    let mut letters = BTreeMap::new();
+    open: &mut BTreeMap<Offset, T>,
+    take: impl Fn(Letter) -> Option<T>,
+) -> Result<Offset> {
     let Some(mut reader) = Reader::open(folder, start, Level::Committed)? else {
-        return Ok((Vec::new(), Offset::ZERO));
+        return Ok(Offset::ZERO);
     };
     while let Some(item) = reader.next()? {
         let Item::Record(record) = item else { continue };
@@ -89,16 +126,38 @@ pub(crate) fn open(
         {
             let (at, time) = (record.offset, record.time);
             let letter = Letter { at, time, key: record.key.map(Into::into), letter };
-            if wanted(&letter) {
-                letters.insert(at.0, letter);
+            if let Some(taken) = take(letter) {
+                open.insert(at, taken);
             }
         } else if record.topic == Settled::TOPIC
             && let Ok(settled) = serde_json::from_slice::<Settled>(record.payload)
         {
-            letters.remove(&settled.letter);
+            open.remove(&Offset(settled.letter));
         }
     }
-    Ok((letters.into_values().collect(), reader.position().next))
+    Ok(reader.position().next)
+}
+
+/// Where the open letters of a parked key lie.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    letters: BTreeMap<Offset, ()>,
+    /// The journal was read up to here.
+    end: Offset,
+}
+
+impl Found {
+    /// Looks through what was said since, for letters of a subscription and a key as letters have it.
+    pub(crate) fn go_on(&mut self, folder: &Path, subscription: &str, key: &[u8]) -> Result<()> {
+        self.end = scan(folder, Start::Offset(self.end), &mut self.letters, |letter| {
+            (letter.letter.subscription == subscription && letter.key.as_deref() == Some(key)).then_some(())
+        })?;
+        Ok(())
+    }
+
+    pub(crate) fn into_letters(self) -> VecDeque<Offset> {
+        self.letters.into_keys().collect()
+    }
 }
 
 /// The letter at an offset, open or not.

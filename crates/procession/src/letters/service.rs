@@ -1,5 +1,6 @@
 //! `io.procession.DeadLetters`: decisions about letters, from outside.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use journal::{Offset, Start};
@@ -8,7 +9,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::desk::{Order, Refusal, What};
-use super::{Letter, Outcome, Settled};
+use super::{Found, Letter, Outcome, Settled};
 use crate::core::Core;
 use crate::json;
 use crate::subscribe::parked_keys;
@@ -97,7 +98,8 @@ impl LettersService {
         let Some(bytes) = parked.into_iter().find(|parked| json::key(parked) == key) else {
             return Err(refused(Refusal::NotParked, 0, &subscription, &key));
         };
-        let what = What::Release { key: bytes, give_up: drop.unwrap_or(false) };
+        let letters = self.letters_of(&subscription, bytes.clone()).await?;
+        let what = What::Release { key: bytes, give_up: drop.unwrap_or(false), letters };
         let letters = self.order(&subscription, what, 0, &key).await?;
         call.reply(&json!({"letters": letters}))
     }
@@ -106,11 +108,23 @@ impl LettersService {
     async fn open_letter(&self, offset: u64) -> Result<Letter, CallError> {
         let folder = self.core.folders.instance(&self.core.instance);
         let found = tokio::task::spawn_blocking(move || {
-            let start = Start::Offset(Offset(offset));
-            super::open(&folder, start, |letter| letter.at == Offset(offset))
+            let mut open = BTreeMap::new();
+            let take = |letter: Letter| (letter.at == Offset(offset)).then_some(letter);
+            super::scan(&folder, Start::Offset(Offset(offset)), &mut open, take).map(|_| open)
         });
-        let (letters, _) = found.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        letters.into_iter().next().ok_or_else(|| refused(Refusal::NoLetter, offset, "", ""))
+        let open = found.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        open.into_values().next().ok_or_else(|| refused(Refusal::NoLetter, offset, "", ""))
+    }
+
+    /// Where the letters of a key lie. That may take a while, and is nothing for the application's own loop.
+    async fn letters_of(&self, subscription: &str, key: Box<[u8]>) -> Result<Found, CallError> {
+        let folder = self.core.folders.instance(&self.core.instance);
+        let subscription = subscription.to_owned();
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut found = Found::default();
+            found.go_on(&folder, &subscription, &key).map(|()| found)
+        });
+        looked.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
     }
 
     /// Has the subscription do something, and waits until it has taken note of it.

@@ -23,9 +23,9 @@ use super::time::EventTime;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::event::{Any, Event as _, Message};
-use crate::json;
+use crate::letters;
 use crate::outlet::Batch;
-use crate::subscribe::{DeadLetter, Delivery, Missing};
+use crate::subscribe::{DeadLetter, Delivery, Missing, Parked};
 
 /// How often to look whether a source that holds time back is dead or idle.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -215,18 +215,23 @@ where
             reason,
             "an input is parked in the dead-letter topic"
         );
-        let letter = DeadLetter {
-            subscription: self.model.clone(),
-            journal: journal.to_owned(),
-            offset,
-            topic: topic.to_owned(),
-            key: delivery.key.as_deref().map(json::key),
-            attempts: delivery.attempt,
-            reason,
-            codec: (delivery.event.codec != Codec::Json)
-                .then(|| json::codec_name(delivery.event.codec).to_owned()),
-            payload: json::payload(delivery.event.codec, &delivery.event.bytes).into_owned(),
+        let parked = Parked {
+            subscription: &self.model,
+            journal,
+            identity: delivery.acks().identity(),
+            epoch: delivery.epoch,
+            offset: delivery.offset,
+            topic,
+            key: delivery.key.as_deref(),
+            codec: delivery.event.codec,
+            payload: &delivery.event.bytes,
         };
+        let letter = DeadLetter::new(
+            &parked,
+            delivery.attempt,
+            &reason,
+            letters::bytes_max(self.core.hearing.segment_bytes),
+        );
         self.outbox.add_json(DeadLetter::TOPIC, &letter, Some((&journal.into(), offset)))
     }
 

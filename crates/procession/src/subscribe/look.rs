@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use journal::{Cause, Codec, Gap, GapReason, Offset};
+use journal::{Codec, Gap, GapReason, Offset};
 use tokio::time::Instant;
 
-use super::dead_letter::DeadLetter;
 use super::delivery::{Delivery, Missing};
 use super::faults::Passing;
 use super::record::{Held, OwnedRecord};
@@ -15,14 +14,22 @@ use super::source::{Attempt, Found, Source};
 use super::{Again, GivenUp, Look, Subscription};
 use crate::acks::{Acks, Refused};
 use crate::beyond::Beyond;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Payload;
-use crate::outlet::Batch;
 
 impl<P: Payload> Subscription<P> {
     #[inline]
     pub(super) fn look(&mut self) -> Result<Look> {
+        if self.is_careful() {
+            return self.look_carefully();
+        }
         self.look_skipping(|_| false)
+    }
+
+    /// Whether something has failed since the last success.
+    #[inline]
+    pub(super) const fn is_careful(&self) -> bool {
+        self.breaker.is_armed() || self.unparked.is_some()
     }
 
     /// Looks for the next delivery. Those that `skip` takes are not even decoded, as far as that can be helped.
@@ -229,8 +236,7 @@ impl<P: Payload> Subscription<P> {
             self.given_up = Some(given_up);
             return Ok(Look::GivenUp);
         }
-        let GivenUp { record, attempts, reason } = given_up;
-        self.park(&record, attempts, reason)
+        self.park(given_up)
     }
 
     fn miss_at(&mut self, index: usize, gap: Gap) -> Result<Look> {
@@ -245,36 +251,6 @@ impl<P: Payload> Subscription<P> {
         }
         self.missing = Some(Missing { journal: Arc::clone(&source.journal), gap });
         Ok(Look::Missing)
-    }
-
-    /// Gives an event up: it goes to the dead-letter topic and is acknowledged, in one.
-    fn park(&self, record: &OwnedRecord, attempts: u32, reason: String) -> Result<Look> {
-        let acks = &record.origin.acks;
-        let journal = Arc::clone(&acks.journal);
-        tracing::error!(
-            subscription = &*self.name,
-            journal = &*journal,
-            offset = record.offset.0,
-            topic = &*record.origin.topic,
-            attempts,
-            reason,
-            "an event is parked in the dead-letter topic"
-        );
-        let letter = DeadLetter::new(&self.name, &journal, record, attempts, reason);
-        // Should an earlier delivery still be open, the letter may come twice after a crash: better than not at all.
-        let cause = Cause { journal: &journal, offset: record.offset };
-        let mut batch = Batch::new(&self.core.outlet);
-        batch.add_settling(&letter, record.key.as_deref(), acks, record.offset)?;
-        match batch.commit() {
-            Ok(_) => {}
-            Err(Error::OutOfOrder { .. }) => {
-                self.core.outlet.publish_caused(&letter, cause)?;
-                acks.acknowledge(record.offset);
-            }
-            Err(error) => return Err(error),
-        }
-        acks.count_parked();
-        Ok(Look::Parked)
     }
 }
 

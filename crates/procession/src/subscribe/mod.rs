@@ -4,6 +4,7 @@
 //! those that have never run. Each journal is delivered in its order; several are merged by time.
 //! Delivery is at least once: what was not acknowledged comes again after a restart.
 
+mod breaker;
 mod dead_letter;
 mod delivery;
 mod discovery;
@@ -11,6 +12,7 @@ mod faults;
 mod keyed;
 mod latch;
 mod look;
+mod parking;
 mod pause;
 mod recall;
 mod record;
@@ -28,14 +30,17 @@ use std::time::Duration;
 use journal::{Level, Offset, Start};
 use tokio::time::Instant;
 
-pub use self::dead_letter::DeadLetter;
+pub use self::dead_letter::{DeadLetter, PayloadKept};
+pub(crate) use self::dead_letter::{Parked, identity};
 pub use self::delivery::{Delivery, Heard, Missing};
 pub(crate) use self::keyed::parked_keys;
 pub use self::selector::Sources;
 
+use self::breaker::Breaker;
 use self::discovery::Discovery;
 use self::faults::Faults;
 use self::look::{Trouble, take_event};
+use self::parking::Room;
 use self::record::OwnedRecord;
 pub(crate) use self::selector::Selector;
 use self::source::Source;
@@ -158,6 +163,9 @@ impl<P: Payload> Subscribe<P> {
             ready: None,
             missing: None,
             given_up: None,
+            breaker: Breaker::default(),
+            unparked: None,
+            room: Room::default(),
             skipped: None,
             trouble: None,
         };
@@ -206,6 +214,11 @@ pub struct Subscription<P> {
     ready: Option<Delivery<P>>,
     missing: Option<Missing>,
     given_up: Option<GivenUp>,
+    breaker: Breaker,
+    /// An event that is given up, and not parked yet for want of room. Where deliveries are taken by key, it is the
+    /// key that waits.
+    unparked: Option<GivenUp>,
+    room: Room,
     skipped: Option<(Arc<Origin>, Offset)>,
     trouble: Option<Trouble>,
 }
@@ -343,38 +356,35 @@ impl<P: Payload> Subscription<P> {
             if self.core.is_stopping() {
                 return Ok(None);
             }
-            if self.ready.is_some() {
-                // Left by a caller that gave up while other tasks had their turn.
-                return Ok(Some(Look::Delivery));
-            }
-            let look = self.look()?;
-            if look == Look::Nothing {
-                self.sleep().await?;
-                self.turn = Turn::default();
-                continue;
-            }
             if self.turn.is_over() {
+                // Before looking: a caller that gives up meanwhile leaves nothing behind that was found.
                 tokio::task::yield_now().await;
                 self.turn = Turn::default();
             }
-            return Ok(Some(look));
+            let look = self.look()?;
+            if look != Look::Nothing {
+                return Ok(Some(look));
+            }
+            self.sleep().await?;
+            self.turn = Turn::default();
         }
     }
 
     /// Waits until it is worth looking again.
     async fn sleep(&mut self) -> Result<()> {
-        if self.spin {
+        let held = self.held_until();
+        if self.spin && held.is_none() {
             return self.spin().await;
         }
         let faults = self.faults.as_ref().and_then(|faults| faults.due());
         let again = self.again.iter().map(|again| again.due).min();
         let repeated = self.sources.iter().filter_map(Source::repeat_due).min();
-        let due = [faults, again, repeated].into_iter().flatten().min();
+        let due = held.or_else(|| [faults, again, repeated].into_iter().flatten().min());
         let stopping = self.core.shutdown.clone();
         let desk = Arc::clone(self.reading.desk());
         let appeared = tokio::select! {
             biased;
-            appeared = poll_fn(|context| self.poll_wake(context)) => appeared,
+            appeared = poll_fn(|context| self.poll_wake(context)), if held.is_none() => appeared,
             () = stopping.cancelled() => {
                 // The flag that deliveries look at follows a little later, from another thread.
                 self.core.stop_now();

@@ -43,7 +43,15 @@ impl<P: Payload> Subscription<P> {
             return Ok(Err(Refusal::Failed("it is being dealt with again already".to_owned())));
         }
         let number = letter.letter.attempts.saturating_add(1);
-        let record = self.record_of(letter, &acks)?;
+        let record = match self.record_of(letter, &acks)? {
+            Ok(record) => record,
+            Err(refusal) => {
+                if let Some(settling) = acks.settling() {
+                    settling.forget(event);
+                }
+                return Ok(Err(refusal));
+            }
+        };
         let attempt = Attempt { number: 1, refusal: None };
         Ok(match take_event(&attempt, u32::MAX, record.codec, &record.payload) {
             Ok(event) => {
@@ -60,34 +68,55 @@ impl<P: Payload> Subscription<P> {
     }
 
     /// The event of a letter: as it was said, if its journal still has it.
-    fn record_of(&self, letter: Letter, acks: &Arc<Acks>) -> Result<OwnedRecord> {
+    fn record_of(&self, letter: Letter, acks: &Arc<Acks>) -> Result<Result<OwnedRecord, Refusal>> {
         let topic = letter.letter.topic.as_str().into();
         let origin = Arc::new(Origin { topic, acks: Arc::clone(acks) });
         let (folder, offset) = (self.core.folders.state.join(&*acks.journal), Offset(letter.letter.offset));
         if let Some(mut reader) = Reader::open(&folder, Start::Offset(offset), Level::Committed)?
+            && let identity = reader.position().journal
             && let Some(Item::Record(record)) = reader.next()?
             && record.offset == offset
-            && record.topic == letter.letter.topic
-            && record.key == letter.key.as_deref()
+            && letter.is_about(&record, identity)
         {
-            return Ok(OwnedRecord::copy(&record, origin));
+            return Ok(Ok(OwnedRecord::copy(&record, origin)));
         }
-        let (codec, payload) = letter.payload();
-        Ok(OwnedRecord::new(offset, letter.time, origin, letter.key, codec, payload))
+        Ok(match letter.payload() {
+            Some((codec, payload)) => {
+                Ok(OwnedRecord::new(offset, letter.time, origin, letter.key, codec, payload))
+            }
+            None => Err(Refusal::Failed(format!(
+                "only {} kept what was said, and has it no longer: drop the letter",
+                letter.letter.journal
+            ))),
+        })
     }
 
     /// The event of a letter that is being dealt with again.
     pub(super) fn fetch_recalled(&self, acks: &Arc<Acks>, offset: Offset) -> Result<Option<OwnedRecord>> {
         let Some(at) = acks.settling().and_then(|settling| settling.letter(offset)) else { return Ok(None) };
-        self.find_letter(at)?.map(|letter| self.record_of(letter, acks)).transpose()
+        let Some(letter) = self.find_letter(at)? else { return Ok(None) };
+        match self.record_of(letter, acks)? {
+            Ok(record) => Ok(Some(record)),
+            Err(refusal) => {
+                tracing::error!(letter = at.0, ?refusal, "a dead letter cannot be dealt with again");
+                Ok(None)
+            }
+        }
     }
 
-    fn acks_of_letters(&mut self, journal: &str) -> Result<Arc<Acks>> {
+    /// The how-many-th delivery of an event it is; `None` if it is not one of a letter.
+    pub(super) fn number_of_recalled(&self, acks: &Acks, offset: Offset) -> Result<Option<u32>> {
+        let Some(at) = acks.settling().and_then(|settling| settling.letter(offset)) else { return Ok(None) };
+        let letter = self.find_letter(at)?;
+        Ok(Some(letter.map_or(1, |letter| letter.letter.attempts.saturating_add(1))))
+    }
+
+    pub(super) fn acks_of_letters(&mut self, journal: &str) -> Result<Arc<Acks>> {
         if let Some(acks) = self.recalled.iter().find(|acks| *acks.journal == *journal) {
             return Ok(Arc::clone(acks));
         }
-        // A place of its own, without a position: it holds nothing back.
-        let cursor = self.core.cursors.claim(&format!("{}~letters", self.name), journal)?;
+        // What becomes of letters is not a matter of any place: nothing is held back, and nothing to be forgotten.
+        let cursor = self.core.cursors.claim_nameless()?;
         let acks = Acks::new(Arc::clone(&self.name), journal.into(), cursor, Position::default());
         let kept = acks.deliver_letters(Settling::new(Arc::downgrade(&self.core)));
         debug_assert!(kept, "nothing was delivered yet");

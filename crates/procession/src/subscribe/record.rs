@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use journal::{Codec, Epoch, Gap, Offset, Position, Record, Time};
 
+use super::dead_letter::Parked;
 use super::delivery::Delivery;
 use crate::acks::Origin;
 
@@ -56,6 +57,22 @@ impl OwnedRecord {
             payload: payload.to_vec(),
             checksum,
             before: None,
+        }
+    }
+
+    /// What a letter says of it.
+    pub(crate) fn parked(&self) -> Parked<'_> {
+        let acks = &self.origin.acks;
+        Parked {
+            subscription: &acks.subscription,
+            journal: &acks.journal,
+            identity: acks.identity(),
+            epoch: self.epoch,
+            offset: self.offset,
+            topic: &self.origin.topic,
+            key: self.key.as_deref(),
+            codec: self.codec,
+            payload: &self.payload,
         }
     }
 

@@ -103,6 +103,11 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// A first one.
+    pub(crate) const fn first() -> Self {
+        Self { number: 1, refusal: None }
+    }
+
     /// A delivery's number is what the refusal says, or what the cursor knows of processes that died over it.
     #[inline]
     fn new(counted: u32, again: &mut Option<Again>, offset: Offset) -> Self {

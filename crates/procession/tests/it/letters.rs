@@ -108,6 +108,36 @@ fn a_key_that_fails_again_stays_parked_and_can_be_given_up() {
 }
 
 #[test]
+fn a_key_that_is_released_while_its_events_come_keeps_their_order() {
+    let home = parked();
+    let running = sorter(&home, &["--pause", "2ms"]);
+    wait_until("all is dealt with", || acknowledged(&home) == 36);
+    let mut source = source(&home);
+    say(&mut source, 36..60, of_three);
+    assert!(release(&home).unwrap()["letters"].as_u64().unwrap() >= 9);
+    say(&mut source, 60..120, of_three);
+    wait_until("its letters are settled", || open_letters(&home) == 0 && acknowledged(&home) == 120);
+    running.kill();
+    assert_eq!(sorted(&home), expected(0..120, of_three));
+}
+
+#[test]
+fn letters_of_a_subscription_with_the_longest_name_are_delivered_once_more() {
+    let name = "n".repeat(120);
+    let named = ["--name", &name, "--one-by-one"];
+    let home = Home::new();
+    say(&mut source(&home), 0..1, of_three);
+    let failing = sorter(&home, &[&named[..], &["--fail", "0"], &IMPATIENT[..]].concat());
+    wait_until("it is parked", || acknowledged(&home) == 1);
+    failing.kill();
+    let mending = sorter(&home, &named);
+    call(&home, "Retry", &json!({"offset": 0})).unwrap();
+    wait_until("it is settled", || open_letters(&home) == 0);
+    mending.kill();
+    assert_eq!(said(&home, "sorted").len(), 1);
+}
+
+#[test]
 fn a_process_that_is_killed_over_a_release_says_nothing_twice() {
     let mut random = seeded("kills over a release");
     let home = parked();

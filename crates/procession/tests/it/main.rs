@@ -7,6 +7,7 @@ mod identity;
 mod keyed;
 mod letters;
 mod ordering;
+mod parking;
 mod program;
 mod replaced;
 mod sample;

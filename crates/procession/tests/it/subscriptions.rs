@@ -128,17 +128,37 @@ fn only_what_is_durable_is_heard_if_that_is_asked_for() {
     any.kill();
 }
 
+/// Damages the record of a number of two digits at most.
+fn damage(home: &Home, number: u64) {
+    let segment = folder(home, "source").join("journal").join(format!("{:020}.seg", 0));
+    let mut bytes = fs::read(&segment).unwrap();
+    let payload = json!({"number": number}).to_string();
+    let at = bytes.windows(payload.len()).position(|window| window == payload.as_bytes()).unwrap();
+    bytes[at + payload.len() - 2] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+}
+
+#[test]
+fn a_gap_is_told_also_to_one_who_gives_up_while_others_have_their_turn() {
+    let home = Home::new();
+    let mut writer = source(&home);
+    // Others have their turn after 64 of them.
+    say(&mut writer, 1..=80);
+    drop(writer);
+    damage(&home, 64);
+    let asking = careful(&home, &["--impatient"]);
+    wait_until("all is acknowledged", || acknowledged(&home) == 80);
+    asking.kill();
+    assert_eq!(said(&home, "careful", "missing"), [json!({"from": 63, "to": 64})]);
+}
+
 #[test]
 fn a_strict_subscription_ends_at_a_gap_and_others_go_on() {
     let home = Home::new();
     let mut writer = source(&home);
     say(&mut writer, 1..=3);
     drop(writer);
-    let segment = folder(&home, "source").join("journal").join(format!("{:020}.seg", 0));
-    let mut bytes = fs::read(&segment).unwrap();
-    let at = bytes.windows(12).position(|window| window == b"{\"number\":2}").unwrap();
-    bytes[at + 10] ^= 1;
-    fs::write(&segment, bytes).unwrap();
+    damage(&home, 2);
 
     let arguments = ["run", "--strict", "--instance", "careful@strict"];
     let ended = finish(&mut home.command_of(&program(), &arguments));

@@ -3,18 +3,22 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use journal::Offset;
 use tokio::time::Instant;
 
 use super::lanes::{Key, LaneId};
-use super::{Keyed, Paused, Place};
+use super::{Failed, Keyed, Paused, Place, Ticket};
 use crate::acks::Origin;
 use crate::error::Result;
 use crate::event::Payload;
-use crate::outlet::Batch;
+use crate::letters::short_key;
 use crate::subscribe::record::OwnedRecord;
-use crate::subscribe::{DeadLetter, Delivery, GivenUp};
+use crate::subscribe::{Delivery, GivenUp};
+
+/// An event that finds no room to be parked is tried again after so long, once there may be some.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 impl<P, H, F, E> Keyed<P, H, F>
 where
@@ -23,52 +27,67 @@ where
     F: Future<Output = Result<(), E>>,
     E: Display,
 {
-    /// A delivery has failed: it comes again after a pause, or its key is parked.
+    /// A delivery has failed: it comes again after a pause, or its key is parked. Its lane is at work if it has one.
     #[cold]
-    pub(super) fn fail(
+    pub(super) fn fail(&mut self, lane: Option<LaneId>, key: Key, of: &Ticket, reason: String) -> Result<()> {
+        let Ticket { origin, offset, .. } = of;
+        let offset = *offset;
+        self.alone = false;
+        if origin.acks.settling().is_some() {
+            self.keep_letter(lane, &key, origin, offset, &reason);
+            return Ok(());
+        }
+        let core = Arc::clone(&self.subscription.core);
+        let retries = core.hearing.retries;
+        let (subscription, journal) = (&*self.subscription.name, &*origin.acks.journal);
+        let attempt = if core.outlet.times_full() == of.times_full {
+            of.attempt
+        } else {
+            // What came of it could perhaps not be said for want of room: that is no fault of the event.
+            of.attempt.saturating_sub(1)
+        };
+        tracing::debug!(subscription, journal, offset = offset.0, attempt, reason, "a delivery has failed");
+        let is_last = attempt >= retries.attempts_max;
+        if attempt == 1 || is_last {
+            self.subscription.breaker.fail(&core, subscription, &reason);
+        }
+        if is_last {
+            return match self.subscription.fetch(&origin.acks, offset)? {
+                Some(record) => {
+                    let record = Box::new(record);
+                    self.park(lane, &key, GivenUp { record, attempts: attempt, reason })
+                }
+                None => {
+                    self.leave(lane);
+                    Ok(())
+                }
+            };
+        }
+        let due = Instant::now() + retries.pause(attempt);
+        self.pause(lane, key, origin, offset, Failed { attempt, reason, is_given_up: false }, due);
+        Ok(())
+    }
+
+    /// The event is to be tried again at `due`; its lane waits for that.
+    fn pause(
         &mut self,
         lane: Option<LaneId>,
         key: Key,
         origin: &Arc<Origin>,
         offset: Offset,
-        attempt: u32,
-        reason: String,
-    ) -> Result<()> {
-        if origin.acks.settling().is_some() {
-            self.keep_letter(lane, &key, origin, offset, &reason);
-            return Ok(());
-        }
-        let retries = self.subscription.core.hearing.retries;
-        let (subscription, journal) = (&*self.subscription.name, &*origin.acks.journal);
-        tracing::debug!(subscription, journal, offset = offset.0, attempt, reason, "a delivery has failed");
-        let full = key.as_deref().is_some_and(|key| !self.parked.has_room_for(key));
-        if attempt >= retries.attempts_max && !full {
-            if let Some(record) = self.subscription.fetch(&origin.acks, offset)? {
-                self.park(&key, GivenUp { record: Box::new(record), attempts: attempt, reason })?;
-            }
-            if let Some(lane) = lane {
-                self.lanes.finish(lane);
-            }
-            self.alone = false;
-            return Ok(());
-        }
-        if attempt >= retries.attempts_max {
-            tracing::error!(
-                subscription,
-                journal,
-                offset = offset.0,
-                reason,
-                parked = self.parked.len(),
-                "an event cannot be parked, for too many keys are already: it is tried on; \
-                 `procession dead-letters` shows what is parked"
-            );
-        }
+        failed: Failed,
+        due: Instant,
+    ) {
         let lane = lane.unwrap_or_else(|| self.lanes.occupy(key));
-        let due = Instant::now() + retries.pause(attempt.min(retries.attempts_max.saturating_sub(1)));
-        let failed = Some(Box::new((attempt, reason)));
-        self.paused.push(Paused { lane, place: Place { origin: Arc::clone(origin), offset, failed }, due });
-        self.alone = false;
-        Ok(())
+        let place = Place { origin: Arc::clone(origin), offset, failed: Some(Box::new(failed)) };
+        self.paused.push(Paused { lane, place, due });
+    }
+
+    /// The lane has nothing more to do with its event.
+    pub(super) fn leave(&mut self, lane: Option<LaneId>) {
+        if let Some(lane) = lane {
+            self.lanes.finish(lane);
+        }
     }
 
     /// An event that cannot even be decoded.
@@ -77,7 +96,9 @@ where
         let Some(given_up) = self.subscription.given_up.take() else { return Ok(()) };
         let key = given_up.record.key.clone();
         if self.lanes.is_idle(&key) {
-            return self.park(&key, given_up);
+            let core = Arc::clone(&self.subscription.core);
+            self.subscription.breaker.fail(&core, &self.subscription.name, &given_up.reason);
+            return self.park(None, &key, given_up);
         }
         // In its turn, like every event of its key.
         let OwnedRecord { origin, offset, .. } = *given_up.record;
@@ -85,69 +106,79 @@ where
         Ok(())
     }
 
-    /// Parks an event and with it its key, in one.
-    pub(super) fn park(&mut self, key: &Key, given_up: GivenUp) -> Result<()> {
+    /// Parks an event and with it its key, in one. Without room for that it is tried again, and its key waits.
+    pub(super) fn park(&mut self, lane: Option<LaneId>, key: &Key, given_up: GivenUp) -> Result<()> {
         let GivenUp { record, attempts, reason } = given_up;
-        if record.origin.acks.settling().is_some() {
-            self.keep_letter(None, key, &record.origin, record.offset, &reason);
+        let origin = Arc::clone(&record.origin);
+        if origin.acks.settling().is_some() {
+            self.keep_letter(lane, key, &origin, record.offset, &reason);
             return Ok(());
         }
-        let subscription = &self.subscription;
-        let acks = &record.origin.acks;
-        let parks_key = key.as_deref().filter(|key| self.parked.has_room_for(key));
-        tracing::error!(
-            subscription = &*subscription.name,
-            journal = &*acks.journal,
-            offset = record.offset.0,
-            topic = &*record.origin.topic,
-            key = key.as_deref().map(crate::json::key),
-            attempts,
-            reason,
-            "an event is parked in the dead-letter topic{}",
-            if parks_key.is_some() { ", and all later ones of its key until it is released" } else { "" }
-        );
-        let letter = DeadLetter::new(&subscription.name, &acks.journal, &record, attempts, reason);
-        let mut batch = Batch::new(&subscription.core.outlet);
-        batch.add_settling(&letter, key.as_deref(), acks, record.offset)?;
-        if let Some(key) = parks_key {
-            let (name, keys) = self.parked.with(key);
-            batch.checkpoint(name, &keys)?;
+        let parks = key.as_deref().map(short_key).filter(|key| !self.parked.has(key));
+        let has_place = parks.as_deref().is_none_or(|key| self.parked.has_room_for(key));
+        let checkpoint = parks.as_deref().map(|key| self.parked.with(key));
+        let checkpoint = checkpoint.as_ref().map(|(name, keys)| (*name, keys.as_slice()));
+        if has_place && self.subscription.say_letter(&record, attempts, &reason, checkpoint)? {
+            self.subscription.report_parked(&record, attempts, &reason, parks.is_some());
+            if let Some(key) = parks {
+                self.parked.add(&key);
+            }
+            self.crowded = None;
+            self.leave(lane);
+            return Ok(());
         }
-        batch.commit()?;
-        acks.count_parked();
-        if let Some(key) = parks_key {
-            self.parked.add(key);
+        if !has_place {
+            self.say_crowded(&record, &reason);
         }
+        let pause =
+            if has_place { ROOM_PAUSE } else { self.subscription.core.hearing.retries.longest_pause() };
+        let due = self.subscription.room_due().unwrap_or_else(Instant::now) + pause;
+        let failed = Failed { attempt: attempts, reason, is_given_up: true };
+        self.pause(lane, key.clone(), &origin, record.offset, failed, due);
         Ok(())
+    }
+
+    /// More keys than can be remembered have failed: the next ones wait until somebody has released some.
+    fn say_crowded(&mut self, record: &OwnedRecord, reason: &str) {
+        let (subscription, journal) = (&*self.subscription.name, &*record.origin.acks.journal);
+        let parked = self.parked.len();
+        if self.crowded.is_none() {
+            tracing::error!(
+                subscription,
+                journal,
+                offset = record.offset.0,
+                reason,
+                parked,
+                "an event cannot be parked, for too many keys are already: its key waits; \
+                 `procession dead-letters` shows what is parked"
+            );
+            let text = format!("{parked} keys of subscription {subscription} are parked, and no more can be");
+            self.crowded = Some(self.subscription.core.waits.begin(text));
+        }
     }
 
     /// An event behind a parked one of its key.
     #[cold]
     pub(super) fn park_successor(&mut self, lane: Option<LaneId>, delivery: &Delivery<P>) -> Result<()> {
+        const REASON: &str = "its key is parked, for an earlier event of it has failed";
         let acks = delivery.acks();
+        self.alone = false;
         if acks.settling().is_some() {
             // One before it has failed again.
-            self.keep_letter(
-                lane,
-                &delivery.key,
-                &delivery.origin,
-                delivery.offset,
-                "an earlier one of its key has",
-            );
+            let reason = "an earlier one of its key has";
+            self.keep_letter(lane, &delivery.key, &delivery.origin, delivery.offset, reason);
             return Ok(());
         }
-        if let Some(record) = self.subscription.fetch(acks, delivery.offset)? {
-            let reason = "its key is parked, for an earlier event of it has failed".to_owned();
-            let letter = DeadLetter::new(&self.subscription.name, &acks.journal, &record, 0, reason);
-            let mut batch = Batch::new(&self.subscription.core.outlet);
-            batch.add_settling(&letter, delivery.key.as_deref(), acks, delivery.offset)?;
-            batch.commit()?;
-            acks.count_parked();
+        if let Some(record) = self.subscription.fetch(acks, delivery.offset)?
+            && !self.subscription.say_letter(&record, 0, REASON, None)?
+        {
+            let due = self.subscription.room_due().unwrap_or_else(Instant::now) + ROOM_PAUSE;
+            let lane = lane.unwrap_or_else(|| self.lanes.occupy(delivery.key.clone()));
+            let place = Place { origin: Arc::clone(&delivery.origin), offset: delivery.offset, failed: None };
+            self.paused.push(Paused { lane, place, due });
+            return Ok(());
         }
-        if let Some(lane) = lane {
-            self.lanes.finish(lane);
-        }
-        self.alone = false;
+        self.leave(lane);
         Ok(())
     }
 }

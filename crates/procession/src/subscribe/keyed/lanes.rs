@@ -137,6 +137,16 @@ impl<T, D> Lanes<T, D> {
         self.lane_mut(id.0).deferred.push_back(place);
     }
 
+    /// An event of this key is to come before all others of it. `Err` if one is at work, or waits to be tried again.
+    pub(super) fn put_first(&mut self, key: &Key, work: Work<T, D>) -> Result<(), Work<T, D>> {
+        let index = self.queue_up(key);
+        if !self.ready.contains(&index) || self.lane(LaneId(index)).first.is_some() {
+            return Err(work);
+        }
+        self.lane_mut(index).first = Some(work);
+        Ok(())
+    }
+
     /// The lane of a key, which waits for its turn if it was idle.
     fn queue_up(&mut self, key: &Key) -> usize {
         self.find(key.as_deref()).unwrap_or_else(|| {

@@ -22,7 +22,7 @@ use journal::Offset;
 use tokio::time::Instant;
 
 use self::failing::failure;
-use self::lanes::{Bounds, LaneId, Lanes, Work};
+use self::lanes::{Bounds, Key, LaneId, Lanes, Work};
 use self::parked::Parked;
 pub(crate) use self::parked::parked_keys;
 use self::slots::Slots;
@@ -31,6 +31,7 @@ use super::{Delivery, GivenUp, LOOK_EVERY, Look, Subscription, Turn, sleep_until
 use crate::acks::Origin;
 use crate::error::Result;
 use crate::event::Payload;
+use crate::waiting::Waiting;
 
 /// Events in memory, as long as the application does not do more at a time.
 const HELD_MIN: usize = 4096;
@@ -101,6 +102,8 @@ impl<P: Payload> Subscription<P> {
             paused: Vec::new(),
             waiting: VecDeque::new(),
             alone: false,
+            crowded: None,
+            stuck: None,
         };
         keyed.run().await
     }
@@ -113,14 +116,18 @@ struct Keyed<P, H, F> {
     lanes: Lanes<Delivery<P>, Place>,
     slots: Slots<F, Ticket>,
     parked: Parked,
-    /// Parked keys whose letters are being dealt with again, and how many are left.
-    releasing: HashMap<Box<[u8]>, usize>,
+    /// Parked keys whose letters are being dealt with again one by one, and those that are left.
+    releasing: HashMap<Box<[u8]>, VecDeque<Offset>>,
     /// Lanes whose event has failed, until it is tried again.
     paused: Vec<Paused>,
     /// The newest delivery, if there is no place for it yet, and perhaps one that faults have held back until now.
     waiting: VecDeque<Delivery<P>>,
-    /// A delivery that a process has ended over is at work, and nothing else.
+    /// A delivery that a process has ended over is at work, or the one after many that have failed, and nothing else.
     alone: bool,
+    /// More keys would have to be parked than can be.
+    crowded: Option<Waiting>,
+    /// Nothing more can be read before an old delivery is done.
+    stuck: Option<Waiting>,
 }
 
 /// Where an event lies that is to be read again.
@@ -128,17 +135,28 @@ struct Keyed<P, H, F> {
 struct Place {
     origin: Arc<Origin>,
     offset: Offset,
-    /// The last attempt, and why it failed.
-    failed: Option<Box<(u32, String)>>,
+    failed: Option<Box<Failed>>,
+}
+
+/// The last attempt of an event.
+#[derive(Debug)]
+struct Failed {
+    attempt: u32,
+    reason: String,
+    /// It is to be parked.
+    is_given_up: bool,
 }
 
 /// A delivery at work.
 #[derive(Debug)]
 struct Ticket {
-    lane: LaneId,
+    /// None if it has come to its end at once.
+    lane: Option<LaneId>,
     origin: Arc<Origin>,
     offset: Offset,
     attempt: u32,
+    /// How often there was no room in the process's own journal, before it began.
+    times_full: u64,
 }
 
 struct Paused {
@@ -207,7 +225,7 @@ where
     /// Begins with lanes whose turn it is.
     fn start_ready(&mut self) -> Result<bool> {
         let mut started = false;
-        while !self.alone && self.slots.has_room() && self.lanes.has_ready() {
+        while !self.alone && self.slots.has_room() && self.lanes.has_ready() && !self.is_held() {
             let Some((lane, work)) = self.lanes.next() else { break };
             started = true;
             match work {
@@ -224,20 +242,47 @@ where
             self.lanes.finish(lane);
             return Ok(());
         };
-        let attempt = match failed {
-            None => Attempt { number: 1, refusal: None },
-            Some(failed) => Attempt { number: failed.0.saturating_add(1), refusal: Some(failed.1) },
+        if let Some(number) = self.subscription.number_of_recalled(&origin.acks, offset)? {
+            // The letter says how often it was delivered before.
+            return match take_event(&Attempt::first(), u32::MAX, record.codec, &record.payload) {
+                Ok(event) => self.start(Some(lane), record.into_delivery(event, number)),
+                Err(reason) => {
+                    let key = self.lanes.key(lane).clone();
+                    self.keep_letter(Some(lane), &key, &origin, offset, &reason);
+                    Ok(())
+                }
+            };
+        }
+        let attempt = match failed.map(|failed| *failed) {
+            None => Attempt::first(),
+            Some(Failed { attempt, reason, is_given_up: true }) => {
+                let key = record.key.clone();
+                let record = Box::new(record);
+                return self.park(Some(lane), &key, GivenUp { record, attempts: attempt, reason });
+            }
+            Some(Failed { attempt, reason, .. }) => {
+                Attempt { number: attempt.saturating_add(1), refusal: Some(reason) }
+            }
         };
         let attempts_max = self.subscription.core.hearing.retries.attempts_max;
         match take_event(&attempt, attempts_max, record.codec, &record.payload) {
             Ok(event) => self.start(Some(lane), record.into_delivery(event, attempt.number)),
             Err(reason) => {
                 let key = record.key.clone();
-                self.park(&key, GivenUp { record: Box::new(record), attempts: attempt.number, reason })?;
-                self.lanes.finish(lane);
-                Ok(())
+                if attempt.number == 1 {
+                    let core = Arc::clone(&self.subscription.core);
+                    self.subscription.breaker.fail(&core, &self.subscription.name, &reason);
+                }
+                let record = Box::new(record);
+                self.park(Some(lane), &key, GivenUp { record, attempts: attempt.number, reason })
             }
         }
+    }
+
+    /// Whether nothing is to begin now, for too many have failed.
+    #[inline]
+    fn is_held(&mut self) -> bool {
+        self.subscription.breaker.is_armed() && self.subscription.breaker.until().is_some()
     }
 
     /// Takes deliveries as long as there is room for them, and others need not have their turn.
@@ -245,7 +290,7 @@ where
         let mut moved = false;
         let filled = Cell::new(None);
         for _ in 0..LOOK_EVERY {
-            if self.alone || self.lanes.is_full() {
+            if self.alone || self.lanes.is_full() || self.is_held() {
                 break;
             }
             let delivery = match self.waiting.pop_front() {
@@ -309,6 +354,7 @@ where
     fn admit(&mut self, delivery: Delivery<P>) -> Result<bool> {
         if let Some(beyond) = delivery.acks().beyond() {
             let suspect = beyond.is_suspect(delivery.offset);
+            self.note_stuck(&delivery);
             if !reaches(&delivery) || suspect && !self.slots.is_idle() {
                 self.waiting.push_front(delivery);
                 return Ok(false);
@@ -342,59 +388,85 @@ where
             delivery.attempt = delivery.attempt.max(beyond.begin(offset, origin.acks.cursor()));
         }
         let attempt = delivery.attempt;
-        if attempt > self.subscription.core.hearing.retries.attempts_max {
+        let times_full = self.subscription.core.outlet.times_full();
+        let attempts_max = self.subscription.core.hearing.retries.attempts_max;
+        if attempt > attempts_max && origin.acks.settling().is_none() {
             let reason = format!("the process ended {} times before it was acknowledged", attempt - 1);
-            return self.fail(lane, key, &origin, offset, attempt, reason);
+            return self.fail(lane, key, &Ticket { lane: None, origin, offset, attempt, times_full }, reason);
         }
         let future = (self.handler)(delivery);
         let (lanes, mut kept) = (&mut self.lanes, Some(key));
         let note = || Ticket {
-            lane: lane.unwrap_or_else(|| lanes.occupy(kept.take().flatten())),
+            lane: Some(lane.unwrap_or_else(|| lanes.occupy(kept.take().flatten()))),
             origin: Arc::clone(&origin),
             offset,
             attempt,
+            times_full,
         };
-        let Some(outcome) = self.slots.start(future, note) else { return Ok(()) };
+        let Some(outcome) = self.slots.start(future, note) else {
+            // After many that have failed, one at a time.
+            self.alone |= self.subscription.breaker.is_open();
+            return Ok(());
+        };
         self.alone = false;
         match failure(&origin, offset, outcome) {
-            None => {
-                if origin.acks.settling().is_some() {
-                    self.settled(&kept.flatten())?;
-                }
-                if let Some(lane) = lane {
-                    self.lanes.finish(lane);
-                }
-                Ok(())
+            None => self.succeed(lane, &kept.flatten(), &origin),
+            Some(reason) => {
+                let ticket = Ticket { lane: None, origin, offset, attempt, times_full };
+                self.fail(lane, kept.flatten(), &ticket, reason)
             }
-            Some(reason) => self.fail(lane, kept.flatten(), &origin, offset, attempt, reason),
         }
+    }
+
+    /// A delivery is dealt with.
+    #[inline]
+    fn succeed(&mut self, lane: Option<LaneId>, key: &Key, origin: &Origin) -> Result<()> {
+        if self.subscription.breaker.is_armed() {
+            self.subscription.breaker.succeed();
+        }
+        if origin.acks.settling().is_some() && self.settled(lane, key)? {
+            return Ok(());
+        }
+        self.leave(lane);
+        Ok(())
     }
 
     /// A delivery that was at work has come to its end.
     fn conclude(&mut self, ticket: Ticket, outcome: Result<(), E>) -> Result<()> {
-        let Ticket { lane, origin, offset, attempt } = ticket;
-        match failure(&origin, offset, outcome) {
+        let Some(lane) = ticket.lane else { return Ok(()) };
+        match failure(&ticket.origin, ticket.offset, outcome) {
             None => {
-                if origin.acks.settling().is_some() {
-                    let key = self.lanes.key(lane).clone();
-                    self.settled(&key)?;
-                }
-                self.lanes.finish(lane);
-                Ok(())
+                let is_letter = ticket.origin.acks.settling().is_some();
+                let key = if is_letter { self.lanes.key(lane).clone() } else { None };
+                self.succeed(Some(lane), &key, &ticket.origin)
             }
             Some(reason) => {
                 let key = self.lanes.key(lane).clone();
-                self.fail(Some(lane), key, &origin, offset, attempt, reason)
+                self.fail(Some(lane), key, &ticket, reason)
             }
+        }
+    }
+
+    /// Says so if a delivery has to wait for one far behind it, once.
+    fn note_stuck(&mut self, delivery: &Delivery<P>) {
+        if reaches(delivery) {
+            if self.stuck.is_some() {
+                self.stuck = None;
+            }
+        } else if self.stuck.is_none() {
+            self.stuck = Some(self.subscription.say_stuck(delivery.acks(), delivery.offset));
         }
     }
 
     /// Waits until there is something to do.
     async fn wait(&mut self, stopping: bool) -> Result<()> {
-        let reads = !(stopping || self.alone || self.lanes.is_full() || !self.waiting.is_empty());
+        let held = if self.is_held() { self.subscription.breaker.until() } else { None };
+        let reads =
+            !(stopping || self.alone || held.is_some() || self.lanes.is_full() || !self.waiting.is_empty());
         let paused = self.paused.iter().map(|paused| paused.due).min();
         let held_back = self.subscription.faults.as_ref().and_then(|faults| faults.due());
-        let due = paused.into_iter().chain(held_back).min().filter(|_| !stopping);
+        let due = paused.into_iter().chain(held_back).chain(held).min().filter(|_| !stopping);
+        let obeys = !stopping && !self.alone;
         let Self { subscription, slots, .. } = self;
         let shutdown = subscription.core.shutdown.clone();
         let core = Arc::clone(&subscription.core);
@@ -407,7 +479,7 @@ where
                 core.stop_now();
                 Ok(())
             }
-            () = desk.wait(), if !stopping => Ok(()),
+            () = desk.wait(), if obeys => Ok(()),
             () = sleep_until(due) => Ok(()),
         }
     }

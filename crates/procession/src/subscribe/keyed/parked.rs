@@ -9,29 +9,44 @@ use super::lanes::Key;
 use crate::beyond;
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::letters::short_key;
 
 /// Most keys of one subscription that are parked at a time: more of them is no longer about single keys.
 const KEYS_MAX: usize = 1000;
 /// Most bytes of them: they are part of what each segment of the journal begins with.
 const BYTES_MAX: usize = 16 << 10;
+/// And at most this part of a segment.
+const SHARE: u64 = 16;
 
 /// The parked keys of a subscription. The newest state of them is a checkpoint in the process's journal.
 #[derive(Debug)]
 pub(super) struct Parked {
+    /// As letters have them: see [`short_key`].
     keys: HashSet<Box<[u8]>>,
     checkpoint: String,
+    bytes_max: usize,
 }
 
 impl Parked {
     /// # Errors
     /// [`Error::Decode`] for a checkpoint that makes no sense.
     pub(super) fn load(core: &Core, subscription: &str) -> Result<Self> {
-        Ok(Self { keys: parked_keys(core, subscription)?, checkpoint: checkpoint_name(subscription) })
+        let share = usize::try_from(core.hearing.segment_bytes / SHARE).unwrap_or(usize::MAX);
+        Ok(Self {
+            keys: parked_keys(core, subscription)?,
+            checkpoint: checkpoint_name(subscription),
+            bytes_max: share.min(BYTES_MAX),
+        })
     }
 
     #[inline]
     pub(super) fn contains(&self, key: &Key) -> bool {
-        !self.keys.is_empty() && key.as_ref().is_some_and(|key| self.keys.contains(key))
+        !self.keys.is_empty() && key.as_deref().is_some_and(|key| self.keys.contains(&*short_key(key)))
+    }
+
+    /// Whether a key is parked, given as letters have it.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        self.keys.contains(key)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -41,7 +56,7 @@ impl Parked {
     /// Whether one more finds room.
     pub(super) fn has_room_for(&self, key: &[u8]) -> bool {
         let bytes = self.keys.iter().map(|key| encoded_bytes(key)).sum::<usize>() + encoded_bytes(key);
-        self.keys.len() < KEYS_MAX && bytes <= BYTES_MAX
+        self.keys.len() < KEYS_MAX && bytes <= self.bytes_max
     }
 
     /// Name and value of the checkpoint with this key among them; it counts from [`Self::add`] on.

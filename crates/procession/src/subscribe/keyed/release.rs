@@ -1,16 +1,18 @@
 //! Parked keys that are let go, and their letters that are delivered once more.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::future::Future;
+use std::sync::Arc;
 
-use journal::{Offset, Start};
+use journal::Offset;
 
-use super::Keyed;
-use super::lanes::{Key, LaneId};
+use super::lanes::{Key, LaneId, Work};
+use super::{Keyed, Place};
 use crate::acks::Origin;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Payload;
-use crate::letters::{self, Letter, Order, Outcome, Refusal, Settled, What};
+use crate::letters::{Found, Letter, Order, Outcome, Refusal, Settled, What, short_key};
 use crate::outlet::Batch;
 use crate::subscribe::Delivery;
 
@@ -29,7 +31,7 @@ where
         let Some(Order { what, reply }) = self.subscription.reading.desk().take() else { return Ok(false) };
         let done = match what {
             What::Retry(at) => self.retry(at)?,
-            What::Release { key, give_up } => self.release(&key, give_up)?,
+            What::Release { key, give_up, letters } => self.release(&key, give_up, letters)?,
         };
         // Whoever asked may have gone.
         let _ = reply.send(done);
@@ -54,17 +56,16 @@ where
         Ok(recalled)
     }
 
-    fn release(&mut self, key: &[u8], give_up: bool) -> Result<Result<u64, Refusal>> {
-        let as_key: Key = Some(key.into());
-        if !self.parked.contains(&as_key) || self.releasing.contains_key(key) {
+    /// Lets a parked key go, given as letters have it, or begins to: its letters come first, one after the other.
+    fn release(&mut self, key: &[u8], give_up: bool, mut found: Found) -> Result<Result<u64, Refusal>> {
+        if !self.parked.has(key) || self.releasing.contains_key(key) {
             return Ok(Err(Refusal::NotParked));
         }
         let core = &self.subscription.core;
         let name = &*self.subscription.name;
-        let (letters, _) =
-            letters::open(&core.folders.instance(&core.instance), Start::Beginning, |letter| {
-                letter.letter.subscription == name && letter.key.as_deref() == Some(key)
-            })?;
+        // What was said since somebody looked; that is little.
+        found.go_on(&core.folders.instance(&core.instance), name, key)?;
+        let mut letters = found.into_letters();
         let count = letters.len();
         tracing::warn!(
             subscription = name,
@@ -74,61 +75,106 @@ where
             "a parked key is released, as told"
         );
         if give_up || letters.is_empty() {
-            self.settle_all(key, &letters)?;
-            return Ok(Ok(count as u64));
+            return Ok(match self.settle_all(key, letters.make_contiguous())? {
+                true => Ok(count as u64),
+                false => Err(Refusal::Failed("there is no room for that now".to_owned())),
+            });
         }
-        self.releasing.insert(key.into(), count);
-        for letter in letters {
-            if let Err(refusal) = self.deliver_again(letter)? {
-                // What cannot even be decoded keeps its key parked.
+        self.releasing.insert(key.into(), letters);
+        Ok(match self.next_letter(None, key)? {
+            true => Ok(count as u64),
+            false => {
                 self.releasing.remove(key);
-                return Ok(Err(refusal));
+                let reason = "its first letter cannot be dealt with now: the log says why".to_owned();
+                Err(Refusal::Failed(reason))
             }
-        }
-        Ok(Ok(count as u64))
+        })
     }
 
-    /// Gives letters up, and lets their key go.
-    fn settle_all(&mut self, key: &[u8], letters: &[Letter]) -> Result<()> {
+    /// The key's next letter comes before all that waits behind it. False if that cannot be: the key stays parked.
+    fn next_letter(&mut self, lane: Option<LaneId>, key: &[u8]) -> Result<bool> {
+        let Some(at) = self.releasing.get_mut(key).and_then(VecDeque::pop_front) else { return Ok(false) };
+        let Some(letter) = self.subscription.find_letter(at)? else { return Ok(false) };
+        let acks = self.subscription.acks_of_letters(&letter.letter.journal)?;
+        let (offset, topic) = (Offset(letter.letter.offset), letter.letter.topic.as_str().into());
+        if !acks.settling().is_some_and(|settling| settling.begin(offset, at)) {
+            return Ok(false);
+        }
+        let origin = Arc::new(Origin { topic, acks: Arc::clone(&acks) });
+        let work = Work::Deferred(Place { origin, offset, failed: None });
+        if let Some(lane) = lane {
+            self.lanes.put_back(lane, work);
+            return Ok(true);
+        }
+        // The event's own key: the letter may have but what was made of it.
+        let key = self.subscription.fetch_recalled(&acks, offset)?.map(|record| record.key);
+        let is_first = key.is_some_and(|key| self.lanes.put_first(&key, work).is_ok());
+        if let (false, Some(settling)) = (is_first, acks.settling()) {
+            settling.forget(offset);
+        }
+        Ok(is_first)
+    }
+
+    /// Gives letters up, and lets their key go. False if there is no room to say so.
+    fn settle_all(&mut self, key: &[u8], letters: &[Offset]) -> Result<bool> {
         let core = &self.subscription.core;
         let mut rest = letters;
         loop {
             let (now, later) = rest.split_at(rest.len().min(BATCH_MAX));
             let mut batch = Batch::new(&core.outlet);
             for letter in now {
-                batch.add(&Settled { letter: letter.at.0, outcome: Outcome::Dropped })?;
+                batch.add(&Settled { letter: letter.0, outcome: Outcome::Dropped })?;
             }
             if later.is_empty() {
                 let (name, keys) = self.parked.without(key);
                 batch.checkpoint(name, &keys)?;
             }
-            batch.commit()?;
+            match batch.commit() {
+                Ok(_) => {}
+                Err(Error::Journal(
+                    error @ (journal::Error::Full { .. } | journal::Error::TooLarge { .. }),
+                )) => {
+                    let (subscription, key) = (&*self.subscription.name, crate::json::key(key));
+                    tracing::error!(subscription, key, %error, "a key stays parked for want of room: release it again");
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
             rest = later;
             if rest.is_empty() {
                 break;
             }
         }
         self.parked.remove(key);
-        Ok(())
+        Ok(true)
     }
 
     /// Whether events of this key go to the dead-letter topic.
     #[inline]
     pub(super) fn is_parked(&self, key: &Key) -> bool {
-        self.parked.contains(key) && !key.as_ref().is_some_and(|key| self.releasing.contains_key(key))
+        self.parked.contains(key)
+            && !key.as_deref().is_some_and(|key| self.releasing.contains_key(&*short_key(key)))
     }
 
-    /// A letter is settled. With the last one of its key, the key is free.
+    /// A letter is settled. With the last one of its key, the key is free. Whether the lane has the next one to do.
     #[cold]
-    pub(super) fn settled(&mut self, key: &Key) -> Result<()> {
-        let Some(key) = key.as_deref() else { return Ok(()) };
-        let Some(left) = self.releasing.get_mut(key) else { return Ok(()) };
-        *left -= 1;
-        if *left > 0 {
-            return Ok(());
+    pub(super) fn settled(&mut self, lane: Option<LaneId>, key: &Key) -> Result<bool> {
+        let Some(key) = key.as_deref().map(short_key) else { return Ok(false) };
+        let Some(left) = self.releasing.get(&*key) else { return Ok(false) };
+        if !left.is_empty() {
+            if self.next_letter(lane, &key)? {
+                return Ok(true);
+            }
+            tracing::error!(
+                subscription = &*self.subscription.name,
+                key = crate::json::key(&key),
+                "the next letter of a key cannot be dealt with now: the key stays parked"
+            );
+        } else {
+            self.settle_all(&key, &[])?;
         }
-        self.releasing.remove(key);
-        self.settle_all(key, &[])
+        self.releasing.remove(&*key);
+        Ok(false)
     }
 
     /// An event has failed again that a letter is about: the letter stays, and its key parked.
@@ -154,10 +200,8 @@ where
             settling.forget(offset);
         }
         if let Some(key) = key {
-            self.releasing.remove(key);
+            self.releasing.remove(&*short_key(key));
         }
-        if let Some(lane) = lane {
-            self.lanes.finish(lane);
-        }
+        self.leave(lane);
     }
 }

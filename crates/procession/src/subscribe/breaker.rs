@@ -1,0 +1,95 @@
+//! A subscription whose events fail one after the other: most likely the program is to blame, not the events. It slows
+//! down and says so, instead of parking all that comes at full speed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::Offset;
+use tokio::time::Instant;
+
+use crate::acks::Acks;
+use crate::core::Core;
+use crate::waiting::Waiting;
+
+/// So many different events in a row are no longer about single events.
+const ROW_MAX: u32 = 10;
+/// A reason is often a decoder's words about the whole of a payload.
+const REASON_CHARS_MAX: usize = 200;
+
+/// How many events have failed since one was dealt with, and what follows from it.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    row: u32,
+    /// Nothing is delivered before.
+    until: Option<Instant>,
+    /// The newest delivery, if nobody knows yet what became of it.
+    handed: Option<(Arc<Acks>, Offset)>,
+    waiting: Option<Waiting>,
+}
+
+impl Breaker {
+    /// Whether an event has failed since one was dealt with.
+    #[inline]
+    pub(super) const fn is_armed(&self) -> bool {
+        self.row > 0
+    }
+
+    /// Whether so many have failed that they are tried one by one.
+    pub(super) const fn is_open(&self) -> bool {
+        self.row >= ROW_MAX
+    }
+
+    /// When the next delivery may be, if not at once.
+    pub(super) fn until(&mut self) -> Option<Instant> {
+        self.until = self.until.filter(|until| *until > Instant::now());
+        self.until
+    }
+
+    /// Another event has failed.
+    pub(super) fn fail(&mut self, core: &Core, subscription: &str, reason: &str) {
+        self.row = self.row.saturating_add(1);
+        if !self.is_open() {
+            return;
+        }
+        let pause = core.hearing.retries.pause_in_row(self.row - ROW_MAX);
+        self.until = Some(Instant::now() + pause);
+        let shown: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        let text = format!(
+            "the last {} events of subscription {subscription} have failed, the next one is tried after {}: {shown}",
+            self.row,
+            humantime::format_duration(whole(pause))
+        );
+        match &self.waiting {
+            Some(waiting) => waiting.say(text),
+            None => self.waiting = Some(core.waits.begin(text)),
+        }
+    }
+
+    /// An event was dealt with.
+    #[cold]
+    pub(super) fn succeed(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A delivery is about to be handed out, or given up. What became of the one before it may be known by now.
+    pub(super) fn note(&mut self, acks: &Arc<Acks>, offset: Offset) {
+        let same = |(of, at): &(Arc<Acks>, Offset)| Arc::ptr_eq(of, acks) && *at == offset;
+        match self.handed.take() {
+            Some(handed) if !same(&handed) && handed.0.is_done(handed.1) => self.succeed(),
+            _ => {}
+        }
+    }
+
+    /// A delivery is handed out.
+    pub(super) fn hand(&mut self, acks: &Arc<Acks>, offset: Offset) {
+        self.note(acks, offset);
+        if self.is_armed() {
+            self.handed = Some((Arc::clone(acks), offset));
+        }
+    }
+}
+
+/// In milliseconds, as people read it.
+fn whole(pause: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
+}
