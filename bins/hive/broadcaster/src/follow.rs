@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use contracts::hive::AppliedOperation;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::block::Block;
@@ -45,6 +46,7 @@ pub(crate) struct Follow {
     ahead: VecDeque<Block>,
     range: RangeSize,
     hole: Hole,
+    why: watch::Sender<String>,
 }
 
 /// A number that perhaps no node has a block for.
@@ -76,7 +78,13 @@ impl Follow {
             ahead: VecDeque::new(),
             range: RangeSize::new(settings.range_blocks),
             hole: Hole::default(),
+            why: watch::Sender::new("no node has answered yet".to_owned()),
         })
+    }
+
+    /// Why there is no step, in words: as it was found when one was last tried.
+    pub(crate) fn why(&self) -> watch::Receiver<String> {
+        self.why.subscribe()
     }
 
     /// The next step. Waits for as long as it takes; may be dropped at any time.
@@ -92,6 +100,7 @@ impl Follow {
                 Err(trouble) => {
                     self.ahead.clear();
                     self.pool.failed(&trouble);
+                    self.why.send_replace(self.pool.complaint());
                 }
             }
         }
@@ -101,6 +110,7 @@ impl Follow {
     pub(crate) fn said(&mut self, position: Position, journal_end: u64) {
         self.position = Some(position);
         self.journal_end = journal_end;
+        self.pool.progressed();
     }
 
     /// Tries to get one step further with the current node; none if there is nothing new yet.
@@ -253,8 +263,9 @@ impl Follow {
         let head = node.source.head().await?;
         let target = head.target(self.mode);
         node.said(head.clone());
-        if self.wanted().is_some_and(|wanted| wanted > target) {
+        if let Some(wanted) = self.wanted().filter(|wanted| *wanted > target) {
             self.pool.current().succeeded();
+            self.why.send_replace(self.no_news(target, wanted));
         }
         let last = self.position.as_ref().map(Position::last);
         let replaced = last.is_some_and(|last| {
@@ -270,6 +281,26 @@ impl Follow {
         }
         self.pool.check_standstill().await;
         Ok(None)
+    }
+}
+
+impl Follow {
+    /// What there is to say of a node that answers, and has nothing for us.
+    fn no_news(&self, target: u32, wanted: u32) -> String {
+        let node = self.pool.name();
+        let said = self.position.as_ref().map(|position| position.last().block);
+        let what = match said {
+            None => format!("{node} is at block {target}, and {wanted} is the first one wanted"),
+            Some(said) if target < said => format!(
+                "{node} is at block {target}, behind {said}, which has been said: it has fallen behind, or its chain \
+                 was begun anew"
+            ),
+            Some(said) => format!("{node} has no block after {said}"),
+        };
+        match self.pool.complaint() {
+            others if others.is_empty() => what,
+            others => format!("{what}; {others}"),
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns: the position in the chain, kept in its own journal. Hears: the nodes, one at a time (`follow`, `pool`).
 //! Says: every operation under its type's name, one atomic batch per block, and `retract` when a fork replaces
-//! blocks (`say`). Whenever it is killed, it goes on with the block after the last one that it has said.
+//! blocks (`say`). While no block comes for too long, whatever the reason, it says that it waits (`standstill`).
+//! Whenever it is killed, it goes on with the block after the last one that it has said.
 
 mod block;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod rpc;
 mod say;
 mod settings;
 mod source;
+mod standstill;
 mod trouble;
 
 use std::error::Error;
@@ -30,6 +32,7 @@ use follow::Follow;
 use position::{CHECKPOINT, Position};
 use procession::{Process, Program};
 use settings::Settings;
+use standstill::Standstill;
 
 fn main() -> ExitCode {
     Program::new("broadcaster")
@@ -42,7 +45,8 @@ async fn app(process: Process<Settings>) -> Result<(), Box<dyn Error + Send + Sy
     let position = process.checkpoint::<Position>(CHECKPOINT)?;
     let mut chain = Follow::new(process.settings(), position, say::journal_end(&process)?)?;
     let shutdown = process.shutdown();
-    while let Some(advance) = shutdown.run_until_cancelled(chain.next()).await {
+    let mut standstill = Standstill::new(&process, &chain);
+    while let Some(advance) = shutdown.run_until_cancelled(standstill.next(&mut chain)).await {
         let Some(said) = shutdown.run_until_cancelled(say::say(&process, &advance)).await else { break };
         chain.said(advance.position, said?);
     }

@@ -28,14 +28,26 @@ pub(crate) struct Node {
     /// Failures in a row, by severity: those of a moment don't lengthen the others' back-off.
     moments: u32,
     failures: u32,
-    /// Left alone until then.
+    /// Left alone until then, and why.
     until: Instant,
+    trouble: Option<String>,
+    silent: bool,
 }
 
 impl Node {
     pub(crate) fn new(source: Source) -> Self {
         let now = Instant::now();
-        Node { source, head: None, moved: now, asked: None, moments: 0, failures: 0, until: now }
+        Node {
+            source,
+            head: None,
+            moved: now,
+            asked: None,
+            moments: 0,
+            failures: 0,
+            until: now,
+            trouble: None,
+            silent: false,
+        }
     }
 
     pub(crate) fn head(&self) -> Option<&Head> {
@@ -55,6 +67,17 @@ impl Node {
     /// How long the head has stood still.
     pub(crate) fn still(&self) -> Duration {
         self.moved.elapsed()
+    }
+
+    /// Whether no answer came when it was last asked.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// What was wrong with it last, if it has not done well since: with its name.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let trouble = self.trouble.as_ref()?;
+        Some(format!("{}: {trouble}", self.source.name()))
     }
 
     /// When the head may be asked for again.
@@ -77,7 +100,8 @@ impl Node {
     }
 
     pub(crate) fn succeeded(&mut self) {
-        (self.moments, self.failures) = (0, 0);
+        (self.moments, self.failures, self.trouble) = (0, 0, None);
+        self.silent = false;
     }
 
     /// Leaves the node alone for a while: exponential back-off with full jitter, so that many clients of one
@@ -96,6 +120,8 @@ impl Node {
             _ => ceiling.mul_f64(rand::rng().random_range(0.0..=1.0)),
         };
         self.until = Instant::now() + jittered.max(trouble.retry_after().unwrap_or_default());
+        self.trouble = Some(trouble.to_string());
+        self.silent = trouble.is_silence();
         // Whatever it said about its head before isn't worth much now; when it is asked again is up to `until`.
         self.head = None;
         self.asked = None;

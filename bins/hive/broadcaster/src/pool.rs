@@ -27,8 +27,8 @@ pub(crate) struct Pool {
     stall_timeout: Duration,
     backoff_max: Duration,
     next_survey: Instant,
-    /// Said in the log once, until something moves again.
-    standstill: bool,
+    /// When we last moved on ourselves.
+    progress: Instant,
 }
 
 impl Pool {
@@ -46,7 +46,7 @@ impl Pool {
             stall_timeout: settings.stall_timeout,
             backoff_max: settings.backoff_max,
             next_survey: Instant::now(),
-            standstill: false,
+            progress: Instant::now(),
         })
     }
 
@@ -81,9 +81,30 @@ impl Pool {
         self.current
     }
 
+    /// The name of the node that is followed.
+    pub(crate) fn name(&self) -> &str {
+        self.nodes[self.current].source.name()
+    }
+
     /// The node that is followed.
     pub(crate) fn current(&mut self) -> &mut Node {
         &mut self.nodes[self.current]
+    }
+
+    /// A block has been said: the nodes are good for something.
+    pub(crate) fn progressed(&mut self) {
+        self.progress = Instant::now();
+    }
+
+    /// What is wrong with the nodes, as far as anything is.
+    pub(crate) fn complaint(&self) -> String {
+        let complaints: Vec<_> = self.nodes.iter().filter_map(Node::complaint).collect();
+        let complaints = complaints.join("; ");
+        if self.nodes.iter().all(Node::is_silent) {
+            format!("no node answers: {complaints}")
+        } else {
+            complaints
+        }
     }
 
     /// The current node has failed us.
@@ -98,14 +119,14 @@ impl Pool {
     }
 
     /// Compares the current node with the others, if there is reason to, and follows the furthest instead if
-    /// this one is behind: a silent source looks just like a quiet one, and only another node can tell.
+    /// this one is behind: a silent source looks just like a quiet one, and only another node can tell. That
+    /// its head moves is no reason to trust it while we stand still.
     pub(crate) async fn check_standstill(&mut self) {
         let node = &self.nodes[self.current];
         let Some(head) = node.head() else { return };
-        let still = node.still() >= self.stall_timeout;
+        let still = node.still().max(self.progress.elapsed()) >= self.stall_timeout;
         let is_old = |time: Timestamp| Timestamp::now().as_second() - time.as_second() > OLD_SECONDS;
         if !still && !head.time.is_some_and(is_old) {
-            self.standstill = false;
             return;
         }
         if Instant::now() < self.next_survey {
@@ -118,10 +139,6 @@ impl Pool {
         if let Some((best, index)) = best {
             self.failed(&Trouble::Behind { head: target, best });
             self.follow(index);
-        } else if still && !self.standstill {
-            let node = self.nodes[self.current].source.name();
-            tracing::warn!(node, head = target, "no new block, and no other node that has one");
-            self.standstill = true;
         }
     }
 

@@ -41,6 +41,11 @@ impl Trouble {
         }
     }
 
+    /// Whether there was no answer at all.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Trouble::Failed(Failure::Timeout | Failure::Transport { .. }))
+    }
+
     /// How long the node itself asked us to stay away.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

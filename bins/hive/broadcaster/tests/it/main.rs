@@ -5,6 +5,7 @@
 #[path = "../../src/chain.rs"]
 #[expect(dead_code, reason = "shared with the unit tests, which use the rest")]
 mod chain;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -99,6 +100,10 @@ fn said(home: &Home) -> (Vec<Place>, usize) {
 }
 
 fn start(home: &Home, nodes: &[&Served], mode: &str) -> Running {
+    start_from(home, nodes, mode, "first")
+}
+
+fn start_from(home: &Home, nodes: &[&Served], mode: &str, first: &str) -> Running {
     let urls: Vec<&str> = nodes.iter().map(|served| served.node.url.as_str()).collect();
     let nodes = urls.join(",");
     Running::start(
@@ -109,7 +114,7 @@ fn start(home: &Home, nodes: &[&Served], mode: &str) -> Running {
             "--nodes",
             &nodes,
             "--start",
-            "first",
+            first,
             "--mode",
             mode,
             "--poll-interval",
