@@ -2,6 +2,7 @@
 
 use contracts::hive::Operation;
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::failure::present;
@@ -87,13 +88,9 @@ fn read(block: &str) -> Result<Block, String> {
     check_whole(&served, number)?;
     let ids = served.transaction_ids.unwrap_or_default();
     let mut ids = ids.into_iter();
-    let mut operations = served.transactions.iter().flat_map(|transaction| &transaction.operations);
-    if operations.any(|operation| operation.get().len() > OPERATION_BYTES_MAX) {
-        return Err(format!("block {number} holds an operation of more than {OPERATION_BYTES_MAX} bytes"));
-    }
     let transactions = served.transactions.into_iter().map(|transaction| Transaction {
         id: ids.next().or(transaction.transaction_id).unwrap_or_default(),
-        operations: transaction.operations.into_iter().map(Operation::read).collect(),
+        operations: transaction.operations.into_iter().map(read_operation).collect(),
     });
     Ok(Block {
         number,
@@ -102,6 +99,23 @@ fn read(block: &str) -> Result<Block, String> {
         timestamp: served.timestamp,
         transactions: transactions.collect(),
     })
+}
+
+/// One that is too large for a record is told by its type and size: all nodes have the same one, so that waiting for
+/// another would be for ever.
+fn read_operation(served: Box<RawValue>) -> Operation {
+    let bytes = served.get().len();
+    let operation = Operation::read(served);
+    if bytes <= OPERATION_BYTES_MAX {
+        return operation;
+    }
+    tracing::warn!(
+        bytes,
+        kind = operation.kind,
+        "an operation is too large for a record, and left out of it"
+    );
+    let value = serde_json::value::to_raw_value(&json!({ "type": operation.kind, "bytes": bytes }));
+    Operation { kind: "oversized_operation".to_owned(), value: value.expect("plain data becomes JSON") }
 }
 
 /// Checks that an id is 40 hexadecimal digits, and lowers them.
@@ -152,7 +166,7 @@ fn check_whole(served: &Served, number: u32) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::recordings;
@@ -193,6 +207,19 @@ mod tests {
             assert!(one(&absent).unwrap().is_none(), "{absent}");
         }
         assert!(read_range(r#"{"blocks":[]}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_operation_too_large_for_a_record_holds_up_nothing() {
+        let mut served = sample();
+        served["transactions"][1]["operations"] =
+            json!([["custom_json", {"json": "z".repeat(OPERATION_BYTES_MAX)}]]);
+        let block = one(&served).unwrap().unwrap();
+        let operation = &block.transactions[1].operations[0];
+        assert_eq!((operation.kind.as_str(), &*operation.topic()), ("oversized_operation", "oversized"));
+        let value: Value = serde_json::from_str(operation.value.get()).unwrap();
+        assert_eq!(value, json!({"type": "custom_json_operation", "bytes": OPERATION_BYTES_MAX + 27}));
+        assert_eq!(block.transactions[0].operations[0].kind, "vote_operation");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::block::Block;
+use crate::doubt::Doubt;
 use crate::operations::read_virtual;
 use crate::pool::Pool;
 use crate::position::{Position, Told};
@@ -25,6 +26,8 @@ use crate::trouble::Trouble;
 pub(crate) struct Advance {
     pub(crate) block: Block,
     pub(crate) virtual_operations: Vec<AppliedOperation>,
+    /// So many nodes gave no virtual operation of it, and none gave one.
+    pub(crate) unconfirmed_by: Option<u32>,
     /// The blocks that a fork has replaced, ascending; this block takes the first one's number.
     pub(crate) replaced: Vec<Told>,
     /// Where we are once this step has been said.
@@ -46,6 +49,7 @@ pub(crate) struct Follow {
     ahead: VecDeque<Block>,
     range: RangeSize,
     hole: Hole,
+    doubt: Doubt,
     why: watch::Sender<String>,
 }
 
@@ -78,6 +82,7 @@ impl Follow {
             ahead: VecDeque::new(),
             range: RangeSize::new(settings.range_blocks),
             hole: Hole::default(),
+            doubt: Doubt::new(settings.stall_timeout),
             why: watch::Sender::new("no node has answered yet".to_owned()),
         })
     }
@@ -209,16 +214,46 @@ impl Follow {
     }
 
     async fn advance(&mut self, block: Block, replaced: Vec<Told>) -> Result<Advance, Trouble> {
-        let node = self.pool.current();
-        let irreversible = node.head().map_or(0, |head| head.irreversible);
-        let mut virtual_operations = Vec::new();
+        let irreversible = self.pool.current().head().map_or(0, |head| head.irreversible);
+        let (mut virtual_operations, mut unconfirmed_by) = (Vec::new(), None);
         if self.virtual_operations {
-            let answer = node.source.operations(block.number, self.mode).await?;
-            virtual_operations =
-                read_virtual(answer.result(), &block).map_err(|what| Trouble::Inconsistent { what })?;
+            (virtual_operations, unconfirmed_by) = self.virtual_of(&block, irreversible).await?;
         }
         let position = Position::after(self.position.as_ref(), &block, irreversible, self.journal_end);
-        Ok(Advance { block, virtual_operations, replaced, position })
+        Ok(Advance { block, virtual_operations, unconfirmed_by, replaced, position })
+    }
+
+    /// The virtual operations of a block; or how many nodes say that it has none, once that is believed.
+    async fn virtual_of(
+        &mut self,
+        block: &Block,
+        irreversible: u32,
+    ) -> Result<(Vec<AppliedOperation>, Option<u32>), Trouble> {
+        let number = block.number;
+        let answer = self.pool.current().source.operations(number, self.mode).await?;
+        let mut operations =
+            read_virtual(answer.result(), block).map_err(|what| Trouble::Inconsistent { what })?;
+        let mut none = Vec::new();
+        if operations.is_empty() {
+            (operations, none) = self.pool.virtual_elsewhere(block).await;
+        }
+        if !operations.is_empty() {
+            self.doubt.end();
+            return Ok((operations, None));
+        }
+        none.push(self.pool.index());
+        if !self.doubt.is_over(number, none, number <= irreversible) {
+            return Err(Trouble::NoVirtual { number });
+        }
+        let (nodes, again) = self.doubt.believe();
+        if !again {
+            tracing::warn!(
+                block = number,
+                nodes,
+                "no node gives a virtual operation: said without, and marked"
+            );
+        }
+        Ok((Vec::new(), Some(nodes)))
     }
 
     /// Finds where the fork that `child` is on left the blocks that we have said: walks back with the current

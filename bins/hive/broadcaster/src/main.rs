@@ -8,6 +8,8 @@
 mod block;
 #[cfg(test)]
 mod chain;
+mod controls;
+mod doubt;
 mod failure;
 mod follow;
 mod node;

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use contracts::hive::AppliedOperation;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::block::Block;
 use crate::node::Node;
+use crate::operations::read_virtual;
 use crate::rpc::{Http, HttpError, Rpc};
 use crate::settings::{Mode, Settings};
 use crate::source::Source;
@@ -142,18 +145,50 @@ impl Pool {
         }
     }
 
-    /// Asks all other nodes at once how far they are; the furthest and its index, if any answers.
-    async fn survey(&mut self) -> Option<(u32, usize)> {
+    /// Asks all other nodes at once for a block's virtual operations: those of the first that gives any, and which
+    /// nodes, by index, gave none.
+    pub(crate) async fn virtual_elsewhere(&mut self, block: &Block) -> (Vec<AppliedOperation>, Vec<usize>) {
+        let (number, mode) = (block.number, self.mode);
+        let mut none = Vec::new();
+        let mut asked =
+            self.ask_others(|mut source| async move { (source.operations(number, mode).await, source) });
+        while let Some(answer) = asked.join_next().await {
+            let Ok((index, (operations, source))) = answer else { continue };
+            let node = &mut self.nodes[index];
+            node.source = source;
+            let read = operations.map_err(Trouble::Failed).and_then(|answer| {
+                read_virtual(answer.result(), block).map_err(|what| Trouble::Inconsistent { what })
+            });
+            match read {
+                Ok(operations) if operations.is_empty() => none.push(index),
+                Ok(operations) => return (operations, none),
+                Err(trouble) => node.failed(&trouble, self.backoff_max),
+            }
+        }
+        (Vec::new(), none)
+    }
+
+    /// Asks all other nodes that aren't left alone, at once.
+    fn ask_others<T: Send + 'static, F>(&self, ask: impl Fn(Source) -> F) -> JoinSet<(usize, T)>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
         let mut asked = JoinSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
             if index != self.current && node.is_ready() {
-                let mut source = node.source.clone();
-                asked.spawn(async move { (index, source.head().await, source) });
+                let asking = ask(node.source.clone());
+                asked.spawn(async move { (index, asking.await) });
             }
         }
+        asked
+    }
+
+    /// Asks all other nodes at once how far they are; the furthest and its index, if any answers.
+    async fn survey(&mut self) -> Option<(u32, usize)> {
+        let mut asked = self.ask_others(|mut source| async move { (source.head().await, source) });
         let mut best = None;
         while let Some(answer) = asked.join_next().await {
-            let Ok((index, head, source)) = answer else { continue };
+            let Ok((index, (head, source))) = answer else { continue };
             let node = &mut self.nodes[index];
             node.source = source;
             match head {

@@ -8,6 +8,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Url, redirect};
 use serde::Serialize;
 
+use crate::controls;
 use crate::failure::{Failure, result_of};
 
 /// No true answer comes near: a block has at most 2 MB, and a range is asked for in small pieces.
@@ -131,12 +132,29 @@ impl Rpc {
             }
             bytes.extend_from_slice(&chunk);
         }
-        let body = text(bytes);
-        let result = result_of(status, retry_after, &body)?.get();
-        // The result is a piece of the body: remember where, rather than reading megabytes twice.
+        answer_of(status, retry_after, text(bytes))
+    }
+}
+
+/// The answer that a body holds. One that is JSON but for control bytes in its strings is read all the same.
+fn answer_of(status: u16, retry_after: Option<Duration>, body: String) -> Result<Answer, Failure> {
+    // The result is a piece of the body: remember where, rather than reading megabytes twice.
+    let place = |body: &str| {
+        let result = result_of(status, retry_after, body)?.get();
         let start = result.as_ptr().addr() - body.as_ptr().addr();
-        let result = start..start + result.len();
-        Ok(Answer { body, result })
+        Ok(start..start + result.len())
+    };
+    let failure = match place(&body) {
+        Ok(result) => return Ok(Answer { body, result }),
+        Err(failure) => failure,
+    };
+    match controls::escaped(&body).filter(|_| matches!(failure, Failure::NotJson { .. })) {
+        Some(body) => {
+            let result = place(&body)?;
+            tracing::debug!("an answer has control bytes in its strings; they are escaped");
+            Ok(Answer { body, result })
+        }
+        None => Err(failure),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use contracts::hive::{Applied, Operation};
+use contracts::hive::{Applied, NoVirtualOperations, Operation};
 use procession::{Error, Item, Message, Offset, Process, Result, Start};
 use tokio::time::sleep;
 
@@ -53,6 +53,9 @@ fn commit(process: &Process<Settings>, advance: &Advance) -> Result<Range<Offset
     for message in messages(advance)? {
         batch.add_message(message)?;
     }
+    if let Some(unconfirmed) = unconfirmed(advance) {
+        batch.add(&unconfirmed)?;
+    }
     batch.checkpoint(CHECKPOINT, &advance.position)?;
     batch.commit()
 }
@@ -72,6 +75,16 @@ fn retraction(process: &Process<Settings>, advance: &Advance) -> Result<Retracti
         }
     }
     Ok(retraction)
+}
+
+/// That the block is said without virtual operations for want of an answer.
+fn unconfirmed(Advance { block, unconfirmed_by, .. }: &Advance) -> Option<NoVirtualOperations> {
+    Some(NoVirtualOperations {
+        block: block.number,
+        block_id: block.id.clone().unwrap_or_default(),
+        timestamp: block.timestamp.clone(),
+        nodes: (*unconfirmed_by)?,
+    })
 }
 
 /// The block's operations in order, then what the chain itself did in it.

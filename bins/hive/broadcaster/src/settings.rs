@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     #[serde(with = "time")]
     #[schemars(with = "String")]
     pub(crate) request_timeout: Duration,
-    /// How long a node's head may stand still before the other nodes are asked.
+    /// How long no block may come before the other nodes are asked, and this process says that it waits.
     #[serde(with = "time")]
     #[schemars(with = "String")]
     pub(crate) stall_timeout: Duration,
@@ -45,7 +45,8 @@ pub(crate) struct Settings {
     /// At most this many blocks per request when catching up.
     #[serde(deserialize_with = "range_blocks")]
     pub(crate) range_blocks: u32,
-    /// Also publish virtual operations (rewards, fills, …), one more request per block.
+    /// Also publish virtual operations (rewards, fills, …), one more request per block. A block for which no node gives
+    /// any is waited for as long as `stall_timeout`, and then said with a `no-virtual-operations` behind it.
     pub(crate) virtual_operations: bool,
     /// Pass over numbers that no node has a block for. A chain has no such holes, recordings can; without this
     /// the broadcaster waits for the block.

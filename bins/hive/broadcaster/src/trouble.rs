@@ -12,6 +12,8 @@ pub(crate) enum Trouble {
     Failed(Failure),
     /// It doesn't have a block that it says it is past.
     Absent { number: u32 },
+    /// It gives no virtual operation of a block, and neither does another node; nearly every block has some.
+    NoVirtual { number: u32 },
     /// Its answers don't fit each other: behind it are several, not all as far, or a cache.
     Inconsistent { what: String },
     /// Its head stands still, or is far behind, while another node's isn't.
@@ -34,7 +36,9 @@ pub(crate) enum Severity {
 impl Trouble {
     pub(crate) fn severity(&self) -> Severity {
         match self {
-            Trouble::Absent { .. } | Trouble::Inconsistent { .. } => Severity::Moment,
+            Trouble::Absent { .. } | Trouble::NoVirtual { .. } | Trouble::Inconsistent { .. } => {
+                Severity::Moment
+            }
             Trouble::Failed(failure) if failure.verdict() == Verdict::Unusable => Severity::Longest,
             Trouble::Failed(_) => Severity::Growing,
             Trouble::Behind { .. } | Trouble::WrongChain { .. } => Severity::Longest,
@@ -66,6 +70,9 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Failed(failure) => failure.fmt(to),
             Trouble::Absent { number } => write!(to, "block {number} isn't there (yet)"),
+            Trouble::NoVirtual { number } => {
+                write!(to, "it gives no virtual operation of block {number} (yet)")
+            }
             Trouble::Inconsistent { what } => write!(to, "its answers don't fit each other: {what}"),
             Trouble::Behind { head, best } => write!(to, "its head is at {head}, another node's at {best}"),
             Trouble::WrongChain { number } => {

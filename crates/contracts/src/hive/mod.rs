@@ -13,7 +13,9 @@
 //! - `timestamp` is the block's, in UTC, in the chain's own form without a zone letter.
 //! - `virtual_op` is there, and `true`, for virtual operations only (if the broadcaster is set to say them).
 //! - The record's key is the acting account ([`Operation::actor`]); none where a type has none or isn't known.
-//! - An operation of a type that this module has never heard of arrives all the same, under its own topic.
+//! - An operation of a type that this module has never heard of arrives all the same, under its own topic; one too large
+//!   for a record as type `oversized_operation`, with its own type and its size as the value.
+//! - Where no node gives any virtual operation of a block, [`NoVirtualOperations`] says so behind its operations.
 //!
 //! Reading from Rust: [`Comment`], [`Vote`], [`Transfer`] and [`CustomJson`] are typed views of the same
 //! payload; anything else is read as [`AppliedOperation`].
@@ -28,6 +30,7 @@ mod post;
 mod retract;
 mod text;
 mod transfer;
+mod unconfirmed;
 mod view;
 
 pub use asset::{Amount, AmountError, Asset};
@@ -35,6 +38,7 @@ pub use operation::{Applied, AppliedOperation, Operation, topic_of};
 pub use post::NewPost;
 pub use retract::{Retract, Retracted};
 pub use transfer::LargeTransfer;
+pub use unconfirmed::NoVirtualOperations;
 pub use view::{
     Comment, CommentOperation, CustomJson, CustomJsonOperation, OperationView, Transfer, TransferOperation,
     Vote, VoteOperation,

@@ -16,7 +16,7 @@ const TOPIC_BYTES_MAX: usize = 64;
 const SUFFIX: &str = "_operation";
 
 /// Topics of the broadcaster that aren't operations.
-const RESERVED: [&str; 1] = [super::Retract::TOPIC];
+const RESERVED: [&str; 2] = [super::Retract::TOPIC, super::NoVirtualOperations::TOPIC];
 
 /// An operation of a block, with its place in the chain.
 ///

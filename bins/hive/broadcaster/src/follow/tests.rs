@@ -337,3 +337,88 @@ async fn virtual_operations_come_with_their_block() {
         assert_eq!(kinds, ["producer_reward_operation"]);
     }
 }
+
+#[tokio::test]
+async fn control_bytes_that_are_not_escaped_are_content() {
+    let node = TestNode::with(60, 60).await;
+    node.state().fault = Fault::RawControl;
+    let mut follow = follow(&[&node], Mode::Irreversible);
+    for number in 1..=60 {
+        let advance = step(&mut follow).await;
+        assert_eq!(advance.block.number, number);
+        for transaction in &advance.block.transactions {
+            let vote: serde_json::Value =
+                serde_json::from_str(transaction.operations[0].value.get()).unwrap();
+            assert_eq!(vote["memo"], "a\u{3}b");
+        }
+    }
+}
+
+/// With virtual operations; the patience is that of `stall_timeout`.
+fn follow_virtual(nodes: &[&TestNode], mode: Mode) -> Follow {
+    Follow::new(&Settings { virtual_operations: true, ..settings(nodes, mode) }, None, 0).unwrap()
+}
+
+#[tokio::test]
+async fn a_node_without_virtual_operations_is_not_believed_while_another_has_some() {
+    let nodes = [TestNode::with(9, 9).await, TestNode::with(9, 9).await];
+    nodes[0].state().virtual_up_to = Some(3);
+    let mut follow = follow_virtual(&[&nodes[0], &nodes[1]], Mode::Irreversible);
+    for _ in 1..=9 {
+        let advance = step(&mut follow).await;
+        assert_eq!((advance.virtual_operations.len(), advance.unconfirmed_by), (1, None));
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_lags_is_waited_for() {
+    let node = TestNode::with(9, 9).await;
+    node.state().virtual_up_to = Some(3);
+    let settings = settings(&[&node], Mode::Irreversible);
+    let settings = Settings { virtual_operations: true, stall_timeout: DEADLINE, ..settings };
+    let mut follow = Follow::new(&settings, None, 0).unwrap();
+    for number in 1..=9 {
+        if number > 3 {
+            expect_none(&mut follow, &node).await;
+            node.state().virtual_up_to = Some(number);
+        }
+        let advance = step(&mut follow).await;
+        assert_eq!((advance.virtual_operations.len(), advance.unconfirmed_by), (1, None));
+    }
+}
+
+#[tokio::test]
+async fn what_no_node_gives_is_said_to_be_missing_and_waited_for_once() {
+    let nodes = [TestNode::with(60, 60).await, TestNode::with(60, 60).await];
+    for node in &nodes {
+        node.state().virtual_up_to = Some(3);
+    }
+    let mut follow = follow_virtual(&[&nodes[0], &nodes[1]], Mode::Irreversible);
+    for number in 1..=60 {
+        let advance = step(&mut follow).await;
+        assert_eq!(advance.virtual_operations.len(), usize::from(number <= 3));
+        assert_eq!(advance.unconfirmed_by.is_some(), number > 3);
+        // Later blocks are not waited for: a node that is left alone just now isn't asked.
+        assert!(number != 4 || advance.unconfirmed_by == Some(2), "{advance:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_believed_of_a_block_that_can_be_replaced() {
+    let node = TestNode::with(10, 6).await;
+    // As of the older form, which knows nothing of reversible blocks.
+    node.state().virtual_up_to = Some(6);
+    let mut follow = follow_virtual(&[&node], Mode::Head);
+    for _ in 1..=6 {
+        assert_eq!(step(&mut follow).await.virtual_operations.len(), 1);
+    }
+    // Block 9 has no operations of its own: its history looks whole.
+    for number in [7, 8, 9] {
+        expect_none(&mut follow, &node).await;
+        expect_none(&mut follow, &node).await;
+        node.state().irreversible = number;
+        node.state().virtual_up_to = Some(number);
+        let advance = step(&mut follow).await;
+        assert_eq!((advance.virtual_operations.len(), advance.unconfirmed_by), (1, None));
+    }
+}

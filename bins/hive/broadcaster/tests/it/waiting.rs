@@ -1,5 +1,6 @@
 //! A broadcaster that doesn't move on says so, whatever the nodes say; and goes on when it can.
 
+use journal::{Item, Level, Reader, Start};
 use serde_json::{Value, json};
 use testkit::{DEADLINE, Home, call, wait_until};
 
@@ -66,6 +67,32 @@ fn a_block_is_absent_everywhere_though_the_heads_go_on() {
     broadcaster.terminate(DEADLINE).assert_code(0);
 }
 
+/// Topic and payload of each record.
+fn records(home: &Home) -> Vec<(String, Value)> {
+    let mut records = Vec::new();
+    let reader = Reader::open(&home.instance("broadcaster"), Start::Beginning, Level::Committed).unwrap();
+    let Some(mut reader) = reader else { return records };
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Record(record) = item else { panic!("{item:?}") };
+        records.push((record.topic.to_owned(), serde_json::from_slice(record.payload).unwrap()));
+    }
+    records
+}
+
+#[test]
+fn virtual_operations_that_no_node_gives_are_said_to_be_missing() {
+    let home = Home::new();
+    home.configure("broadcaster.toml", "virtual_operations = true\n");
+    let nodes = [Served::with(3, 3), Served::with(3, 3)];
+    nodes.iter().for_each(|served| served.node.state().virtual_up_to = Some(2));
+    let broadcaster = start(&home, &[&nodes[0], &nodes[1]], "irreversible");
+    wait_until(DEADLINE, "it says block 3", || records(&home).len() > 8);
+    let (topic, payload) = records(&home).pop().unwrap();
+    let expected = json!({"block": 3, "block_id": id(3, 0), "timestamp": "2016-03-24T16:05:00", "nodes": 2});
+    assert_eq!((topic.as_str(), payload), ("no-virtual-operations", expected));
+    broadcaster.terminate(DEADLINE).assert_code(0);
+}
+
 #[test]
 fn the_start_lies_beyond_the_head() {
     let home = Home::new();
@@ -106,9 +133,8 @@ fn a_node_that_moves_on_behind_us_is_left_for_one_that_is_ahead() {
     wait_until(DEADLINE, "it says the chain", || said(&home).0.len() == 60);
     {
         let mut state = nodes[0].node.state();
-        state.blocks.clear();
-        state.grow(1..=3, 0, 0);
-        state.irreversible = 3;
+        state.grow(26..=26, 0, 0);
+        state.irreversible = 25;
     }
     nodes[1].node.state().grow(31..=40, 0, 0);
     nodes[1].node.state().irreversible = 40;
@@ -116,7 +142,7 @@ fn a_node_that_moves_on_behind_us_is_left_for_one_that_is_ahead() {
     wait_until(DEADLINE, "it says the other node's blocks", || {
         // Its head is another one each time, and never where we are.
         fork += 1;
-        nodes[0].node.state().grow(20..=20, fork, 0);
+        nodes[0].node.state().grow(26..=26, fork, 0);
         said(&home).0.len() == 80
     });
     broadcaster.terminate(DEADLINE).assert_code(0);
