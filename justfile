@@ -79,6 +79,19 @@ test: lint doc
         PROCESSION_TEST_PYTHON="${PROCESSION_TEST_PYTHON:-{{ test_python }}}" \
         cargo test --workspace --locked --no-fail-fast
     cargo test --package journal --features faults --locked --no-fail-fast faults
+    @'{{ just_executable() }}' bench-guard
+
+# Count the instructions of what is done most often: none may have grown by more than 3 %; `--record` writes them anew
+[group('check')]
+bench-guard *arguments:
+    #!/bin/sh
+    set -eu
+    if ! command -v valgrind >/dev/null; then
+        echo 'guard: LEFT OUT, no instruction was counted: valgrind is missing' >&2
+        exit 0
+    fi
+    cargo build --release --locked --package guard
+    exec '{{ target }}/release/guard' "$@"
 
 # Prove for a time that nothing is lost, whoever is killed and whatever fails: `just prove 30m`
 [group('check')]
