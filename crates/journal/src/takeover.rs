@@ -78,15 +78,9 @@ impl Takeover<'_> {
         })
     }
 
-    /// The segment in which the last writer stopped, with everything behind its last record zeroed.
-    pub(crate) fn go_on(&self, tail: Tail) -> Result<Opened> {
-        let Tail { path, at, tables } = tail;
-        let file = disk::reopen_own(&path)?;
-        let mut start = [0; HEADER_BYTES];
-        (&file).read_exact(&mut start).at("read", &path)?;
-        let header = Header::decode(&start, &path)?;
-        clear(&file, at as u64, header.segment_bytes, &path)?;
-        fault::point("takeover.cleared");
+    /// The segment in which the last writer stopped.
+    pub(crate) fn go_on(&self, tail: Cut) -> Result<Opened> {
+        let Cut { file, header, tail: Tail { path, at, tables } } = tail;
         let map = WriteMap::new(&file, usize::try_from(header.segment_bytes).unwrap_or(usize::MAX), &path)?;
         let file = Unsynced { file: Arc::new(file), path, new: true };
         let place = Place { seed: header.seed(), at };
@@ -96,6 +90,28 @@ impl Takeover<'_> {
             declared: Declared::from_tables(&tables),
             segment: Named { file, temporary: None },
         })
+    }
+}
+
+/// The segment in which the last writer stopped, with everything behind its last record zeroed.
+pub(crate) struct Cut {
+    file: File,
+    header: Header,
+    pub(crate) tail: Tail,
+}
+
+impl Cut {
+    /// Zeroes what is torn: before the marks of this boot are there, for they say that all that is committed may be read,
+    /// and a batch may be torn whose first record is whole.
+    pub(crate) fn new(tail: Tail) -> Result<Self> {
+        let path = &tail.path;
+        let file = disk::reopen_own(path)?;
+        let mut start = [0; HEADER_BYTES];
+        (&file).read_exact(&mut start).at("read", path)?;
+        let header = Header::decode(&start, path)?;
+        clear(&file, tail.at as u64, header.segment_bytes, path)?;
+        fault::point("takeover.cleared");
+        Ok(Self { file, header, tail })
     }
 }
 
@@ -170,7 +186,12 @@ pub(crate) fn report(name: &str, next: Offset, torn: &[PathBuf], cut: bool, dama
         tracing::warn!(journal = name, next = next.0, segments = torn.len(), "cut off a torn tail");
     }
     for (from, to) in damaged {
-        tracing::error!(journal = name, from = from.0, to = to.0, "records are damaged: readers get a gap");
+        tracing::error!(
+            journal = name,
+            from = from.0,
+            to = to.0,
+            "records are damaged or gone: readers get a gap"
+        );
     }
 }
 

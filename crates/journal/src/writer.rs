@@ -108,6 +108,7 @@ impl Writer {
         }
         let trimmed = segment::list(&folder)?.first().map_or(next, |first| first.base);
         let durable = marks.map_or(trimmed, |marks| marks.durable).min(next);
+        let tail = tail.map(takeover::Cut::new).transpose()?;
         let pid = std::process::id();
         marks_writer.begin(&Marks {
             journal,
@@ -124,7 +125,7 @@ impl Writer {
         fault::point("takeover.marks");
 
         let shared = Arc::new(Shared::new(folder, lock, marks_writer, options.sync));
-        takeover::inherit_unsynced(&shared, durable, tail.as_ref())?;
+        takeover::inherit_unsynced(&shared, durable, tail.as_ref().map(|cut| &cut.tail))?;
         let trimmer = Trimmer {
             shared: Arc::clone(&shared),
             readers: Readers::new(journal, name.clone(), instance, options.retention.lease),
