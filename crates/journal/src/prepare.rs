@@ -30,9 +30,9 @@ const FAST_WITHIN: Duration = Duration::from_secs(1);
 const FAST_BYTES: usize = if cfg!(feature = "faults") { 1 } else { 4 << 20 };
 
 /// Name of a segment that waits for the writer.
-const WAITING: &str = "next.tmp";
+pub(crate) const WAITING: &str = "next.tmp";
 /// Name of a segment that the writer has taken and not yet begun.
-const TAKEN: &str = "taken.tmp";
+pub(crate) const TAKEN: &str = "taken.tmp";
 
 /// A reserved, zeroed, mapped file that is not yet a segment.
 #[derive(Debug)]

@@ -70,6 +70,7 @@ pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Rec
         return Ok(marks.map(|marks| {
             let mut recovery = Recovery::new(marks.journal, marks.trusted(), marks.trusted());
             recovery.epoch = marks.epoch;
+            recovery.miss(marks, marks.trusted());
             recovery.finish(None)
         }));
     };
@@ -92,6 +93,9 @@ pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Rec
         // A segment begins with all of the state; one whose beginning was torn says nothing of it.
         if recovery.began || start == 0 {
             recovery.epoch = recovery.epoch.max(marks.map_or(Epoch(0), |marks| marks.epoch));
+            if let Some(marks) = marks {
+                recovery.miss(marks, segments[0].base);
+            }
             return Ok(Some(recovery.finish(tail)));
         }
     }
@@ -202,6 +206,14 @@ impl Recovery {
     fn damage(&mut self, to: Offset) {
         self.damaged.push((self.next, to));
         self.next = to;
+    }
+
+    /// What is kept begins at `first`: that nothing before it was trimmed is only certain in the boot in which the mark was
+    /// stored.
+    fn miss(&mut self, marks: &Marks, first: Offset) {
+        if marks.same_boot && marks.trimmed < first {
+            self.damaged.insert(0, (marks.trimmed, first));
+        }
     }
 
     fn segment(&mut self, found: &Found) -> Result<End> {

@@ -126,6 +126,26 @@ pub(crate) fn base_in_name(path: &Path) -> Option<Offset> {
     (stem.len() == 20).then(|| stem.parse().ok().filter(|base| *base <= OFFSET_MAX).map(Offset)).flatten()
 }
 
+/// Whether a file with a segment's name may be one: also a damaged one, or one that power loss has left without a byte.
+/// Not a file that begins with something else, nor what is no file at all.
+pub(crate) fn may_be(path: &Path) -> bool {
+    let mut start = [0; MAGIC.len()];
+    match disk::open_to_read(path) {
+        Ok(file) => match file.read_at(&mut start, 0) {
+            Ok(count) => {
+                count < start.len() || differing_bits(start, MAGIC) <= 8 || start == [0; MAGIC.len()]
+            }
+            Err(error) => error.kind() != io::ErrorKind::IsADirectory,
+        },
+        // Nobody can tell.
+        Err(_) => !path.is_dir(),
+    }
+}
+
+fn differing_bits(bytes: [u8; 8], others: [u8; 8]) -> u32 {
+    (u64::from_ne_bytes(bytes) ^ u64::from_ne_bytes(others)).count_ones()
+}
+
 /// The segments of a folder by first offset. A missing folder holds none.
 pub(crate) fn list(folder: &Path) -> Result<Vec<Found>> {
     let entries = match fs::read_dir(folder) {

@@ -1,15 +1,21 @@
 //! Checking a journal from its first byte to its last.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{At, Error, Result};
 use crate::layout;
-use crate::marks::{Marks, MarksReader};
+use crate::marks::Marks;
+use crate::prepare::{TAKEN, WAITING};
 use crate::record::Kind;
 use crate::segment::{self, Found, HEADER_BYTES};
+use crate::summary::read_marks;
 use crate::types::Offset;
 use crate::walk::{Segment, Step, Tables, sealed_at};
+
+/// Files of a journal's folder that are no segments.
+const OWN: [&str; 3] = ["marks", WAITING, TAKEN];
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// An unfinished record behind the last whole one: normal after a crash, cut off on reopening.
     pub torn_tail: bool,
+    /// Files in the journal's folder that are no part of it.
+    pub strays: Vec<PathBuf>,
 }
 
 /// A damaged place.
@@ -46,31 +54,86 @@ pub struct Damage {
 /// # Errors
 /// I/O errors and [`Error::ForeignVersion`]. Damage is what it reports, not an error.
 pub fn verify(instance: &Path) -> Result<Report> {
-    let marks = match MarksReader::open(&layout::marks_path(instance))? {
-        Some(marks) => marks.load()?,
-        None => None,
-    };
     let segments = segment::list(&layout::journal_folder(instance))?;
-    let start = segments.first().map_or(Offset::ZERO, |first| first.base);
+    // After the files: what is not there was trimmed by now, or is missing.
+    let marks = read_marks(instance)?;
     let last = segments.last().map_or(Offset::ZERO, |last| last.base);
-    let mut check = Check {
-        next: start,
-        trusted: marks.as_ref().map_or(last, Marks::trusted),
-        report: Report { records: 0, segments: 0, bytes: 0, marks, damage: Vec::new(), torn_tail: false },
+    let report = Report {
+        records: 0,
+        segments: 0,
+        bytes: 0,
+        marks,
+        damage: Vec::new(),
+        torn_tail: false,
+        strays: strays(&layout::journal_folder(instance), &segments)?,
     };
+    let mut check =
+        Check { next: start(&segments, marks), trusted: marks.as_ref().map_or(last, Marks::trusted), report };
+    let mut segments = segments;
+    segments.retain(|found| !check.report.strays.contains(&found.path));
     for found in &segments {
+        let bytes = match fs::metadata(&found.path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_trimmed(instance, found.base)? => {
+                continue;
+            }
+            Err(error) => return Err(error).at("inspect", &found.path),
+        };
         check.report.segments += 1;
-        check.report.bytes += fs::metadata(&found.path).at("inspect", &found.path)?.len();
+        check.report.bytes += bytes;
         check.segment(found)?;
     }
-    if check.next < check.trusted && !segments.is_empty() {
-        let path = segments[segments.len() - 1].path.clone();
-        check.damage(&path, check.trusted, "records are missing at the end");
+    if check.next < check.trusted {
+        let newest = segments.last().map(|newest| newest.path.clone());
+        let path = newest.unwrap_or_else(|| layout::journal_folder(instance));
+        check.damage(&path, check.trusted, "records are missing at the end: no segment holds them");
     }
     if marks.is_none() && !segments.is_empty() {
         check.damage(&layout::marks_path(instance), check.next, "the marks are missing or damaged");
     }
     Ok(check.report)
+}
+
+/// The first offset that must be there: nothing before it, unless a mark says that less was trimmed, which is only
+/// certain in the boot in which it was stored.
+fn start(segments: &[Found], marks: Option<Marks>) -> Offset {
+    let first = segments.first().map(|first| first.base);
+    match (first, marks) {
+        (Some(first), Some(marks)) if marks.same_boot => first.min(marks.trimmed),
+        (Some(first), _) => first,
+        (None, marks) => marks.map_or(Offset::ZERO, |marks| marks.trimmed),
+    }
+}
+
+/// Whether retention has dropped the segment that begins at `base`, since it was listed.
+fn is_trimmed(instance: &Path, base: Offset) -> Result<bool> {
+    Ok(read_marks(instance)?.is_some_and(|marks| base < marks.trimmed))
+}
+
+/// What lies in the journal's folder and was not put there by its writer: files of other names, and those with a segment's
+/// name that begin with something else than a segment does.
+fn strays(folder: &Path, segments: &[Found]) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).at("list", folder),
+    };
+    let mut strays = Vec::new();
+    for entry in entries {
+        let path = entry.at("list", folder)?.path();
+        let is_listed = segments.iter().any(|found| found.path == path);
+        let name = path.file_name().and_then(|name| name.to_str());
+        let is_own = match segment::base_in_name(&path) {
+            // It may have been begun, or dropped, since the others were listed.
+            Some(_) => !is_listed || segment::may_be(&path),
+            None => name.is_some_and(|name| OWN.contains(&name)) || !path.exists(),
+        };
+        if !is_own {
+            strays.push(path);
+        }
+    }
+    strays.sort();
+    Ok(strays)
 }
 
 struct Check {

@@ -36,6 +36,8 @@ struct Verified<'a> {
     marks: Option<VerifiedMarks>,
     damage: Vec<Damaged>,
     torn_tail: bool,
+    /// Files in the journal's folder that are no part of it.
+    strays: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -116,11 +118,20 @@ fn verify<'a>(home: &Home, instance: &'a Instance) -> Verified<'a> {
 
 impl<'a> Verified<'a> {
     const fn empty(journal: &'a str) -> Self {
-        Self { journal, records: 0, segments: 0, bytes: 0, marks: None, damage: Vec::new(), torn_tail: false }
+        Self {
+            journal,
+            records: 0,
+            segments: 0,
+            bytes: 0,
+            marks: None,
+            damage: Vec::new(),
+            torn_tail: false,
+            strays: Vec::new(),
+        }
     }
 
     fn new(journal: &'a str, report: Report) -> Self {
-        let Report { records, segments, bytes, marks, damage, torn_tail } = report;
+        let Report { records, segments, bytes, marks, damage, torn_tail, strays } = report;
         let marks = marks.as_ref().map(VerifiedMarks::from);
         Self {
             journal,
@@ -130,6 +141,7 @@ impl<'a> Verified<'a> {
             marks,
             damage: damage.into_iter().map(Damaged::from).collect(),
             torn_tail,
+            strays,
         }
     }
 }
@@ -160,7 +172,7 @@ impl Damaged {
 }
 
 fn write_lines(verified: &Verified<'_>, out: &mut Output) -> Result<()> {
-    let Verified { journal, records, segments, bytes, marks, damage, torn_tail } = verified;
+    let Verified { journal, records, segments, bytes, marks, damage, torn_tail, strays } = verified;
     let verdict =
         if damage.is_empty() { out.paint(Colour::Good, "sound") } else { out.paint(Colour::Bad, "damaged") };
     let (records, segments) = (Count(*records, "record"), Count(*segments, "segment"));
@@ -172,6 +184,9 @@ fn write_lines(verified: &Verified<'_>, out: &mut Output) -> Result<()> {
     for Damaged { path, from, to, reason } in damage {
         let lost = if from < to { format!("offsets {from} up to {to}: ") } else { String::new() };
         writeln!(out, "  {}: {lost}{}", path.display(), text::escape(reason))?;
+    }
+    for stray in strays {
+        writeln!(out, "  {}: a stray file, no part of the journal", stray.display())?;
     }
     Ok(())
 }
