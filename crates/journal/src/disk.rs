@@ -4,7 +4,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, OFlags, Uid, fchown, fdatasync, fsync};
 use rustix::io::Errno;
@@ -142,11 +142,30 @@ pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
     synced(&Operation::Sync { path, file }, || fdatasync(file).map_err(io::Error::from)).at("sync", path)
 }
 
-/// Makes creations, renames and deletions in a folder durable.
+/// A folder whose names are made durable, open: that it cannot be opened is no failed sync.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    handle: File,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        Ok(Self { handle: File::open(path).at("open", path)?, path: path.to_owned() })
+    }
+
+    /// Makes creations, renames and deletions in it durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let Self { handle, path } = self;
+        synced(&Operation::SyncFolder { path }, || fsync(handle).map_err(io::Error::from)).at("sync", path)
+    }
+}
+
+/// The same for a folder that is not kept open.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    let handle = File::open(folder).at("open", folder)?;
-    synced(&Operation::SyncFolder { path: folder }, || fsync(&handle).map_err(io::Error::from))
-        .at("sync", folder)
+    Folder::open(folder)?.sync()
 }
 
 fn synced(operation: &Operation<'_>, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {

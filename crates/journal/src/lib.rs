@@ -81,6 +81,7 @@ mod release;
 mod retention;
 mod segment;
 mod shared;
+mod signal;
 mod slot;
 mod summary;
 mod sync;

@@ -133,7 +133,7 @@ impl Trimmer {
             }
             fault::point("retention.removed");
             // One after the other: power loss must not bring back an older one than one that is gone.
-            disk::sync_folder(&self.shared.folder).inspect_err(|error| self.shared.poison(error))?;
+            self.shared.sync_names()?;
             total -= size;
         }
         Ok(reused)

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use crate::disk;
 use crate::error::{At, Error, Result};
@@ -186,15 +187,21 @@ pub(crate) fn extend(file: &File, bytes: u64, path: &Path) -> Result<()> {
     };
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
-            Err(full(rustix::io::Errno::NOSPC.into()))
-        }
+        Err(Errno::NOSPC | Errno::DQUOT) => Err(full(Errno::NOSPC.into())),
+        Err(Errno::FBIG) => Err(Error::Full {
+            path: path.parent().unwrap_or(path).to_owned(),
+            reason: format!(
+                "files may not grow to {bytes} bytes: raise the process's limit (ulimit -f, LimitFSIZE) or lower the segment size"
+            ),
+        }),
         // A file system without fallocate: write the zeros.
-        Err(rustix::io::Errno::OPNOTSUPP) => file
+        Err(Errno::OPNOTSUPP) => file
             .metadata()
             .and_then(|found| write_zeros(file, found.len(), bytes))
             .map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(error),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    full(error)
+                }
                 _ => Error::Io { action: "reserve", path: path.to_owned(), source: error },
             }),
         Err(error) => Err(error).at("reserve", path),

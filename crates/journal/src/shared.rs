@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ const GATHER_MAX: Duration = Duration::from_millis(1);
 /// and how often it looks whether more of them are there.
 const GATHER_STEP: Duration = Duration::from_micros(50);
 
+/// So many segments are open at most because they are not synced yet: a process has some hundred descriptors.
+const UNSYNCED_MAX: usize = 64;
+
 /// What waiters for durability are woken with when there will be none.
 const POISONED: Offset = Offset(u64::MAX);
 
@@ -43,6 +46,8 @@ pub(crate) struct Unsynced {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) folder: PathBuf,
+    /// The same, open.
+    names: disk::Folder,
     pub(crate) marks: MarksWriter,
     pub(crate) committed: Latch,
     pub(crate) durable: Latch,
@@ -50,6 +55,10 @@ pub(crate) struct Shared {
     /// Something was appended or acknowledged since the last sync began. Pairs with the marks like a latch.
     dirty: Dirty,
     poisoned: OnceLock<(PathBuf, String)>,
+    /// Whether `poisoned` is set. Sequentially consistent like a mark, which a plain release store is not.
+    is_poisoned: AtomicBool,
+    /// Those who wait for that.
+    ends: Latch,
     /// Segments to sync, oldest first; the last one is being written. Locked on rolling and syncing.
     unsynced: Mutex<VecDeque<Unsynced>>,
     cursors: OnceLock<Weak<Cursors>>,
@@ -79,8 +88,9 @@ struct Group {
 }
 
 impl Shared {
-    pub(crate) fn new(folder: PathBuf, lock: Lock, marks: MarksWriter, policy: SyncPolicy) -> Self {
-        Self {
+    pub(crate) fn new(folder: PathBuf, lock: Lock, marks: MarksWriter, policy: SyncPolicy) -> Result<Self> {
+        Ok(Self {
+            names: disk::Folder::open(&folder)?,
             folder,
             marks,
             committed: Latch::default(),
@@ -88,6 +98,8 @@ impl Shared {
             policy,
             dirty: Dirty::default(),
             poisoned: OnceLock::new(),
+            is_poisoned: AtomicBool::new(false),
+            ends: Latch::default(),
             unsynced: Mutex::default(),
             cursors: OnceLock::new(),
             asked: Mutex::default(),
@@ -95,7 +107,7 @@ impl Shared {
             syncing: Mutex::new(Instant::now()),
             settled: AtomicU64::new(0),
             _lock: lock,
-        }
+        })
     }
 
     /// Notes that there is something to sync. One load when that is known already.
@@ -122,8 +134,36 @@ impl Shared {
         }
     }
 
-    pub(crate) fn begin_segment(&self, unsynced: Unsynced) {
-        lock(&self.unsynced).push_back(unsynced);
+    /// Takes in a segment that is to be synced. What is open for that is bounded, also if nobody asks for a sync, or the
+    /// disk does not keep up.
+    pub(crate) fn begin_segment(&self, segment: Unsynced) {
+        let mut unsynced = lock(&self.unsynced);
+        unsynced.push_back(segment);
+        let open = unsynced.len();
+        drop(unsynced);
+        if open > UNSYNCED_MAX {
+            // It fails for good or not at all, and says so when the next record is appended.
+            let _ = self.sync();
+        } else if open > UNSYNCED_MAX / 2 {
+            self.sync_soon();
+        }
+    }
+
+    /// Makes the names in the journal's folder durable.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`].
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        self.names.sync().or_else(|error| {
+            self.poison(&error);
+            self.check_poison()
+        })
+    }
+
+    /// Calls `wake` once a sync has failed.
+    pub(crate) fn when_poisoned(&self, wake: Box<dyn FnOnce(Offset) + Send>) {
+        let mark = || Offset(u64::from(self.is_poisoned.load(Ordering::SeqCst)));
+        self.ends.when_past(Offset::ZERO, mark, wake);
     }
 
     /// Whether the next sync takes in the segment at `path`: from when its writer has begun it.
@@ -195,8 +235,13 @@ impl Shared {
 
     /// A sync has failed. Sticky: the kernel may have marked the pages clean, so another sync would lie.
     pub(crate) fn poison(&self, error: &Error) {
-        let _ = self.poisoned.set((self.folder.clone(), error.to_string()));
+        if self.poisoned.set((self.folder.clone(), error.to_string())).is_err() {
+            return;
+        }
+        // The mark that pairs with the latches: a waiter either sees it or is woken.
+        self.is_poisoned.store(true, Ordering::SeqCst);
         self.durable.moved(POISONED);
+        self.ends.moved(Offset(1));
         tracing::error!(%error, "a sync failed: appending stops until the process is restarted");
     }
 
@@ -209,7 +254,7 @@ impl Shared {
         }
         fault::point("sync.records");
         if files.iter().any(|unsynced| unsynced.new) {
-            disk::sync_folder(&self.folder)?;
+            self.names.sync()?;
             fault::point("sync.folder");
         }
         if let (Some(cursors), Some(taken)) = (cursors, taken) {
@@ -229,7 +274,7 @@ impl Shared {
     /// [`Self::check_poison`] tells, and asks for a sync.
     pub(crate) fn when_durable(&self, end: Offset, wake: Box<dyn FnOnce(Offset) + Send>) -> Ticket {
         let after = Offset(end.0.saturating_sub(1));
-        let mark = || if self.poisoned.get().is_some() { POISONED } else { self.marks.durable() };
+        let mark = || if self.is_poisoned.load(Ordering::SeqCst) { POISONED } else { self.marks.durable() };
         let ticket = self.durable.when_past(after, mark, wake);
         if self.marks.durable() < end {
             self.ask(|asked| asked.now = true);

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 
 use crate::declared::Declared;
 use crate::disk;
@@ -15,9 +17,12 @@ use crate::map::WriteMap;
 use crate::prepare::{Prepared, Preparer};
 use crate::record::Place;
 use crate::recovery::{Recovered, State, Tail};
-use crate::segment::{self, HEADER_BYTES, Header};
+use crate::segment::{self, Found, HEADER_BYTES, Header};
 use crate::shared::{Shared, Unsynced};
 use crate::types::{Epoch, JournalId, Offset, Time};
+
+/// So many segments of the last writer are left to the first sync; the others are synced before anything else.
+const INHERITED_MAX: usize = 16;
 
 /// What is needed to go on writing somewhere.
 pub(crate) struct Takeover<'a> {
@@ -118,14 +123,31 @@ impl Cut {
 /// Zeroes a file from `from` to `end` and reserves all of it.
 fn clear(file: &File, from: u64, end: u64, path: &Path) -> Result<()> {
     if end > from {
-        match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, end - from) {
-            Ok(()) => {}
-            // Not by cutting the file: a reader that looks at the place of the next record would be killed.
-            Err(rustix::io::Errno::OPNOTSUPP) => segment::write_zeros(file, from, end).at("clear", path)?,
-            Err(error) => return Err(error).at("clear", path),
+        // Neither by punching a hole, whose room others may take, nor by cutting the file: a reader that looks at the place
+        // of the next record would be killed.
+        for data in written(file, from, end) {
+            segment::write_zeros(file, data.start, data.end).at("clear", path)?;
         }
     }
     segment::extend(file, end, path)
+}
+
+/// The parts of a file in which something may lie, from `from` to `end`: most of what is reserved was never written.
+fn written(file: &File, from: u64, end: u64) -> Vec<Range<u64>> {
+    let mut parts = Vec::new();
+    let mut at = from;
+    while at < end {
+        let (start, stop) = match seek(file, SeekFrom::Data(at)) {
+            Ok(start) => (start.min(end), seek(file, SeekFrom::Hole(start)).unwrap_or(end).min(end)),
+            // Nothing lies behind this place.
+            Err(Errno::NXIO) => break,
+            // The file system does not say.
+            Err(_) => (at, end),
+        };
+        parts.push(start..stop);
+        at = stop.max(at + 1);
+    }
+    parts
 }
 
 /// A journal that nobody has written to.
@@ -168,14 +190,20 @@ pub(crate) fn remove(torn: &[PathBuf], folder: &Path) -> Result<()> {
 /// synced anyway.
 pub(crate) fn inherit_unsynced(shared: &Shared, durable: Offset, tail: Option<&Tail>) -> Result<()> {
     let segments = segment::list(&shared.folder)?;
-    for (index, found) in segments.iter().enumerate() {
-        let is_durable = segments.get(index + 1).is_some_and(|next| next.base <= durable);
-        if is_durable || tail.is_some_and(|tail| tail.path == found.path) {
-            continue;
-        }
+    let is_durable = |index: usize| segments.get(index + 1).is_some_and(|next| next.base <= durable);
+    let is_tail = |found: &Found| tail.is_some_and(|tail| tail.path == found.path);
+    let left = segments.iter().enumerate().filter(|(index, found)| !is_durable(*index) && !is_tail(found));
+    let left: Vec<&Found> = left.map(|(_, found)| found).collect();
+    let later = left.len().saturating_sub(INHERITED_MAX);
+    for (index, found) in left.into_iter().enumerate() {
         let path = found.path.clone();
         let file = Arc::new(disk::open_to_read(&path).at("open", &path)?);
-        shared.begin_segment(Unsynced { file, path, new: true });
+        if index < later {
+            // There may be more of them than a process may have open. Their names are synced with the others'.
+            disk::sync_file(&file, &path)?;
+        } else {
+            shared.begin_segment(Unsynced { file, path, new: true });
+        }
     }
     Ok(())
 }

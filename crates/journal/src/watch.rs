@@ -63,6 +63,11 @@ impl Watch {
         self.shared.when_durable(end, Box::new(|_| wake()));
     }
 
+    /// Calls `wake` once a sync has failed: nothing more can be said before the process is restarted.
+    pub fn when_poisoned(&self, wake: impl FnOnce() + Send + 'static) {
+        self.shared.when_poisoned(Box::new(|_| wake()));
+    }
+
     /// Fails if a sync has failed.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use crate::recovery::{self, Recovered, State, encode_ack, encode_checkpoint};
 use crate::retention::Trimmer;
 use crate::segment;
 use crate::shared::{Shared, SyncThread};
+use crate::signal;
 use crate::takeover::{self, Named, Opened, Takeover};
 use crate::types::{Codec, Entry, Epoch, JournalId, OFFSET_MAX, Offset, Position, Time};
 use crate::watch::Watch;
@@ -68,6 +69,7 @@ impl Writer {
     /// [`Error::Full`]; [`Error::Options`]; I/O errors.
     pub fn open(instance: &Path, options: &Options) -> Result<Self> {
         options.check()?;
+        signal::survive_file_size_limit();
         let name = instance.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         check_name("journal name", &name)?;
         let folder = layout::journal_folder(instance);
@@ -124,7 +126,7 @@ impl Writer {
         }
         fault::point("takeover.marks");
 
-        let shared = Arc::new(Shared::new(folder, lock, marks_writer, options.sync));
+        let shared = Arc::new(Shared::new(folder, lock, marks_writer, options.sync)?);
         takeover::inherit_unsynced(&shared, durable, tail.as_ref().map(|cut| &cut.tail))?;
         let trimmer = Trimmer {
             shared: Arc::clone(&shared),

@@ -118,6 +118,39 @@ fn a_full_disk_is_an_error_and_appending_goes_on_once_there_is_room() {
 }
 
 #[test]
+fn a_journal_is_taken_over_on_a_disk_that_others_keep_full() {
+    let Some(disk) = Disk::mount("16m") else { return };
+    let instance = disk.path().join("taken-over");
+    append(&mut Writer::open(&instance, &small(4 << 10)).unwrap()).unwrap();
+    let ballast = fs::File::create(disk.path().join("ballast")).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Takes whatever room somebody lets go of, as soon as it is there.
+            let (page, mut at) = ([1; 4096], 0);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                match std::os::unix::fs::FileExt::write_at(&ballast, &page, at) {
+                    Ok(written) => at += written as u64,
+                    Err(_) => std::thread::yield_now(),
+                }
+            }
+        });
+        // The next segment is made ahead, so some room may come back when a writer ends.
+        let opened: Vec<_> = (0..20)
+            .map(|_| Writer::open(&instance, &small(4 << 10)).map(|writer| writer.epoch().0))
+            .collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for (opened, epoch) in opened.into_iter().zip(2..) {
+            assert_eq!(opened.unwrap(), epoch);
+        }
+    });
+    drop(ballast);
+    fs::remove_file(disk.path().join("ballast")).unwrap();
+    append(&mut Writer::open(&instance, &small(4 << 10)).unwrap()).unwrap();
+    check(&instance, 2);
+}
+
+#[test]
 fn a_journal_cannot_begin_on_a_full_disk_and_can_once_there_is_room() {
     let Some(disk) = Disk::mount("1m") else { return };
     let instance = disk.path().join("begun");

@@ -10,6 +10,7 @@ mod forged;
 mod hostile;
 mod kills;
 mod latches;
+mod limits;
 mod links;
 mod lock;
 mod missing;
