@@ -92,6 +92,8 @@ bench-guard *arguments:
     fi
     cargo build --release --locked --package guard
     exec '{{ target }}/release/guard' "$@"
+    cargo build --package procession --features faults --examples --locked
+    cargo test --package procession --features faults --test it --locked poisoned
 
 # Prove for a time that nothing is lost, whoever is killed and whatever fails: `just prove 30m`
 [group('check')]

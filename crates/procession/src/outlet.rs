@@ -206,6 +206,19 @@ impl Outlet {
         Ok(self.watch.check()?)
     }
 
+    /// Why nothing can be said any more, once that is so.
+    pub(crate) async fn poisoned(&self) -> Error {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.watch.when_poisoned(move || {
+            let _ = sender.send(());
+        });
+        let _ = receiver.await;
+        match self.watch.check() {
+            Err(error) => error.into(),
+            Ok(()) => std::future::pending().await,
+        }
+    }
+
     /// Appends without waiting, whatever the sync policy: for [`Self::durable`] to follow.
     pub(crate) fn publish_only<E: Event>(&self, event: &E) -> Result<Offset> {
         self.say(event, None, None)

@@ -134,10 +134,16 @@ impl<S: Settings> Process<S> {
     pub(crate) fn stop(self, has_failed: bool) -> Result<()> {
         self.core.end(has_failed);
         self.core.shutdown.cancel();
-        self.core.outlet.watch.sync()?;
+        let synced = self.core.outlet.watch.sync();
         // Also where a task that was left behind holds a handle.
         self.server.stop();
-        Ok(())
+        synced.map(drop).map_err(Error::from)
+    }
+
+    /// Why nothing can be said any more, once that is so: only a new process mends it.
+    pub(crate) fn poisoned(&self) -> impl Future<Output = Error> + use<S> {
+        let core = Arc::clone(&self.core);
+        async move { core.outlet.poisoned().await }
     }
 
     /// The application's settings.

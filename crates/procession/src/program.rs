@@ -222,7 +222,7 @@ where
         let process = Process::start(setup)?;
         tokio::spawn(notify::watchdog());
         let app = announced(app(process.clone()), || process.set_ready());
-        let ended = supervise(app, &shutdown, timeout).await;
+        let ended = supervise(app, process.poisoned(), &shutdown, timeout).await;
         // Also after a failure: what was said is synced and the socket is gone.
         let stopped = process.stop(ended.is_err());
         ended.and(stopped.map_err(Into::into))
@@ -245,22 +245,30 @@ async fn announced<T>(app: impl Future<Output = T>, ready: impl FnOnce()) -> T {
     .await
 }
 
-/// Waits for the application to end; once it is to stop, only as long as `timeout`.
+/// Waits for the application to end; once it is to stop, only as long as `timeout`. Where nothing can be said any more, it
+/// has ended: whatever the application does about that, it is a new process that mends it.
 async fn supervise<E: Into<BoxError>>(
     app: impl Future<Output = Result<(), E>>,
+    poisoned: impl Future<Output = crate::error::Error>,
     shutdown: &CancellationToken,
     timeout: Duration,
 ) -> Result<(), BoxError> {
     let mut app = pin!(app);
+    let mut poisoned = pin!(poisoned);
     let ended = tokio::select! {
         biased;
         ended = &mut app => Some(ended),
+        error = &mut poisoned => return Err(error.into()),
         () = shutdown.cancelled() => None,
     };
     notify::stopping("finishing what is in hand");
     let ended = match ended {
         Some(ended) => ended,
-        None => tokio::time::timeout(timeout, app).await.map_err(|_| Overrun { timeout })?,
+        None => tokio::select! {
+            biased;
+            ended = tokio::time::timeout(timeout, app) => ended.map_err(|_| Overrun { timeout })?,
+            error = poisoned => return Err(error.into()),
+        },
     };
     ended.map_err(Into::into)
 }

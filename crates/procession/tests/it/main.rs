@@ -8,6 +8,8 @@ mod keyed;
 mod letters;
 mod ordering;
 mod parking;
+#[cfg(feature = "faults")]
+mod poisoned;
 mod program;
 mod replaced;
 mod sample;
