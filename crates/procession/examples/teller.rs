@@ -91,6 +91,21 @@ impl Output for Finding {
             Self::Fee { .. } => "fee",
         }
     }
+
+    fn read(said: &Heard<'_>) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Plain {
+            account: String,
+            #[serde(default)]
+            balance: i64,
+        }
+        let Plain { account, balance } = said.decode()?;
+        Ok(match said.topic {
+            "overdrawn" => Self::Overdrawn { account, balance },
+            "fee" => Self::Fee { account },
+            _ => Self::Withdrawn { account },
+        })
+    }
 }
 
 impl Compensate for Finding {

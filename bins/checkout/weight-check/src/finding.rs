@@ -2,7 +2,7 @@
 
 use contracts::checkout::{Mismatch, MismatchWithdrawn, WeightOk};
 use procession::Event;
-use procession::ordering::{Compensate, Effect, Output};
+use procession::ordering::{Compensate, Effect, Heard, Output};
 use serde::Serialize;
 
 /// A conclusion about a session's weight.
@@ -23,6 +23,14 @@ impl Output for Finding {
             Finding::Mismatch(_) => Mismatch::TOPIC,
             Finding::Withdrawn(_) => MismatchWithdrawn::TOPIC,
             Finding::Ok(_) => WeightOk::TOPIC,
+        }
+    }
+
+    fn read(said: &Heard<'_>) -> Result<Self, String> {
+        match said.topic {
+            Mismatch::TOPIC => said.decode().map(Finding::Mismatch),
+            MismatchWithdrawn::TOPIC => said.decode().map(Finding::Withdrawn),
+            _ => said.decode().map(Finding::Ok),
         }
     }
 }

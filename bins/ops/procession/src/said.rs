@@ -60,6 +60,7 @@ pub(crate) enum Said {
     Final { at: EventTime },
     Heartbeat { at: EventTime },
     Late { journal: String, offset: u64, topic: String, at: EventTime, is_final: EventTime },
+    Diverged { journal: String, from: u64, to: u64 },
 }
 
 #[derive(Deserialize)]
@@ -93,6 +94,13 @@ struct Late {
     is_final: EventTime,
 }
 
+#[derive(Deserialize)]
+struct Diverged {
+    journal: String,
+    from: u64,
+    to: u64,
+}
+
 impl Said {
     /// Reads it off a record; `None` for an event that nobody takes back, and for what makes no sense.
     pub(crate) fn of(record: &Record<'_>) -> Option<Self> {
@@ -112,6 +120,10 @@ impl Said {
                 let Late { journal, offset, topic, at, is_final } =
                     serde_json::from_slice(record.payload).ok()?;
                 Some(Self::Late { journal, offset, topic, at, is_final })
+            }
+            "_diverged" => {
+                let Diverged { journal, from, to } = serde_json::from_slice(record.payload).ok()?;
+                Some(Self::Diverged { journal, from, to })
             }
             _ => Self::of_member(record.payload),
         }
@@ -137,7 +149,7 @@ impl Said {
             Self::Assert { saying, .. }
             | Self::Retract { saying, .. }
             | Self::Compensation { saying, .. } => Some(saying),
-            Self::Final { .. } | Self::Heartbeat { .. } | Self::Late { .. } => None,
+            Self::Final { .. } | Self::Heartbeat { .. } | Self::Late { .. } | Self::Diverged { .. } => None,
         }
     }
 }
@@ -156,6 +168,14 @@ impl fmt::Display for Said {
             Self::Late { journal, offset, topic, at, is_final } => {
                 let (journal, topic) = (crate::text::escape(journal), crate::text::escape(topic));
                 write!(f, "late: {journal}/{topic} {offset} at {at}, when all before {is_final} was final")
+            }
+            Self::Diverged { journal, from, to } => {
+                let journal = crate::text::escape(journal);
+                write!(
+                    f,
+                    "diverged: {journal} has lost what it had said from {from} to {}",
+                    to.saturating_sub(1)
+                )
             }
         }
     }

@@ -10,7 +10,7 @@ use super::hash::Hash;
 use super::index::Index;
 use super::key::Key;
 use super::ledger::Press;
-use super::model::{Model, Output as _};
+use super::model::Model;
 use super::order::{Derivation, Order};
 use super::recall::{Recall, Recalled};
 use super::records::Retract;
@@ -352,19 +352,28 @@ impl<M: Model> Fold<M> {
         self.keys.iter().flatten().map(|timeline| (&*timeline.key, timeline.base()))
     }
 
-    /// What was said because of inputs that are not final.
+    /// What is asserted, not final, and does not follow from any input that is there, before [`Self::resume`]: it is to
+    /// be taken back.
+    pub(super) fn take_unfounded(&mut self, settled: EventTime) -> Vec<(Derivation, Recalled)> {
+        self.shared.recall.take_unfounded(settled)
+    }
+
+    /// What was said because of inputs that are not final; also of those that are gone, for a revision must not be used
+    /// again.
     pub(super) fn ledger(&self) -> impl Iterator<Item = (Derivation, Recalled)> {
-        self.keys.iter().flatten().flat_map(|timeline| {
-            timeline.slots.iter().flat_map(|number| {
-                let said = self.shared.slots[*number].lines.iter().enumerate();
-                let id = self.shared.slots.derive(*number, timeline.hash);
-                said.filter(|(_, line)| line.revision > 0).map(move |(ordinal, line)| {
-                    let topic = line.value.as_ref().map_or("", |value| value.topic()).into();
-                    let recalled = Recalled { revision: line.revision, said: line.said, at: line.at, topic };
-                    (id.nth(to_ordinal(ordinal)), recalled)
+        let rest = self.shared.recall.rest().map(|(id, recalled)| (id, recalled.clone()));
+        let slots = &self.shared.slots;
+        let said = self.keys.iter().flatten().flat_map(move |timeline| {
+            timeline.slots.iter().flat_map(move |number| {
+                let slot = &slots[*number];
+                let id = slots.derive(*number, timeline.hash);
+                let said = slot.lines.iter().enumerate().filter(|(_, line)| line.revision > 0);
+                said.map(move |(ordinal, line)| {
+                    (id.nth(to_ordinal(ordinal)), line.to_recalled(&timeline.key, slot.at, slot.turn))
                 })
             })
-        })
+        });
+        said.chain(rest)
     }
 }
 

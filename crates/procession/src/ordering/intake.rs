@@ -94,6 +94,18 @@ pub(super) enum Word<I> {
     Nothing,
 }
 
+impl<I> Word<I> {
+    /// The event time of an input.
+    pub(super) const fn at(&self) -> Option<EventTime> {
+        match self {
+            Self::Event { at, .. } => Some(*at),
+            Self::Assert { said, .. } => Some(said.at),
+            Self::Retract(retract) => Some(retract.at),
+            Self::Final(_) | Self::Heartbeat(_) | Self::Compensation | Self::Nothing => None,
+        }
+    }
+}
+
 /// Reads a record.
 ///
 /// # Errors

@@ -1,8 +1,12 @@
 //! What came of each input: one line for each output, with what was said of it and what is true by now.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::value::to_raw_value;
+
 use super::hash::Hash;
 use super::model::{Output, Outputs};
-use super::recall::Recalled;
+use super::recall::{Recalled, Undo};
 use super::time::EventTime;
 
 /// One output of one input. Which one is its place among the input's lines.
@@ -190,9 +194,23 @@ pub(super) fn hash_of(topic: &str, at: EventTime, payload: &[u8]) -> u64 {
 impl<O: Output> Line<O> {
     /// What is known of it from the time before a restart.
     pub(super) fn recalled(recalled: Recalled) -> Self {
-        let Recalled { revision, said, at, topic } = recalled;
+        let Recalled { revision, said, at, topic, .. } = recalled;
         let was = (said != 0).then(|| Box::new(Was { at, topic, value: None }));
         Self { revision, said, now: 0, at, value: None, was, text: Text::default() }
+    }
+
+    /// What a restart needs to know of it, when it follows from an input of this key, event time and turn.
+    pub(super) fn to_recalled(&self, key: &[u8], input_at: EventTime, turn: u64) -> Recalled {
+        let Self { revision, said, at, .. } = *self;
+        let topic = self.value.as_ref().map_or("", |value| value.topic()).into();
+        let since = (at != input_at).then_some(input_at);
+        let undo = (said != 0).then(|| {
+            let compensation = self.value.as_ref().and_then(|value| value.compensation());
+            let compensation =
+                compensation.and_then(|value| Some((value.topic().into(), to_raw_value(&value).ok()?)));
+            Box::new(Undo { key: STANDARD.encode(key), turn, compensation })
+        });
+        Recalled { revision, said, at, topic, since, undo, record: None }
     }
 
     /// A place for an output that was not said before a restart, before one that was.

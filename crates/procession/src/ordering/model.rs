@@ -83,6 +83,13 @@ pub trait Output: Compensate + Serialize {
 
     /// The topic of this one.
     fn topic(&self) -> &'static str;
+
+    /// Reads one that was said, by its topic. Should the input that it followed from be lost with the power of the machine,
+    /// nothing else can tell how it is to be compensated.
+    ///
+    /// # Errors
+    /// In words.
+    fn read(said: &Heard<'_>) -> Result<Self, String>;
 }
 
 impl<E: Event + Compensate> Output for E {
@@ -90,6 +97,10 @@ impl<E: Event + Compensate> Output for E {
 
     fn topic(&self) -> &'static str {
         E::TOPIC
+    }
+
+    fn read(said: &Heard<'_>) -> Result<Self, String> {
+        said.decode()
     }
 }
 

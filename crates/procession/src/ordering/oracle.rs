@@ -2,7 +2,8 @@
 //!
 //! A chain of three models with random rules hears random events, and the asserts and retracts of a foreign model, in
 //! any order, as often as it likes; conclusions become final on the way; every model may lose its state between any
-//! two batches and is rebuilt from the journals, with or without a snapshot.
+//! two batches and is rebuilt from the journals, with or without a snapshot; and every journal, those of the models too,
+//! may lose its end, and say other records at the same offsets.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hash::Hash;
 use super::intake::{Selection, Word, read};
+use super::recall::Recalled;
 use super::*;
 use crate::event::Event;
 
@@ -145,7 +147,7 @@ struct Kept<const L: usize> {
     settled: EventTime,
     own: usize,
     bases: Vec<(Vec<u8>, Machine<L>)>,
-    ledger: Vec<(Derivation, recall::Recalled)>,
+    ledger: Vec<(Derivation, Recalled)>,
 }
 
 /// One model, as a process would run it.
@@ -162,6 +164,8 @@ struct Node<const L: usize> {
     /// What the batch that is being made says.
     batch: Vec<Post>,
     kept: Option<Kept<L>>,
+    /// Where each batch ended in its journal, and what was dealt with by then.
+    batches: Vec<(usize, BTreeSet<(usize, u64)>)>,
 }
 
 impl<const L: usize> Node<L> {
@@ -176,6 +180,7 @@ impl<const L: usize> Node<L> {
             known: [0; 6],
             batch: Vec::new(),
             kept: None,
+            batches: vec![(0, BTreeSet::new())],
         }
     }
 
@@ -228,6 +233,7 @@ impl<const L: usize> Node<L> {
         self.fold.flush(|saying| batch.push(said(&saying))).unwrap();
         journals[FIRST_MODEL + L].append(batch);
         self.heard.append(&mut self.open);
+        self.batches.push((journals[FIRST_MODEL + L].len(), self.heard.clone()));
     }
 
     /// Everything before this has come, and will not change.
@@ -271,8 +277,27 @@ impl<const L: usize> Node<L> {
         }
     }
 
-    /// Dies, and is started again.
-    fn crash(&mut self, journals: &mut Journals, forget: bool) {
+    /// The journal of a source ends there now, or says something else from there on.
+    fn lose(&mut self, source: usize, end: u64) {
+        let stays = |(of, offset): &(usize, u64)| *of != source || *offset < end;
+        self.heard.retain(stays);
+        self.open.retain(stays);
+        self.missing.retain(stays);
+        self.batches.iter_mut().for_each(|(_, heard)| heard.retain(stays));
+        self.known[source] = self.known[source].min(end);
+    }
+
+    /// Its own journal ends there now: what was dealt with later comes again.
+    fn lose_own(&mut self, end: usize) {
+        self.batches.retain(|(at, _)| *at <= end);
+        let (_, heard) = self.batches.last().cloned().unwrap_or_default();
+        self.missing.extend(self.heard.difference(&heard));
+        self.heard = heard;
+        self.kept.take_if(|kept| kept.own > end);
+    }
+
+    /// Dies, and is started again. `lost`: a journal has lost its end.
+    fn crash(&mut self, journals: &mut Journals, forget: bool, lost: bool) {
         self.missing.extend(std::mem::take(&mut self.open));
         self.batch.clear();
         self.fold = Self::fold();
@@ -293,8 +318,14 @@ impl<const L: usize> Node<L> {
             assert!(fate != Some(Fate::Late) || !forget && self.kept.is_some());
         }
         let mut again = Vec::new();
+        for (id, Recalled { revision, at, topic, .. }) in self.fold.take_unfounded(last) {
+            let retract = Retract { id, revision, at, topic: topic.into() };
+            again.push(post(Retract::TOPIC, at, &retract, None));
+        }
         self.fold.resume(last, |saying| again.push(said(&saying))).unwrap();
-        assert!(again.is_empty(), "what was said is not said again: {again:?}");
+        assert!(lost || again.is_empty(), "what was said is not said again: {again:?}");
+        self.batch = again;
+        self.commit(journals);
     }
 }
 
@@ -386,12 +417,41 @@ fn events(journal: usize, said: &[Post]) -> BTreeMap<Order, i64> {
 /// One thing that happens; the numbers choose among what there is.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Hear { model: u8, which: u16 },
-    HearAgain { model: u8, which: u16 },
-    Commit { model: u8 },
-    Settle { model: u8, back: u8 },
-    Keep { model: u8 },
-    Crash { model: u8, forget: bool },
+    Hear {
+        model: u8,
+        which: u16,
+    },
+    HearAgain {
+        model: u8,
+        which: u16,
+    },
+    Commit {
+        model: u8,
+    },
+    Settle {
+        model: u8,
+        back: u8,
+    },
+    Keep {
+        model: u8,
+    },
+    Crash {
+        model: u8,
+        forget: bool,
+    },
+    /// A source loses its end, and says something else.
+    Lose {
+        source: u8,
+        keep: u16,
+        heard: bool,
+        anew: [(u8, i64, i64, bool); 2],
+    },
+    /// A model does.
+    LoseOwn {
+        model: u8,
+        keep: u16,
+        heard: bool,
+    },
 }
 
 struct World {
@@ -417,7 +477,116 @@ fn step<const L: usize>(journals: &mut Journals, node: &mut Node<L>, step: Step)
             node.settle(journals, horizon);
         }
         Step::Keep { .. } => node.keep(journals),
-        Step::Crash { forget, .. } => node.crash(journals, forget),
+        Step::Crash { forget, .. } => node.crash(journals, forget, false),
+        Step::Lose { .. } | Step::LoseOwn { .. } => unreachable!("it is about several"),
+    }
+}
+
+/// A model notices that a journal has lost its end: with what it has heard since its last batch, or dead.
+fn notice<const L: usize>(
+    journals: &mut Journals,
+    node: &mut Node<L>,
+    source: usize,
+    end: usize,
+    heard: bool,
+) {
+    if HEARS[L].contains(&source) {
+        if heard {
+            node.commit(journals);
+        }
+        node.lose(source, end as u64);
+        node.crash(journals, false, true);
+    }
+}
+
+/// Up to where a journal may lose its end: nobody must have made anything final that comes of it.
+fn end_of(journal: &[Post], keep: u16, settled: EventTime) -> usize {
+    let fixed = journal.iter().rposition(|said| said.topic == Final::TOPIC || said.at < settled);
+    let first = fixed.map_or(0, |fixed| fixed + 1);
+    first + usize::from(keep) % (journal.len() - first + 1)
+}
+
+impl World {
+    fn settled(&self, source: usize) -> EventTime {
+        let settled = [self.a.fold.settled(), self.b.fold.settled(), self.c.fold.settled()];
+        let hearers = settled.into_iter().zip(HEARS).filter(|(_, hears)| hears.contains(&source));
+        hearers.map(|(settled, _)| settled).max().unwrap_or(EventTime::MIN)
+    }
+
+    fn notice(&mut self, source: usize, end: usize, heard: bool) {
+        notice(&mut self.journals, &mut self.a, source, end, heard);
+        notice(&mut self.journals, &mut self.b, source, end, heard);
+        notice(&mut self.journals, &mut self.c, source, end, heard);
+    }
+
+    fn lose(&mut self, source: usize, keep: u16, heard: bool, anew: &[(u8, i64, i64, bool)]) {
+        let settled = self.settled(source);
+        let promised = self.journals[source].iter().filter(|said| said.topic == Final::TOPIC);
+        let least = promised.map(|said| said.at.0).max().unwrap_or(0).max(settled.0).max(0);
+        if least > 900 {
+            return;
+        }
+        let end = end_of(&self.journals[source], keep, settled);
+        self.journals[source].truncate(end);
+        for (which, later, value, gone) in anew {
+            let (journal, at) = (&mut self.journals[source], EventTime(least + later));
+            if source == 2 {
+                say_foreign(journal, *which, at, *value, *gone);
+            } else {
+                journal.push(post("note", at, &Note::<0> { at, value: *value }, None));
+            }
+        }
+        self.notice(source, end, heard);
+    }
+
+    fn lose_own<const L: usize>(&mut self, node: impl Fn(&mut Self) -> &mut Node<L>, keep: u16, heard: bool) {
+        let source = FIRST_MODEL + L;
+        let end = end_of(&self.journals[source], keep, self.settled(source));
+        let batches = &node(self).batches;
+        let Some(end) = batches.iter().map(|(at, _)| *at).filter(|at| *at >= end).min() else { return };
+        self.journals[source].truncate(end);
+        node(self).lose_own(end);
+        let mut journals = std::mem::take(&mut self.journals);
+        node(self).crash(&mut journals, false, true);
+        self.journals = journals;
+        self.notice(source, end, heard);
+    }
+}
+
+/// What a foreign model holds by now of each conclusion: its revision, and its time if it is asserted.
+fn foreign_state(journal: &[Post], id: Derivation) -> (u32, Option<EventTime>) {
+    let mut state = (0, None);
+    for said in journal {
+        if said.topic == Retract::TOPIC {
+            let retract: Retract = serde_json::from_slice(&said.payload).unwrap();
+            if retract.id == id {
+                state.1 = None;
+            }
+        } else if let Some(said) = Said::of(&said.payload).unwrap().filter(|said| said.id == id) {
+            state = (said.revision, Some(said.at));
+        }
+    }
+    state
+}
+
+/// A foreign model asserts something at another time than before, or only takes it back. It knows nothing of what its
+/// journal has lost.
+fn say_foreign(journal: &mut Vec<Post>, which: u8, at: EventTime, value: i64, gone: bool) {
+    let id = Derivation(u128::from(which + 1) << 16);
+    let (revision, before) = foreign_state(journal, id);
+    if let Some(at) = before {
+        // What is final stays.
+        let promised = journal.iter().filter(|said| said.topic == Final::TOPIC);
+        if promised.map(|said| said.at).max().is_some_and(|promised| at < promised) {
+            return;
+        }
+        let retract = Retract { id, revision, at, topic: "note".into() };
+        journal.push(post(Retract::TOPIC, at, &retract, None));
+    }
+    if !gone {
+        let (revision, turn) = (revision + 1, u64::from(which % 2));
+        let said = Said { id, revision, at, turn, since: None, compensates: false };
+        journal.push(post("note", at, &Note::<1> { at, value }, Some(said)));
     }
 }
 
@@ -470,7 +639,14 @@ fn foreign_journal(case: &Case) -> Vec<Post> {
             let at = EventTime(*at);
             *revision += 1;
             live.insert(*which, at);
-            let said = Said { id, revision: *revision, at, turn: u64::from(*which % 2), compensates: false };
+            let said = Said {
+                id,
+                revision: *revision,
+                at,
+                turn: u64::from(*which % 2),
+                since: None,
+                compensates: false,
+            };
             journal.push(post("note", at, &Note::<1> { at, value: *value }, Some(said)));
         }
     }
@@ -488,14 +664,21 @@ fn check(case: &Case) {
         world.journals[usize::from(*noise)].push(post("note", note.at, &note, None));
     }
     world.journals[2] = foreign_journal(case);
-    let World { mut journals, mut a, mut b, mut c } = world;
     for what in &case.steps {
-        match what.model() {
-            0 => step(&mut journals, &mut a, *what),
-            1 => step(&mut journals, &mut b, *what),
-            _ => step(&mut journals, &mut c, *what),
+        let World { journals, a, b, c } = &mut world;
+        match (*what, what.model()) {
+            (Step::Lose { source, keep, heard, anew }, _) => {
+                world.lose(source.into(), keep, heard, &anew);
+            }
+            (Step::LoseOwn { keep, heard, .. }, 0) => world.lose_own(|world| &mut world.a, keep, heard),
+            (Step::LoseOwn { keep, heard, .. }, 1) => world.lose_own(|world| &mut world.b, keep, heard),
+            (Step::LoseOwn { keep, heard, .. }, _) => world.lose_own(|world| &mut world.c, keep, heard),
+            (_, 0) => step(journals, a, *what),
+            (_, 1) => step(journals, b, *what),
+            _ => step(journals, c, *what),
         }
     }
+    let World { mut journals, mut a, mut b, mut c } = world;
     finish(&mut journals, &mut a, case.backwards);
     finish(&mut journals, &mut b, case.backwards);
     finish(&mut journals, &mut c, case.backwards);
@@ -528,20 +711,27 @@ impl Step {
             | Self::Commit { model }
             | Self::Settle { model, .. }
             | Self::Keep { model }
-            | Self::Crash { model, .. } => model,
+            | Self::Crash { model, .. }
+            | Self::LoseOwn { model, .. } => model,
+            Self::Lose { source, .. } => source,
         }
     }
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     let model = 0_u8..3;
+    let said = (0_u8..4, 0_i64..30, 0_i64..10, prop::bool::weighted(0.25));
     prop_oneof![
         14 => (model.clone(), any::<u16>()).prop_map(|(model, which)| Step::Hear { model, which }),
         2 => (model.clone(), any::<u16>()).prop_map(|(model, which)| Step::HearAgain { model, which }),
         5 => model.clone().prop_map(|model| Step::Commit { model }),
         3 => (model.clone(), 0_u8..20).prop_map(|(model, back)| Step::Settle { model, back }),
         1 => model.clone().prop_map(|model| Step::Keep { model }),
-        1 => (model, any::<bool>()).prop_map(|(model, forget)| Step::Crash { model, forget }),
+        1 => (model.clone(), any::<bool>()).prop_map(|(model, forget)| Step::Crash { model, forget }),
+        1 => (0_u8..3, any::<u16>(), any::<bool>(), proptest::array::uniform2(said))
+            .prop_map(|(source, keep, heard, anew)| Step::Lose { source, keep, heard, anew }),
+        1 => (model, any::<u16>(), any::<bool>())
+            .prop_map(|(model, keep, heard)| Step::LoseOwn { model, keep, heard }),
     ]
 }
 

@@ -1,43 +1,39 @@
-//! A model after a restart: its state is made again from the snapshot and the journals, and nothing is said twice.
+//! A model after a restart, or after a journal that it hears has lost what was heard: its state is made again from the
+//! snapshot and the journals, and nothing is said twice.
+//!
+//! What was said and follows from nothing that is there any more is taken back, if it is not final. So there is one way
+//! for all that can happen in between: whoever dies, and whenever, finds the same.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 
-use journal::{Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use journal::{Item, Level, Offset, Reader, Record, Start};
 
-use super::intake::read;
-use super::model::{Heard, Input, Model};
-use super::recall::{Passed, Recall};
-use super::running::{Place, Running};
-use super::snapshot::{self, Header, Heeded};
+use super::fold::Fold;
+use super::model::{Compensate as _, Heard, Input, Model, Output};
+use super::order::Derivation;
+use super::passed::{Retried, history_of};
+use super::recall::{Recall, Recalled};
+use super::records::{Diverged, Retract, Said};
+use super::reorder::Reorder;
+use super::replay::{Pace, Since};
+use super::run::Change;
+use super::running::Running;
+use super::snapshot::{self, Header, Snapshot};
+use super::sources::Sources;
 use super::time::EventTime;
-use crate::acks::Acks;
 use crate::error::{Error, Result};
+use crate::event::Event as _;
+use crate::letters;
+use crate::subscribe::DeadLetter;
 
-/// After so many records that are read again, others have their turn.
-const YIELD_EVERY: u32 = 1024;
-
-/// What is to be read again of one journal.
-struct Replay {
-    acks: Arc<Acks>,
-    source: usize,
-    reader: Reader,
-    /// Everything before it was acknowledged.
-    position: Position,
-    heeded: Option<Heeded>,
-}
-
-/// Lets other tasks of the process, and its watchdog, have their turn.
-#[derive(Debug, Default)]
-struct Pace(u32);
-
-impl Pace {
-    async fn step(&mut self) {
-        self.0 = self.0.wrapping_add(1);
-        if self.0.is_multiple_of(YIELD_EVERY) {
-            tokio::task::yield_now().await;
-        }
-    }
+/// How one conclusion is taken back.
+struct Undone {
+    key: Option<Vec<u8>>,
+    turn: u64,
+    /// Topic and payload.
+    compensation: Option<(Box<str>, Vec<u8>)>,
 }
 
 impl<M: Model> Running<M>
@@ -45,32 +41,36 @@ where
     M::Input: Input,
 {
     /// Goes back to where the process was: its own journal tells what was said, what was final and what was late; the
-    /// inputs' journals are read again as far as they were acknowledged.
-    pub(super) async fn rebuild(&mut self) -> Result<()> {
-        let path = self.snapshot_path();
-        let snapshot = snapshot::read::<M>(&path, &self.model).unwrap_or_else(|reason| {
-            tracing::warn!(path = %path.display(), reason, "the snapshot is of no use: all inputs are read again");
-            None
-        });
-        let own_end = self.core.outlet.watch.marks().committed;
-        let snapshot = snapshot.filter(|snapshot| snapshot.header.own <= own_end.0);
-        let (header, bases, mut recall) = match snapshot {
-            Some(snapshot) => (Some(snapshot.header), snapshot.bases, snapshot.recall),
+    /// inputs' journals are read again as far as they were acknowledged. `false` if the process is to stop.
+    pub(super) async fn rebuild(&mut self, since: Since<'_>) -> Result<bool> {
+        let (header, bases, mut recall) = match self.read_snapshot() {
+            Some(Snapshot { header, bases, recall }) => (Some(header), bases, recall),
             None => (None, Vec::new(), Recall::default()),
         };
         self.recall_own(header.as_ref(), &mut recall).await?;
         let before = header.as_ref().map_or(EventTime::MIN, |header| header.settled);
         let settled = recall.settled().unwrap_or(before).max(before);
-        let passed = recall.take_passed();
+        let mut passed = recall.take_passed();
+        let mut retried = passed.take_retried();
+        self.add_retried(header.as_ref(), &mut retried)?;
+        self.retried.clear();
+        let Some(replays) = self.find_replays(header.as_ref(), since).await? else { return Ok(false) };
+        let diverged: Vec<Diverged> = replays
+            .iter()
+            .filter_map(|replay| Some(Diverged { settled, ..replay.diverged()? }))
+            .filter(|diverged| !recall.has_said(diverged))
+            .collect();
         self.fold.restore(before, bases, recall);
-        let replays = self.find_replays(header.as_ref())?;
         // All of them, before the first is heard: time goes as fast as the slowest.
         self.add_silent_sources()?;
         self.add_missing_sources()?;
         for replay in replays {
-            self.replay(replay, &passed).await?;
+            self.replay(replay, &passed, &mut retried).await?;
         }
+        self.replay_letters(&retried)?;
         self.sources.advance();
+        self.report(diverged)?;
+        self.retract_unfounded(settled).await?;
         self.resume(settled).await?;
         if header.is_none() {
             self.take_snapshot().await?;
@@ -84,7 +84,35 @@ where
             "the model is where it was"
         );
         self.tell_all();
-        Ok(())
+        Ok(true)
+    }
+
+    /// Begins again, while it runs, because a journal has lost what was heard of it, or is back. Everything that was
+    /// heard is acknowledged. `false` if the process is to stop.
+    pub(super) async fn begin_again(&mut self, since: Since<'_>) -> Result<bool> {
+        let before = std::mem::replace(&mut self.fold, Fold::new(&self.model, self.options.fold.clone()));
+        self.window = Reorder::new(self.options.wait);
+        // Their cursors are claimed again.
+        self.sources = Sources::default();
+        self.replaying = true;
+        if !self.rebuild(since).await? {
+            return Ok(false);
+        }
+        if let Some(watch) = &mut self.watch {
+            let gone = before.states().filter(|(key, _)| self.fold.state(key).is_none());
+            gone.for_each(|(key, _)| watch(Change::Over { key }));
+        }
+        Ok(true)
+    }
+
+    /// The snapshot, if it is of use.
+    fn read_snapshot(&self) -> Option<Snapshot<M>> {
+        let path = self.snapshot_path();
+        let snapshot = snapshot::read::<M>(&path, &self.model).unwrap_or_else(|reason| {
+            tracing::warn!(path = %path.display(), reason, "the snapshot is of no use: all inputs are read again");
+            None
+        });
+        snapshot.filter(|snapshot| snapshot.header.is_of(&self.core.outlet.watch.marks()))
     }
 
     /// What was said since the snapshot.
@@ -108,92 +136,115 @@ where
         Ok(())
     }
 
-    /// What is to be read again of each journal.
-    fn find_replays(&mut self, header: Option<&Header>) -> Result<Vec<Replay>> {
-        let mut replays = Vec::new();
-        for acks in self.core.acks() {
-            let Some(position) = acks.position().filter(|_| *acks.subscription == *self.model) else {
-                continue;
-            };
-            let heeded = header.and_then(|header| header.journals.get(&*acks.journal)).cloned();
-            let start = heeded.as_ref().map_or(Start::Beginning, |heeded| Start::Offset(Offset(heeded.from)));
-            let folder = self.core.folders.state.join(&*acks.journal);
-            let Some(reader) = Reader::open(&folder, start, Level::Committed)? else { continue };
-            let first = reader.position().next;
-            // The first snapshot is written before anything is acknowledged.
-            if header.is_none() && first.0 > 0 && position.next > first {
-                let gap = Gap { from: Offset::ZERO, to: first, reason: GapReason::Trimmed };
-                return Err(self.cannot_rebuild(&acks.journal, gap));
-            }
-            let source = self.sources.place(&self.core, &self.model, &acks.journal, first.0)?;
-            if let Some(heeded) = &heeded {
-                self.sources.restore(source, heeded);
-            }
-            replays.push(Replay { acks, source, reader, position, heeded });
+    /// Dead letters that had been delivered once more before the snapshot, and whose events were not final by then.
+    fn add_retried(&self, header: Option<&Header>, retried: &mut BTreeMap<u64, Retried>) -> Result<()> {
+        let folder = self.core.folders.instance(&self.core.instance);
+        for letter in header.iter().flat_map(|header| &header.retried) {
+            let Some(found) = letters::find(&folder, Offset(*letter))? else { continue };
+            let DeadLetter { journal, offset, identity, epoch, .. } = found.letter;
+            let history = history_of(identity, epoch);
+            retried.insert(*letter, Retried { journal: journal.into(), offset, history });
         }
-        Ok(replays)
-    }
-
-    /// Reads again what was acknowledged of a journal.
-    async fn replay(&mut self, replay: Replay, passed: &Passed) -> Result<()> {
-        let Replay { acks, source, mut reader, position, heeded } = replay;
-        let (low, inputs) =
-            heeded.map_or((0, BTreeSet::new()), |heeded| (heeded.low, heeded.inputs.into_iter().collect()));
-        let mut pace = Pace::default();
-        while let Some(item) = reader.next()? {
-            pace.step().await;
-            let record = match item {
-                Item::Record(record) => record,
-                Item::Gap(gap) if gap.from >= position.next => break,
-                Item::Gap(gap) => return Err(self.cannot_rebuild(&acks.journal, gap)),
-            };
-            if record.offset >= position.next {
-                let Some(beyond) = acks.beyond() else { break };
-                if !beyond.was_finished(record.offset, record.epoch) {
-                    continue;
-                }
-            }
-            let offset = record.offset.0;
-            if (offset < low && !inputs.contains(&offset)) || passed.contains(&acks.journal, offset) {
-                continue;
-            }
-            self.replay_record(source, &acks.journal, &record)?;
-        }
-        self.sources.acknowledged(source, position.next.0);
         Ok(())
     }
 
-    fn replay_record(&mut self, source: usize, journal: &str, record: &Record<'_>) -> Result<()> {
-        if !self.sources.is_new(source, record.offset.0) {
-            return Ok(());
+    /// Says which inputs are gone.
+    fn report(&mut self, diverged: Vec<Diverged>) -> Result<()> {
+        for diverged in diverged {
+            let Diverged { journal, from, to, settled, .. } = &diverged;
+            tracing::error!(
+                model = self.model,
+                journal,
+                from,
+                to,
+                %settled,
+                "inputs are gone: what followed from them is taken back, unless it is final"
+            );
+            self.outbox.add_json(Diverged::TOPIC, &diverged, None)?;
         }
-        let Record { offset, time, topic, key, codec, payload, .. } = *record;
-        let heard = Heard { journal, topic, key, time, codec, payload };
-        match read(&self.selection, &heard) {
-            Ok(word) => self.take(Place { source, offset: offset.0, time, topic }, word),
-            Err(reason) => {
-                // It was parked, in a part of the own journal that is trimmed by now; or the code has changed.
-                tracing::warn!(
-                    model = self.model,
-                    journal,
-                    offset = offset.0,
-                    topic,
-                    reason,
-                    "an input from before the restart cannot be read"
-                );
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
-    fn cannot_rebuild(&self, journal: &str, gap: Gap) -> Error {
-        let (from, to) = (gap.from, gap.to.0.saturating_sub(1));
-        let reason = format!(
-            "the model cannot be rebuilt: offsets {from} to {to} of {journal} are {}, and {} is missing or of no use; \
-             put the snapshot back, or begin anew with an empty state folder",
-            gap.reason,
-            self.snapshot_path().display()
+    /// Takes back what follows from nothing that is there.
+    async fn retract_unfounded(&mut self, settled: EventTime) -> Result<()> {
+        let unfounded = self.fold.take_unfounded(settled);
+        if unfounded.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            model = self.model,
+            conclusions = unfounded.len(),
+            "conclusions are taken back: the inputs that they follow from are gone"
         );
-        Error::Subscription { name: self.model.clone(), reason }
+        let mut undone = self.read_unfounded(&unfounded).await?;
+        for (id, recalled) in unfounded {
+            let undone = undone.remove(&id);
+            if undone.as_ref().is_none_or(|undone| undone.key.is_none()) {
+                tracing::warn!(model = self.model, %id, "nobody can tell how to compensate for a conclusion");
+            }
+            self.retract(id, recalled, undone)?;
+        }
+        Ok(())
+    }
+
+    fn retract(&mut self, id: Derivation, recalled: Recalled, undone: Option<Undone>) -> Result<()> {
+        let Recalled { revision, at, topic, .. } = recalled;
+        let Undone { key, turn, compensation } =
+            undone.unwrap_or(Undone { key: None, turn: 0, compensation: None });
+        let retract = Retract { id, revision, at, topic: topic.into() };
+        let encode = |topic: &str, reason: String| Error::Encode { topic: topic.to_owned(), reason };
+        let payload =
+            serde_json::to_vec(&retract).map_err(|error| encode(Retract::TOPIC, error.to_string()))?;
+        self.outbox.add_bytes(Retract::TOPIC, key.as_deref(), &payload);
+        let Some((topic, mut payload)) = compensation else { return Ok(()) };
+        let topic = M::Output::TOPICS.iter().find(|known| ***known == *topic);
+        let Some(topic) = topic else { return Ok(()) };
+        let said = Said { id, revision, at, turn, since: None, compensates: true };
+        said.append_to(&mut payload, 0).map_err(|reason| encode(topic, reason))?;
+        self.outbox.add_bytes(topic, key.as_deref(), &payload);
+        Ok(())
+    }
+
+    /// How each is taken back: the snapshot tells, or the record by which it was asserted.
+    async fn read_unfounded(
+        &self,
+        unfounded: &[(Derivation, Recalled)],
+    ) -> Result<HashMap<Derivation, Undone>> {
+        let mut undone = HashMap::new();
+        let mut records = BTreeMap::new();
+        for (id, recalled) in unfounded {
+            if let Some(undo) = &recalled.undo {
+                let compensation = undo.compensation.as_ref();
+                let compensation =
+                    compensation.map(|(topic, payload)| (topic.clone(), payload.get().as_bytes().to_vec()));
+                let key = STANDARD.decode(&undo.key).ok();
+                undone.insert(*id, Undone { key, turn: undo.turn, compensation });
+            } else if let Some(record) = recalled.record {
+                records.insert(record, *id);
+            }
+        }
+        let Some((first, _)) = records.first_key_value() else { return Ok(undone) };
+        let folder = self.core.folders.instance(&self.core.instance);
+        let Some(mut reader) = Reader::open(&folder, Start::Offset(Offset(*first)), Level::Committed)? else {
+            return Ok(undone);
+        };
+        let mut pace = Pace::default();
+        while !records.is_empty()
+            && let Some(item) = reader.next()?
+        {
+            pace.step().await;
+            let Item::Record(record) = item else { continue };
+            let Some(id) = records.remove(&record.offset.0) else { continue };
+            let turn = Said::of(record.payload).ok().flatten().map_or(0, |said| said.turn);
+            let Record { topic, key, time, codec, payload, .. } = record;
+            let (journal, payload) = (self.core.instance.as_str(), &*Said::strip(payload));
+            let compensation = M::Output::read(&Heard { journal, topic, key, time, codec, payload })
+                .inspect_err(|reason| tracing::warn!(%id, reason, "an own conclusion cannot be read"))
+                .ok()
+                .and_then(|output| output.compensation())
+                .and_then(|event| Some((event.topic().into(), serde_json::to_vec(&event).ok()?)));
+            undone.insert(id, Undone { key: record.key.map(<[u8]>::to_vec), turn, compensation });
+        }
+        Ok(undone)
     }
 }

@@ -25,6 +25,8 @@ pub struct Said {
     pub at: EventTime,
     /// Orders conclusions of one journal and event time.
     pub turn: u64,
+    /// When the input happened that it follows from, if that was earlier.
+    pub since: Option<EventTime>,
     /// It undoes the conclusion, for listeners that do not follow retracts. Models ignore it.
     pub compensates: bool,
 }
@@ -40,21 +42,23 @@ struct Member {
     at: EventTime,
     #[serde(default)]
     turn: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<EventTime>,
 }
 
 impl From<Member> for Said {
     fn from(member: Member) -> Self {
-        let Member { id, compensates, revision, at, turn } = member;
+        let Member { id, compensates, revision, at, turn, since } = member;
         let named = compensates.or(id).unwrap_or_default();
-        Self { id: named, revision, at, turn, compensates: compensates.is_some() }
+        Self { id: named, revision, at, turn, since, compensates: compensates.is_some() }
     }
 }
 
 impl From<Said> for Member {
     fn from(said: Said) -> Self {
-        let Said { id, revision, at, turn, compensates } = said;
+        let Said { id, revision, at, turn, since, compensates } = said;
         let (id, compensates) = if compensates { (None, Some(id)) } else { (Some(id), None) };
-        Self { id, compensates, revision, at, turn }
+        Self { id, compensates, revision, at, turn, since }
     }
 }
 
@@ -101,7 +105,7 @@ impl Said {
 
     /// By hand: it comes with every output, and takes as long as the model itself otherwise.
     fn write(&self, payload: &mut Vec<u8>) {
-        let Self { id, revision, at, turn, compensates } = self;
+        let Self { id, revision, at, turn, since, compensates } = self;
         payload.extend_from_slice(if *compensates { b"\"compensates\":\"" } else { b"\"id\":\"" });
         for byte in id.0.to_be_bytes() {
             payload.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
@@ -112,6 +116,11 @@ impl Said {
         write_number(payload, i128::from(at.0));
         payload.extend_from_slice(b"\",\"turn\":");
         write_number(payload, i128::from(*turn));
+        if let Some(since) = since {
+            payload.extend_from_slice(b",\"since\":\"");
+            write_number(payload, i128::from(since.0));
+            payload.push(b'"');
+        }
     }
 
     /// The payload as it was before [`Self::append_to`].
@@ -201,10 +210,38 @@ pub struct Late {
     /// The model's final by then.
     #[serde(rename = "final")]
     pub settled: EventTime,
+    /// Which journal of that name, in hexadecimal, and of which epoch: should the journal lose it, another record may
+    /// have its offset. Unknown in records of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// See `identity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u32>,
 }
 
 impl Event for Late {
     const TOPIC: &'static str = "_late";
+}
+
+/// Inputs that were heard are gone: their journal has lost them, or is another one. What followed from them and was
+/// not final is retracted; what was final stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diverged {
+    /// The journal.
+    pub journal: String,
+    /// The first offset that is gone, or is another record by now.
+    pub from: u64,
+    /// The end of what had been heard.
+    pub to: u64,
+    /// The epoch of the last record that had been heard.
+    pub epoch: u32,
+    /// The model's final by then.
+    #[serde(rename = "final")]
+    pub settled: EventTime,
+}
+
+impl Event for Diverged {
+    const TOPIC: &'static str = "_diverged";
 }
 
 #[cfg(test)]
@@ -212,15 +249,16 @@ mod tests {
     use super::*;
 
     fn said() -> Said {
-        Said { id: Derivation(7), revision: 2, at: EventTime(9), turn: 4, compensates: false }
+        Said { id: Derivation(7), revision: 2, at: EventTime(9), turn: 4, since: None, compensates: false }
     }
 
     #[test]
     fn the_member_goes_in_and_out() {
         for plain in [r#"{"a":1}"#, "{}", r#"{"a":{"_said":{"x":1}},"b":"}"}"#] {
             let far = Said { at: EventTime::MIN, turn: u64::MAX, revision: u32::MAX, ..said() };
+            let since = Said { since: Some(EventTime(8)), ..said() };
             for said in
-                [said(), Said { compensates: true, ..said() }, far, Said { at: EventTime::MAX, ..far }]
+                [said(), since, Said { compensates: true, ..said() }, far, Said { at: EventTime::MAX, ..far }]
             {
                 let mut payload = b"before".to_vec();
                 payload.extend_from_slice(plain.as_bytes());

@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use journal::GapReason;
+
 use super::declare::{Declaration, declare};
 use super::fold::FoldOptions;
 use super::intake::Selection;
 use super::model::{Input, Model, Output};
+use super::replay::Since;
 use super::running::Running;
 use super::time::EventTime;
 use crate::core::Core;
@@ -174,11 +177,12 @@ where
         let says = M::Output::TOPICS.iter().map(|topic| (*topic).to_owned()).collect();
         let hears = selection.inputs().to_vec();
         declare(&core, &Declaration { model: name.clone(), hears, says, moves_time_forward })?;
-        let subscription =
-            Subscribe::<Any>::new(Arc::clone(&core), selection.patterns()).named(&name).await?;
+        let subscription = Subscribe::<Any>::new(Arc::clone(&core), selection.patterns())
+            .named(&name)
+            .keeping_diverged()
+            .await?;
         let mut running = Running::<M>::new(core, &name, selection, options, watch);
-        running.rebuild().await?;
-        turn(&mut running, subscription).await
+        if running.rebuild(Since::Start).await? { turn(&mut running, subscription).await } else { Ok(()) }
     }
 }
 
@@ -197,7 +201,7 @@ where
             () = sleep_until(running.due()) => None,
         };
         let mut next = heard;
-        let mut taken = 0;
+        let (mut taken, mut gone) = (0, None);
         while let Some(heard) = next.take() {
             taken += 1;
             // What a process has died over comes first after that: dealt with alone, it is found out.
@@ -205,6 +209,10 @@ where
                 Heard::Delivery(delivery) => running.hear(delivery)? && taken == 1,
                 Heard::Missing(missing) => {
                     running.miss(&missing);
+                    if missing.gap.reason == GapReason::Diverged {
+                        gone = Some(missing);
+                        break;
+                    }
                     false
                 }
             };
@@ -213,7 +221,20 @@ where
             }
             next = subscription.try_hear()?;
         }
-        running.commit(taken < BATCH_INPUTS_MAX).await?;
+        running.commit(taken < BATCH_INPUTS_MAX, gone.is_some()).await?;
+        let since = match &gone {
+            Some(missing) => Some(Since::Gap(missing)),
+            None => running.is_one_back().then_some(Since::Return),
+        };
+        if let Some(since) = since
+            && !running.begin_again(since).await?
+        {
+            return Ok(());
+        }
+        if let Some(missing) = gone {
+            // Only now: should the process die before, it finds again what is gone.
+            subscription.pass_diverged(&missing)?;
+        }
     }
     running.end().await
 }

@@ -1,6 +1,7 @@
 //! A running model: what it hears goes into the fold, what follows goes out as one batch with the acknowledgements.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::fold::{Fate, Fold};
 use super::intake::{Selection, Word, read};
 use super::model::{Heard, Input, Model};
 use super::order::Order;
+use super::passed::History;
 use super::records::{Final, Late};
 use super::reorder::Reorder;
 use super::run::{Change, RunOptions, Watch};
@@ -25,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::event::{Any, Event as _, Message};
 use crate::letters;
 use crate::outlet::Batch;
-use crate::subscribe::{DeadLetter, Delivery, Missing, Parked};
+use crate::subscribe::{DeadLetter, Delivery, Missing, Parked, identity};
 
 /// How often to look whether a source that holds time back is dead or idle.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -36,12 +38,12 @@ pub(super) struct Running<M: Model> {
     pub(super) core: Arc<Core>,
     pub(super) model: String,
     pub(super) selection: Selection,
-    options: RunOptions,
-    watch: Option<Watch<M>>,
+    pub(super) options: RunOptions,
+    pub(super) watch: Option<Watch<M>>,
     pub(super) fold: Fold<M>,
-    window: Reorder<Pending<M::Input>>,
+    pub(super) window: Reorder<Pending<M::Input>>,
     pub(super) sources: Sources,
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     /// Deliveries to be acknowledged with the next batch, and the place of their source.
     acking: Vec<(usize, Delivery<Any>)>,
     said_final: Instant,
@@ -51,12 +53,17 @@ pub(super) struct Running<M: Model> {
     /// Keeps what was said since the last snapshot.
     own_replay: Option<Cursor>,
     /// What is heard was dealt with before a restart.
-    replaying: bool,
+    pub(super) replaying: bool,
+    /// Journals that were heard and are not there.
+    pub(super) absent: BTreeSet<String>,
+    /// Dead letters whose events were delivered once more, where they lie in the own journal, and the events' times: they
+    /// are needed again until these are final.
+    pub(super) retried: BTreeMap<u64, EventTime>,
 }
 
 /// An input in the window.
 #[derive(Debug)]
-struct Pending<I> {
+pub(super) struct Pending<I> {
     key: Box<[u8]>,
     offset: u64,
     /// 0 for events.
@@ -69,6 +76,7 @@ struct Pending<I> {
 pub(super) struct Place<'a> {
     pub(super) source: usize,
     pub(super) offset: u64,
+    pub(super) history: History,
     pub(super) time: Time,
     pub(super) topic: &'a str,
 }
@@ -101,6 +109,8 @@ where
             inputs: 0,
             own_replay: None,
             replaying: true,
+            absent: BTreeSet::new(),
+            retried: BTreeMap::new(),
         }
     }
 
@@ -117,7 +127,8 @@ where
     pub(super) fn hear(&mut self, delivery: Delivery<Any>) -> Result<bool> {
         let (offset, again) = (delivery.offset.0, delivery.attempt > 1);
         let source = self.sources.place(&self.core, &self.model, delivery.journal(), offset)?;
-        if self.sources.is_new(source, offset) {
+        let letter = delivery.acks().settling().and_then(|settling| settling.letter(delivery.offset));
+        if letter.is_some() || self.sources.is_new(source, offset) {
             let heard = Heard {
                 journal: delivery.journal(),
                 topic: delivery.topic(),
@@ -126,14 +137,25 @@ where
                 codec: delivery.event.codec,
                 payload: &delivery.event.bytes,
             };
-            let place = Place { source, offset, time: delivery.time, topic: delivery.topic() };
+            let history = (delivery.acks().identity(), delivery.epoch);
+            let place = Place { source, offset, history, time: delivery.time, topic: delivery.topic() };
             match read(&self.selection, &heard) {
-                Ok(word) => self.take(place, word)?,
+                Ok(word) => {
+                    self.note_retried(letter.map(|letter| letter.0), &word);
+                    self.take(place, word)?;
+                }
                 Err(reason) => self.refuse(&delivery, reason)?,
             }
         }
         self.acking.push((source, delivery));
         Ok(again)
+    }
+
+    /// The event of a dead letter is needed again until it is final.
+    pub(super) fn note_retried(&mut self, letter: Option<u64>, word: &Word<M::Input>) {
+        if let (Some(letter), Some(at)) = (letter, word.at()) {
+            self.retried.insert(letter, at);
+        }
     }
 
     /// Takes a record in.
@@ -200,7 +222,10 @@ where
         }
         let (settled, topic) = (self.fold.settled(), place.topic.to_owned());
         tracing::warn!(model = self.model, journal = &**journal, offset = place.offset, %topic, %at, %settled, "an input is too late to be taken into account");
-        let late = Late { journal: journal.to_string(), offset: place.offset, topic, at, settled };
+        let (history, epoch) = place.history;
+        let (identity, epoch) = (Some(identity(history)), Some(epoch.0));
+        let late =
+            Late { journal: journal.to_string(), offset: place.offset, topic, at, settled, identity, epoch };
         self.outbox.add_json(Late::TOPIC, &late, Some((journal, place.offset)))
     }
 
@@ -241,8 +266,9 @@ where
         tracing::error!(model, journal = &**journal, from = gap.from.0, to = gap.to.0, %reason, "inputs are missing");
     }
 
-    /// Publishes what follows from everything that was heard, with the acknowledgements.
-    pub(super) async fn commit(&mut self, drained: bool) -> Result<()> {
+    /// Publishes what follows from everything that was heard, with the acknowledgements. Nothing becomes final if some
+    /// of it is gone.
+    pub(super) async fn commit(&mut self, drained: bool, gone: bool) -> Result<()> {
         while let Some((order, pending)) = self.window.pop(self.sources.heard.mark(), Instant::now) {
             self.apply(order, pending);
         }
@@ -253,7 +279,7 @@ where
             self.looked = now;
             self.sources.look(self.options.idle_after, self.options.dead_after)?;
         }
-        let settled = self.settle(now)?;
+        let settled = if gone { None } else { self.settle(now)? };
         self.publish().await?;
         self.tell(settled);
         if self.inputs >= self.options.snapshot_inputs {
@@ -346,7 +372,7 @@ where
         }
         for (source, delivery) in self.acking.drain(..) {
             if let Some(position) = delivery.acks().position() {
-                self.sources.acknowledged(source, position.next.0);
+                self.sources.acknowledged(source, position);
             }
         }
         self.outbox.clear();
@@ -386,13 +412,19 @@ where
 
     pub(super) async fn take_snapshot(&mut self) -> Result<()> {
         self.inputs = 0;
-        let own = self.core.outlet.watch.marks().committed;
+        let marks = self.core.outlet.watch.marks();
+        let own = marks.committed;
         // After power loss the journal must not end before the snapshot begins.
         if own > Offset::ZERO {
             self.core.outlet.durable(own).await?;
         }
         let path = self.snapshot_path();
-        let written = snapshot::write(&path, &self.model, &self.fold, own.0, self.sources.heeded());
+        let settled = self.fold.settled();
+        self.retried.retain(|_, at| *at >= settled);
+        let retried: Vec<u64> = self.retried.keys().copied().collect();
+        let first_own = retried.first().map_or(own, |first| own.min(Offset(*first)));
+        let heard = (self.sources.heeded(), retried);
+        let written = snapshot::write(&path, &self.model, &self.fold, &marks, heard);
         if let Err(error) = written {
             // It is a cache: what it would have spared is done again.
             tracing::warn!(path = %path.display(), %error, "cannot write a snapshot: a restart will take longer");
@@ -403,8 +435,7 @@ where
             Some(replay) => replay,
             None => self.core.cursors.claim(&replay_name(&self.model), self.core.instance.as_str())?,
         };
-        replay.store(Position::at(own));
-        replay.touch();
+        replay.store(Position::at(first_own));
         self.own_replay = Some(replay);
         Ok(())
     }
@@ -421,7 +452,7 @@ fn encode_error(error: Unsayable) -> Error {
 
 /// Records that are to be published together.
 #[derive(Debug, Default)]
-struct Outbox {
+pub(super) struct Outbox {
     posts: Vec<Post>,
     bytes: Vec<u8>,
 }
@@ -456,7 +487,13 @@ impl Outbox {
         self.posts.push(Post { topic, cause: Some((Arc::clone(journal), offset)), key, payload });
     }
 
-    fn add_json<T: Serialize>(
+    /// Without a cause.
+    pub(super) fn add_bytes(&mut self, topic: &'static str, key: Option<&[u8]>, payload: &[u8]) {
+        let (key, payload) = (key.map(|key| self.put(key)), self.put(payload));
+        self.posts.push(Post { topic, cause: None, key, payload });
+    }
+
+    pub(super) fn add_json<T: Serialize>(
         &mut self,
         topic: &'static str,
         value: &T,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use journal::{Epoch, Marks, Offset, Position};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,13 @@ pub(super) struct Header {
     pub(super) settled: EventTime,
     /// Offset in the own journal: what follows is not in here.
     pub(super) own: u64,
+    /// The own journal's identity; unknown in snapshots of older programs.
+    #[serde(default)]
+    own_journal: Option<String>,
+    /// Dead letters whose events were delivered once more and are not in the states yet, by their offset in the own
+    /// journal.
+    #[serde(default)]
+    pub(super) retried: Vec<u64>,
     /// What is to be read again of each journal that is heard.
     pub(super) journals: BTreeMap<String, Heeded>,
     keys: usize,
@@ -44,12 +52,32 @@ pub(super) struct Heeded {
     pub(super) from: u64,
     /// Everything before it was dealt with.
     pub(super) low: u64,
+    /// Epoch and checksum of the record before `low`, and the journal's identity, as a [`Position`] has them; 0 in
+    /// snapshots of older programs.
+    #[serde(default)]
+    pub(super) last: (u32, u32, u64),
     /// Inputs that are not in the states yet; what else lies before `low` is, or was not taken into account.
     pub(super) inputs: Vec<u64>,
     /// It will not say anything earlier.
     pub(super) bound: EventTime,
     /// If it is a model: it will not change anything earlier.
     pub(super) settled: Option<EventTime>,
+}
+
+impl Heeded {
+    /// How far it was dealt with.
+    pub(super) const fn position(&self) -> Position {
+        let (epoch, checksum, journal) = self.last;
+        Position { next: Offset(self.low), epoch: Epoch(epoch), checksum, journal }
+    }
+}
+
+impl Header {
+    /// Whether it tells of this journal, which ends there.
+    pub(super) fn is_of(&self, own: &Marks) -> bool {
+        self.own <= own.committed.0
+            && self.own_journal.as_ref().is_none_or(|journal| *journal == own.journal.to_string())
+    }
 }
 
 /// A snapshot that was read.
@@ -73,18 +101,22 @@ pub(super) fn write<M: Model>(
     path: &Path,
     model: &str,
     fold: &Fold<M>,
-    own: u64,
-    journals: BTreeMap<String, Heeded>,
+    own: &Marks,
+    heard: (BTreeMap<String, Heeded>, Vec<u64>),
 ) -> io::Result<()> {
     let mut text = Vec::new();
-    let conclusions = fold.ledger().count();
+    let ledger: Vec<_> = fold.ledger().collect();
+    let ((journals, retried), conclusions) = (heard, ledger.len());
     let (model, settled, keys) = (model.to_owned(), fold.settled(), fold.bases().count());
-    line(&mut text, &Header { format: FORMAT, model, settled, own, journals, keys, conclusions })?;
+    let (own, own_journal) = (own.committed.0, Some(own.journal.to_string()));
+    let header =
+        Header { format: FORMAT, model, settled, own, own_journal, retried, journals, keys, conclusions };
+    line(&mut text, &header)?;
     for (key, base) in fold.bases() {
         line(&mut text, &(STANDARD.encode(key), base))?;
     }
-    for conclusion in fold.ledger() {
-        line(&mut text, &conclusion)?;
+    for conclusion in &ledger {
+        line(&mut text, conclusion)?;
     }
     let sum = Derivation(Hash::new().bytes(&text).value());
     line(&mut text, &sum)?;

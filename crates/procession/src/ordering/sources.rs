@@ -27,6 +27,8 @@ pub(super) struct Source {
     seen: BTreeSet<u64>,
     /// Everything before it is acknowledged.
     low: u64,
+    /// The same, with the record before it.
+    at: Position,
     /// What it has promised, with the offset of the record: it counts once everything before that is acknowledged,
     /// for deliveries may come in another order.
     promises: Vec<(u64, Promise)>,
@@ -79,6 +81,7 @@ impl Sources {
             heard: VecDeque::new(),
             seen: BTreeSet::new(),
             low: first,
+            at: Position::at(Offset(first)),
             replay,
             spoke: Instant::now(),
             unlocked: None,
@@ -100,9 +103,21 @@ impl Sources {
         offset >= source.low && source.seen.insert(offset)
     }
 
-    /// Everything before `low` is acknowledged.
-    pub(super) fn acknowledged(&mut self, place: usize, low: u64) {
+    /// Reading begins anew at `first`, be it before where it was: everything from there on is needed.
+    pub(super) fn read_from(&mut self, place: usize, first: u64) {
         let source = &mut self.list[place];
+        source.low = source.low.min(first);
+        if source.replay.position().is_some_and(|replay| replay.next.0 > first) {
+            source.replay.store(Position::at(Offset(first)));
+        }
+    }
+
+    /// Everything before `at` is acknowledged.
+    pub(super) fn acknowledged(&mut self, place: usize, at: Position) {
+        let (source, low) = (&mut self.list[place], at.next.0);
+        if low >= source.low {
+            source.at = at;
+        }
         if low > source.low {
             source.low = low;
             if source.seen.last().is_some_and(|last| *last < low) {
@@ -179,7 +194,8 @@ impl Sources {
         let heeded = |source: &Source| {
             let (bound, settled) = self.watermark.promises(source.number);
             let inputs = source.heard.iter().map(|(offset, _)| *offset).collect();
-            Heeded { from: source.first_needed(), low: source.low, inputs, bound, settled }
+            let last = (source.at.epoch.0, source.at.checksum, source.at.journal);
+            Heeded { from: source.first_needed(), low: source.low, last, inputs, bound, settled }
         };
         self.list.iter().map(|source| (source.journal.to_string(), heeded(source))).collect()
     }
@@ -202,7 +218,6 @@ impl Sources {
     pub(super) fn release(&self) {
         for source in &self.list {
             source.replay.store(Position::at(Offset(source.first_needed())));
-            source.replay.touch();
         }
     }
 }
@@ -216,6 +231,11 @@ impl Source {
         }
         let idle = idle_after.is_some_and(|after| self.spoke.elapsed() >= after);
         Ok(idle.then_some(SourceState::Idle))
+    }
+
+    /// Everything before it is acknowledged.
+    pub(super) const fn low(&self) -> u64 {
+        self.low
     }
 
     fn first_needed(&self) -> u64 {

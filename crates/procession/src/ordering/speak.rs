@@ -121,6 +121,7 @@ impl<I, O: Output> Speaker<'_, I, O> {
         let (slot, journals) = self.slots.with_journals(number);
         let id = journals.derive(slot, hash);
         let cause = cause_of(cause, slot, journals);
+        let (turn, input_at) = (slot.turn, slot.at);
         for (ordinal, line) in slot.lines.iter_mut().enumerate() {
             let Some(value) = line.value.as_ref().filter(|_| line.said == 0) else { continue };
             if !settled && value.effect() == Effect::Irrevocable {
@@ -133,7 +134,8 @@ impl<I, O: Output> Speaker<'_, I, O> {
             }
             line.revision += 1;
             line.said = line.now;
-            let said = Said { id, revision: line.revision, at: line.at, turn: slot.turn, compensates: false };
+            let since = (line.at != input_at).then_some(input_at);
+            let said = Said { id, revision: line.revision, at: line.at, turn, since, compensates: false };
             self.payload.clear();
             line.write(self.press, self.payload);
             said.append_to(self.payload, 0).map_err(|reason| unsayable(topic, reason))?;
@@ -182,7 +184,7 @@ impl<O: Output> Scribe<'_, O> {
         let was = line.was.take().expect("what was said and is not true is kept");
         let Was { at, topic, value } = *was;
         line.said = 0;
-        let said = Said { id, revision: line.revision, at, turn, compensates: false };
+        let said = Said { id, revision: line.revision, at, turn, since: None, compensates: false };
         if value.as_ref().is_some_and(|value| value.effect() == Effect::IrrevocableAtOnce) {
             tracing::warn!(%id, %topic, "an irrevocable conclusion that was not awaited to be final is retracted");
         }

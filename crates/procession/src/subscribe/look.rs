@@ -241,16 +241,22 @@ impl<P: Payload> Subscription<P> {
 
     fn miss_at(&mut self, index: usize, gap: Gap) -> Result<Look> {
         let source = &mut self.sources[index];
+        let journal = Arc::clone(&source.journal);
         if gap.reason != GapReason::Diverged {
             source.pass_gap();
-        } else if let Some(acks) = source.diverge() {
-            self.reading.add(acks);
-            if self.any_order {
-                source.allow_any_order(&self.core, !self.keyed)?;
-            }
+        } else if !self.keeps_diverged {
+            self.diverge(index)?;
         }
-        self.missing = Some(Missing { journal: Arc::clone(&source.journal), gap });
+        self.missing = Some(Missing { journal, gap });
         Ok(Look::Missing)
+    }
+
+    /// What is delivered of a source from here on is of another history than what was delivered before.
+    pub(super) fn diverge(&mut self, index: usize) -> Result<()> {
+        let source = &mut self.sources[index];
+        let Some(acks) = source.diverge() else { return Ok(()) };
+        self.reading.add(acks);
+        if self.any_order { source.allow_any_order(&self.core, !self.keyed) } else { Ok(()) }
     }
 }
 

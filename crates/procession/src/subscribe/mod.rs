@@ -69,6 +69,7 @@ pub struct Subscribe<P> {
     strict: bool,
     spin: bool,
     any_order: bool,
+    keeps_diverged: bool,
     payload: PhantomData<fn() -> P>,
 }
 
@@ -83,6 +84,7 @@ impl<P: Payload> Subscribe<P> {
             strict: false,
             spin: false,
             any_order: false,
+            keeps_diverged: false,
             payload: PhantomData,
         }
     }
@@ -121,6 +123,12 @@ impl<P: Payload> Subscribe<P> {
         Self { any_order: true, ..self }
     }
 
+    /// That a journal has lost what was heard of it is not acknowledged by taking note of it, but by
+    /// [`Subscription::pass_diverged`]: before, nothing else must be taken.
+    pub(crate) fn keeping_diverged(self) -> Self {
+        Self { keeps_diverged: true, ..self }
+    }
+
     fn begin(self) -> Result<Subscription<P>> {
         let refuse = |name: &str, reason: String| Error::Subscription { name: name.to_owned(), reason };
         let mut selectors = Vec::new();
@@ -153,6 +161,7 @@ impl<P: Payload> Subscribe<P> {
             strict: self.strict,
             spin: self.spin,
             any_order: self.any_order || faults.is_some(),
+            keeps_diverged: self.keeps_diverged,
             faults,
             keyed: false,
             turn: Turn::default(),
@@ -199,6 +208,8 @@ pub struct Subscription<P> {
     spin: bool,
     /// Deliveries may be acknowledged in any order.
     any_order: bool,
+    /// Whoever takes a gap of what was heard acknowledges it.
+    keeps_diverged: bool,
     /// Its deliveries are taken by key: what is given up, refused or ended over is the keys' affair.
     keyed: bool,
     faults: Option<Box<Faults>>,
@@ -347,6 +358,15 @@ impl<P: Payload> Subscription<P> {
                 Look::Nothing => return Ok(None),
             }
         }
+    }
+
+    /// Acknowledges that a journal has lost what was heard of it.
+    ///
+    /// # Errors
+    /// Those of [`Self::hear`].
+    pub(crate) fn pass_diverged(&mut self, missing: &Missing) -> Result<()> {
+        let index = self.sources.iter().position(|source| source.journal == missing.journal);
+        index.map_or(Ok(()), |index| self.diverge(index))
     }
 
     /// Waits until there is something; `None` once the process is to stop.

@@ -1,0 +1,344 @@
+//! What a model reads again: of each journal that it hears, what it had heard and is still there.
+//!
+//! A record is known by its journal's identity, its epoch and its offset, never by the offset alone. So each journal is
+//! first compared with what was heard of it, by the last record that was acknowledged; and with what the snapshot holds of
+//! it. What the journal has lost since is not read again, whatever lies at these offsets now: it comes as anything new.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::{Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, read_cursors};
+
+use super::intake::read;
+use super::model::{Heard, Input, Model};
+use super::passed::{History, Passed, Retried};
+use super::records::Diverged;
+use super::running::{Place, Running};
+use super::snapshot::{Header, Heeded};
+use crate::acks::Acks;
+use crate::error::{Error, Result};
+use crate::letters::{self, Letter};
+use crate::subscribe::Missing;
+
+/// After so many records that are read again, others have their turn.
+const YIELD_EVERY: u32 = 1024;
+/// How long to wait before looking again whether a journal is recovered, at first and at most.
+const RECOVERY_PAUSE: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
+
+/// What is to be read again of one journal.
+pub(super) struct Replay {
+    acks: Arc<Acks>,
+    source: usize,
+    reader: Reader,
+    /// Everything before it was acknowledged,
+    position: Position,
+    /// and is still there up to here.
+    end: Offset,
+    heeded: Option<Heeded>,
+}
+
+impl Replay {
+    /// What it says of what is gone.
+    pub(super) fn diverged(&self) -> Option<Diverged> {
+        let Self { acks, position, end, .. } = self;
+        let (from, to, epoch) = (end.0, position.next.0, position.epoch.0);
+        let (journal, settled) = (acks.journal.to_string(), super::EventTime::MIN);
+        (from < to).then_some(Diverged { journal, from, to, epoch, settled })
+    }
+}
+
+/// Why a model reads again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Since<'a> {
+    /// The process was started.
+    Start,
+    /// The subscription has met a gap: it alone knows up to where the journals that it reads are what they were.
+    Gap(&'a Missing),
+    /// A journal is back.
+    Return,
+}
+
+/// Lets other tasks of the process, and its watchdog, have their turn.
+#[derive(Debug, Default)]
+pub(super) struct Pace(u32);
+
+impl Pace {
+    pub(super) async fn step(&mut self) {
+        self.0 = self.0.wrapping_add(1);
+        if self.0.is_multiple_of(YIELD_EVERY) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl<M: Model> Running<M>
+where
+    M::Input: Input,
+{
+    /// What is to be read again of each journal; `None` if the process is to stop.
+    pub(super) async fn find_replays(
+        &mut self,
+        header: Option<&Header>,
+        since: Since<'_>,
+    ) -> Result<Option<Vec<Replay>>> {
+        let mut replays = Vec::new();
+        for acks in self.core.acks() {
+            let Some(position) = acks.position().filter(|_| *acks.subscription == *self.model) else {
+                continue;
+            };
+            let end = match since {
+                Since::Start => {
+                    let Some(end) = self.compare(&acks.journal, position).await? else { return Ok(None) };
+                    end
+                }
+                Since::Gap(missing) if missing.journal == acks.journal => missing.gap.from.min(position.next),
+                Since::Gap(_) | Since::Return => position.next,
+            };
+            let mut heeded = header.and_then(|header| header.journals.get(&*acks.journal)).cloned();
+            let mut promises = heeded.clone();
+            if let Some(heeded) = &mut heeded {
+                let Some(kept) = self.compare(&acks.journal, heeded.position()).await? else {
+                    return Ok(None);
+                };
+                let kept = if end < position.next { kept.min(end) } else { kept };
+                // What the snapshot waits for is gone, too; and whoever promised it did not promise what comes now.
+                promises = promises.filter(|_| kept.0 >= heeded.low && end >= position.next);
+                heeded.low = heeded.low.min(kept.0);
+                heeded.inputs.retain(|offset| *offset < kept.0);
+            }
+            let start = heeded.as_ref().map_or(Start::Beginning, |heeded| {
+                // Of a journal that has lost more than that, all that there is.
+                Start::Offset(Offset(heeded.from).min(end))
+            });
+            let folder = self.core.folders.state.join(&*acks.journal);
+            let Some(reader) = Reader::open(&folder, start, Level::Committed)? else { continue };
+            let first = reader.position().next;
+            // The first snapshot is written before anything is acknowledged.
+            if header.is_none() && first.0 > 0 && end > first {
+                let gap = Gap { from: Offset::ZERO, to: first, reason: GapReason::Trimmed };
+                return Err(self.cannot_rebuild(&acks.journal, gap));
+            }
+            let source = self.sources.place(&self.core, &self.model, &acks.journal, first.0)?;
+            self.sources.read_from(source, first.0.min(end.0));
+            if let Some(promises) = &promises {
+                self.sources.restore(source, promises);
+            }
+            replays.push(Replay { acks, source, reader, position, end, heeded });
+        }
+        self.find_absent()?;
+        Ok(Some(replays))
+    }
+
+    /// Up to where what was heard of a journal is still there; `None` if the process is to stop.
+    ///
+    /// After the machine has lost its power nobody knows that before the journal's owner has recovered it, which is waited
+    /// for: what was concluded from it is neither to be taken back too early nor to be left standing for nothing.
+    async fn compare(&self, journal: &str, heard: Position) -> Result<Option<Offset>> {
+        let folder = self.core.folders.state.join(journal);
+        let [mut pause, pause_max] = RECOVERY_PAUSE;
+        loop {
+            if let Some(mut reader) = Reader::open(&folder, Start::Position(heard), Level::Committed)? {
+                match reader.next()? {
+                    Some(Item::Gap(Gap { from, reason: GapReason::Diverged, .. })) => {
+                        return Ok(Some(from.min(heard.next)));
+                    }
+                    Some(_) => return Ok(Some(heard.next)),
+                    None => {}
+                }
+                match reader.marks() {
+                    Ok(marks) if marks.same_boot || heard.next <= marks.durable => {
+                        return Ok(Some(heard.next.min(marks.trusted())));
+                    }
+                    // The marks are made anew then, too.
+                    Ok(_) | Err(journal::Error::Corrupt { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if pause == RECOVERY_PAUSE[0] {
+                tracing::warn!(
+                    model = self.model,
+                    journal,
+                    "the model waits: what it had heard of this journal cannot be told before its process has recovered it; start that process"
+                );
+            }
+            if !self.wait_for(pause).await {
+                return Ok(None);
+            }
+            pause = pause_max.min(pause * 2);
+        }
+    }
+
+    /// `false` if the process is to stop.
+    async fn wait_for(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            () = self.core.shutdown.cancelled() => false,
+        }
+    }
+
+    /// Journals of which something was heard, and that are not there: until they are back, what was heard of them and
+    /// is not final counts as lost.
+    fn find_absent(&mut self) -> Result<()> {
+        let present: BTreeSet<Arc<str>> = self.own_acks().map(|acks| Arc::clone(&acks.journal)).collect();
+        let cursors = read_cursors(&self.core.folders.instance(&self.core.instance))?;
+        self.absent = cursors
+            .into_iter()
+            .filter(|cursor| cursor.subscription == self.model && cursor.position.next > Offset::ZERO)
+            .filter(|cursor| !present.contains(&*cursor.journal))
+            .map(|cursor| cursor.journal)
+            .collect();
+        for journal in &self.absent {
+            tracing::error!(
+                model = self.model,
+                journal,
+                "a journal that was heard is not there: what is not final of it does not count until it is back"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether a journal is back that was not there.
+    pub(super) fn is_one_back(&self) -> bool {
+        !self.absent.is_empty() && self.own_acks().any(|acks| self.absent.contains(&*acks.journal))
+    }
+
+    fn own_acks(&self) -> impl Iterator<Item = Arc<Acks>> {
+        self.core.acks().into_iter().filter(|acks| *acks.subscription == *self.model)
+    }
+
+    /// Reads again what was acknowledged of a journal. Takes out of `retried` what it meets.
+    pub(super) async fn replay(
+        &mut self,
+        replay: Replay,
+        passed: &Passed,
+        retried: &mut BTreeMap<u64, Retried>,
+    ) -> Result<()> {
+        let Replay { acks, source, mut reader, position, end, heeded } = replay;
+        let (low, inputs) =
+            heeded.map_or((0, BTreeSet::new()), |heeded| (heeded.low, heeded.inputs.into_iter().collect()));
+        let (identity, mut at) = (reader.position().journal, Position::at(end));
+        let mut pace = Pace::default();
+        while let Some(item) = reader.next()? {
+            pace.step().await;
+            let record = match item {
+                Item::Record(record) => record,
+                Item::Gap(gap) if gap.from >= end => break,
+                Item::Gap(gap) => return Err(self.cannot_rebuild(&acks.journal, gap)),
+            };
+            if record.offset >= end {
+                let Some(beyond) = acks.beyond().filter(|_| end >= position.next) else { break };
+                if !beyond.was_finished(record.offset, record.epoch) {
+                    continue;
+                }
+            }
+            let offset = record.offset.0;
+            let history = (identity, record.epoch);
+            let letter = take_retried(retried, &acks.journal, offset, history);
+            let is_past = offset < low && !inputs.contains(&offset);
+            if letter.is_some() || !is_past && !passed.contains(&acks.journal, offset, history) {
+                self.replay_record(source, &acks.journal, &record, (history, letter))?;
+            }
+            let ends_here = record.offset.plus(1) == end;
+            if ends_here {
+                at = reader.position();
+            }
+        }
+        self.sources.acknowledged(source, if end < position.next { at } else { position });
+        Ok(())
+    }
+
+    fn replay_record(
+        &mut self,
+        source: usize,
+        journal: &str,
+        record: &Record<'_>,
+        (history, letter): (History, Option<u64>),
+    ) -> Result<()> {
+        if !self.sources.is_new(source, record.offset.0) {
+            return Ok(());
+        }
+        let Record { offset, time, topic, key, codec, payload, .. } = *record;
+        let heard = Heard { journal, topic, key, time, codec, payload };
+        match read(&self.selection, &heard) {
+            Ok(word) => {
+                self.note_retried(letter, &word);
+                self.take(Place { source, offset: offset.0, history, time, topic }, word)
+            }
+            Err(reason) => {
+                // It was parked, in a part of the own journal that is trimmed by now; or the code has changed.
+                tracing::warn!(
+                    model = self.model,
+                    journal,
+                    offset = offset.0,
+                    topic,
+                    reason,
+                    "an input from before the restart cannot be read"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// The events of dead letters that were delivered once more, and that their journals do not keep any longer.
+    pub(super) fn replay_letters(&mut self, retried: &BTreeMap<u64, Retried>) -> Result<()> {
+        let folder = self.core.folders.instance(&self.core.instance);
+        for (at, Retried { journal, offset, history }) in retried {
+            let source = self.sources.iter().position(|source| *source.journal == **journal);
+            let source = source.filter(|source| *offset < self.sources.get(*source).low());
+            let letter = letters::find(&folder, Offset(*at))?;
+            let (Some(source), Some(letter)) = (source, letter) else { continue };
+            let Letter { time, ref key, letter: ref said, .. } = letter;
+            let Some((codec, payload)) = letter.payload() else {
+                tracing::error!(
+                    model = self.model,
+                    journal = &**journal,
+                    offset,
+                    "a dead letter that was retried is too large to be kept, and its journal has dropped the event"
+                );
+                continue;
+            };
+            let (key, topic, payload) = (key.as_deref(), &*said.topic, &*payload);
+            let heard = Heard { journal, topic, key, time, codec, payload };
+            if let Ok(word) = read(&self.selection, &heard) {
+                self.note_retried(Some(*at), &word);
+                let history = history.unwrap_or_default();
+                self.take(Place { source, offset: *offset, history, time, topic }, word)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn cannot_rebuild(&self, journal: &str, gap: Gap) -> Error {
+        let (from, to) = (gap.from, gap.to.0.saturating_sub(1));
+        let reason = format!(
+            "the model cannot be rebuilt: offsets {from} to {to} of {journal} are {}, and {} is missing or of no use; \
+             put the snapshot back, or begin anew with an empty state folder",
+            gap.reason,
+            self.snapshot_path().display()
+        );
+        Error::Subscription { name: self.model.clone(), reason }
+    }
+}
+
+/// Which letter a record was, if it was one and was delivered once more. What is known of that of another record with
+/// its offset is forgotten, for that one is gone.
+fn take_retried(
+    retried: &mut BTreeMap<u64, Retried>,
+    journal: &str,
+    offset: u64,
+    history: History,
+) -> Option<u64> {
+    if retried.is_empty() {
+        return None;
+    }
+    let mut found = None;
+    retried.retain(|letter, input| {
+        let is_here = *input.journal == *journal && input.offset == offset;
+        if is_here && input.history.is_none_or(|of| of == history) {
+            found = Some(*letter);
+        }
+        !is_here
+    });
+    found
+}
