@@ -29,12 +29,12 @@ pub struct Ack<'a> {
     pub position: Position,
 }
 
-/// A named value that belongs to the application; the newest of each name is kept for good.
+/// A named value that belongs to the application; the newest of each name is kept for good, until it is empty.
 #[derive(Debug, Clone, Copy)]
 pub struct Checkpoint<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Anything.
+    /// Anything; nothing at all ends the checkpoint.
     pub value: &'a [u8],
 }
 

@@ -289,6 +289,9 @@ impl Recovery {
         self.time = self.time.max(batch.time);
         self.state.acks.append(&mut batch.state.acks);
         self.state.checkpoints.append(&mut batch.state.checkpoints);
+        if std::mem::take(&mut batch.ends_checkpoints) {
+            self.state.checkpoints.retain(|_, value| !value.is_empty());
+        }
     }
 }
 
@@ -303,11 +306,23 @@ struct Batch {
     /// More records of the same batch follow.
     begun: bool,
     sealed: bool,
+    /// A checkpoint is empty: it is no more.
+    ends_checkpoints: bool,
 }
 
 impl Batch {
     fn at(at: usize, next: Offset, epoch: Epoch, tables: Tables) -> Self {
-        Self { at, next, epoch, time: Time(0), tables, state: State::default(), begun: false, sealed: false }
+        Self {
+            at,
+            next,
+            epoch,
+            time: Time(0),
+            tables,
+            state: State::default(),
+            begun: false,
+            sealed: false,
+            ends_checkpoints: false,
+        }
     }
 
     fn take(&mut self, decoded: &Decoded<'_>) -> Result<(), &'static str> {
@@ -331,6 +346,7 @@ impl Batch {
             Kind::Checkpoint => {
                 let (name, value) =
                     decode_checkpoint(decoded.payload).ok_or("checkpoint that makes no sense")?;
+                self.ends_checkpoints |= value.is_empty();
                 self.state.checkpoints.insert(name.to_owned(), value.to_vec());
             }
             Kind::Sealed => {
@@ -425,5 +441,21 @@ mod tests {
         let writer = Writer::open(&instance, &options).unwrap();
         assert_eq!(writer.checkpoint("c"), Some(&b"kept"[..]));
         assert_eq!(writer.next_offset(), Offset(18));
+    }
+
+    #[test]
+    fn a_checkpoint_without_a_value_is_no_more() {
+        let home = tempfile::tempdir().unwrap();
+        let instance = home.path().join("state");
+        let mut writer = Writer::open(&instance, &Options::default()).unwrap();
+        for (name, value) in [("a", &b"kept"[..]), ("b", b"gone"), ("b", b"")] {
+            let checkpoint = crate::Checkpoint { name, value };
+            writer.commit(&crate::Batch { checkpoints: &[checkpoint], ..Default::default() }).unwrap();
+        }
+        assert_eq!(writer.checkpoint_names().collect::<Vec<_>>(), ["a"]);
+        drop(writer);
+        let writer = Writer::open(&instance, &Options::default()).unwrap();
+        assert_eq!(writer.checkpoint_names().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(writer.checkpoint("b"), None);
     }
 }

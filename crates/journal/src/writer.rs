@@ -287,6 +287,11 @@ impl Writer {
         self.state.checkpoints.get(name).map(Vec::as_slice)
     }
 
+    /// The names of all checkpoints.
+    pub fn checkpoint_names(&self) -> impl Iterator<Item = &str> {
+        self.state.checkpoints.keys().map(String::as_str)
+    }
+
     /// The newest acknowledgements that were stored with records: subscription, journal, position.
     pub fn acknowledged(&self) -> impl Iterator<Item = (&str, &str, Position)> {
         self.state
@@ -426,7 +431,15 @@ impl Writer {
         bytes += batch.acks.iter().map(|ack| ack_stride(ack.subscription, ack.journal)).sum::<usize>();
         let limit = self.batch_bytes_max / 2;
         if bytes > limit {
-            return Err(Error::TooLarge { what: "all checkpoints together", found: bytes, limit });
+            let own =
+                batch.checkpoints.iter().map(|point| checkpoint_stride(point.name, point.value.len())).sum();
+            if own > limit {
+                return Err(Error::TooLarge { what: "checkpoints of a batch", found: own, limit });
+            }
+            let reason = format!(
+                "checkpoints and acknowledgements together would take {bytes} bytes of the {limit} that a segment begins with at most: raise the segment size, or forget subscriptions"
+            );
+            return Err(Error::Full { path: self.shared.folder.clone(), reason });
         }
         Ok(())
     }
@@ -437,7 +450,11 @@ impl Writer {
             self.state.acks.insert(names, ack.position);
         }
         for checkpoint in batch.checkpoints {
-            self.state.checkpoints.insert(checkpoint.name.to_owned(), checkpoint.value.to_vec());
+            if checkpoint.value.is_empty() {
+                self.state.checkpoints.remove(checkpoint.name);
+            } else {
+                self.state.checkpoints.insert(checkpoint.name.to_owned(), checkpoint.value.to_vec());
+            }
         }
     }
 

@@ -69,6 +69,10 @@ pub(crate) struct Acks {
 /// Who keeps deliveries instead of the list.
 #[cfg(not(loom))]
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each journal of a subscription, and on every acknowledgement's way"
+)]
 enum Elsewhere {
     /// They may be acknowledged in any order.
     Beyond(Beyond),

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use journal::{Bits, Checkpoint, Cursor, Entry, Epoch, Finished, Offset, Position};
 
@@ -36,6 +36,12 @@ const BLOCKS_MIN: u64 = 4;
 const BLOCK_BYTES: u64 = 192;
 /// All of them together take at most this part of a segment, as each segment begins with them.
 const SHARE: u64 = 64;
+/// And those of all journals together this part: the more journals, the less far deliveries of each run ahead.
+const SHARE_OF_ALL: u64 = 8;
+/// So many checkpoints end in one batch with an output.
+const PASSED_MAX: usize = 8;
+/// What the names of all blocks begin with.
+const NAMES: &str = "_finished/";
 
 /// The deliveries of one journal that may be acknowledged in any order.
 #[derive(Debug)]
@@ -46,6 +52,7 @@ pub(crate) struct Beyond {
     blocks: u64,
     /// The journal's identity, as positions carry it.
     identity: u64,
+    reach: Arc<Reach>,
     /// Nothing at or after this offset was delivered by an earlier process.
     known_end: Offset,
     /// Whether a delivery was refused: spares the lock of whoever looks for one.
@@ -66,6 +73,53 @@ struct Inner {
     epochs: VecDeque<(u64, Epoch)>,
     /// What an earlier process has left in its journal.
     left: BTreeMap<u64, Block>,
+    /// Which checkpoints there are: by the last part of the name, the number of the block.
+    kept: BTreeMap<u64, u64>,
+    /// None of those blocks ends at or before this offset.
+    kept_end: u64,
+}
+
+/// How far deliveries of each journal may run ahead, so that what is remembered of all of them finds room.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    /// Blocks of all journals.
+    blocks: u64,
+    journals: AtomicU64,
+    /// Offsets of one journal.
+    span: AtomicU64,
+}
+
+impl Reach {
+    pub(crate) fn new(segment_bytes: u64) -> Arc<Self> {
+        let blocks = segment_bytes / SHARE_OF_ALL / BLOCK_BYTES;
+        Arc::new(Self { blocks, journals: AtomicU64::new(0), span: AtomicU64::new(u64::MAX) })
+    }
+
+    /// There is one journal more.
+    fn join(&self) {
+        self.divide(self.journals.fetch_add(1, Ordering::Relaxed) + 1);
+    }
+
+    /// There is one less.
+    fn leave(&self) {
+        self.divide(self.journals.fetch_sub(1, Ordering::Relaxed) - 1);
+    }
+
+    fn divide(&self, journals: u64) {
+        // The low mark may lie in the middle of a block.
+        let blocks = (self.blocks / journals.max(1)).max(BLOCKS_MIN) - 1;
+        self.span.store(blocks * Finished::BLOCK_OFFSETS, Ordering::Relaxed);
+    }
+}
+
+/// What the names of a subscription's blocks of one journal begin with.
+pub(crate) fn prefix(subscription: &str, journal: &str) -> String {
+    format!("{NAMES}{:016x}/", hash(&[subscription, journal]))
+}
+
+/// Whether a checkpoint is one of finished records.
+pub(crate) fn is_block(name: &str) -> bool {
+    name.starts_with(NAMES)
 }
 
 /// What is finished of 512 offsets, by the epoch of the records.
@@ -110,16 +164,16 @@ impl Beyond {
     ) -> Result<Self> {
         let blocks = (segment_bytes / SHARE / BLOCK_BYTES).clamp(BLOCKS_MIN, BLOCKS_MAX);
         let finished = Finished::open(path, at.journal, blocks)?;
-        let prefix = format!("_finished/{:016x}/", hash(&[subscription, journal]));
+        let prefix = prefix(subscription, journal);
+        let (mut left, mut kept) = (BTreeMap::<u64, Block>::new(), BTreeMap::new());
         // Of any number of blocks: the segments may have had another size.
-        let values = (0..BLOCKS_MAX).filter_map(|index| earlier(&format!("{prefix}{index}")));
-        let left: BTreeMap<u64, Block> = values.filter_map(|value| Block::decode(&value, at.journal)).fold(
-            BTreeMap::new(),
-            |mut left, (number, block)| {
-                left.entry(number).or_default().add(&block);
-                left
-            },
-        );
+        for index in 0..BLOCKS_MAX {
+            let Some(value) = earlier(&format!("{prefix}{index}")) else { continue };
+            // One of another journal is as good as passed.
+            let (number, block) = Block::decode(&value, at.journal).unwrap_or_default();
+            left.entry(number).or_default().add(&block);
+            kept.insert(index, number);
+        }
         let last = left.keys().next_back().map_or(0, |number| (number + 1) * Finished::BLOCK_OFFSETS);
         let inner = Inner {
             open: OpenDeliveries::default(),
@@ -127,8 +181,13 @@ impl Beyond {
             refused: BTreeMap::new(),
             epochs: VecDeque::new(),
             left,
+            kept,
+            kept_end: 0,
         };
+        let reach = Reach::new(segment_bytes);
+        reach.join();
         Ok(Self {
+            reach,
             known_end: finished.end().max(Offset(last)),
             finished,
             prefix,
@@ -140,6 +199,24 @@ impl Beyond {
         })
     }
 
+    /// Shares room with others.
+    pub(crate) fn sharing(mut self, reach: &Arc<Reach>) -> Self {
+        reach.join();
+        std::mem::replace(&mut self.reach, Arc::clone(reach)).leave();
+        self
+    }
+
+    /// The names of all checkpoints that are of no use any more.
+    pub(crate) fn take_passed(&self) -> Vec<String> {
+        let mut inner = self.lock();
+        let low = inner.low(self.identity).next;
+        inner
+            .take_passed(low, usize::MAX)
+            .into_iter()
+            .map(|index| format!("{}{index}", self.prefix))
+            .collect()
+    }
+
     /// How far deliveries may run ahead of the low mark.
     pub(crate) fn span(&self) -> u64 {
         // The low mark may lie in the middle of a block.
@@ -149,7 +226,8 @@ impl Beyond {
     /// Whether the record at `offset` lies near enough to the low mark for its acknowledgement to be remembered.
     #[inline]
     pub(crate) fn reaches(&self, offset: Offset) -> bool {
-        offset.0 < self.low.load(Ordering::Relaxed) + self.span()
+        let span = self.span().min(self.reach.span.load(Ordering::Relaxed));
+        offset.0 < self.low.load(Ordering::Relaxed).saturating_add(span)
     }
 
     /// Whether the record at `offset` is halfway there.
@@ -231,7 +309,7 @@ impl Beyond {
     ///
     /// `None` if they run further ahead of the low mark than can be told.
     pub(crate) fn store(&self, offsets: &[Offset]) -> Option<Stored> {
-        let inner = self.lock();
+        let mut inner = self.lock();
         let position = inner.open.first_but(offsets, self.identity).unwrap_or(inner.read);
         let mut blocks: Vec<u64> = offsets
             .iter()
@@ -247,7 +325,15 @@ impl Beyond {
             let name = format!("{}{}", self.prefix, number % self.blocks);
             (name, self.block(&inner, *number, offsets).encode(*number, self.identity))
         };
-        let blocks = blocks.iter().map(value).collect();
+        let mut stored: Vec<_> = blocks.iter().map(value).collect();
+        for number in blocks {
+            inner.keep(number % self.blocks, number);
+        }
+        if inner.kept_end <= position.next.0 {
+            let passed = inner.take_passed(position.next, PASSED_MAX);
+            stored.extend(passed.into_iter().map(|index| (format!("{}{index}", self.prefix), Vec::new())));
+        }
+        let blocks = stored;
         Some(Stored { position: Some(position), blocks, ..Stored::default() })
     }
 
@@ -347,7 +433,31 @@ impl Beyond {
     }
 }
 
+impl Drop for Beyond {
+    fn drop(&mut self) {
+        self.reach.leave();
+    }
+}
+
 impl Inner {
+    /// A block is about to be stored under a name.
+    fn keep(&mut self, index: u64, number: u64) {
+        self.kept.insert(index, number);
+        self.kept_end = self.kept_end.min((number + 1) * Finished::BLOCK_OFFSETS);
+    }
+
+    /// Blocks that are wholly below the low mark, at most so many: their checkpoints are of no use.
+    fn take_passed(&mut self, low: Offset, most: usize) -> Vec<u64> {
+        let end = |number: &u64| (number + 1) * Finished::BLOCK_OFFSETS;
+        let passed = self.kept.iter().filter(|(_, number)| end(number) <= low.0).take(most);
+        let passed: Vec<u64> = passed.map(|(index, _)| *index).collect();
+        for index in &passed {
+            self.kept.remove(index);
+        }
+        self.kept_end = self.kept.values().map(end).min().unwrap_or(u64::MAX);
+        passed
+    }
+
     /// Everything before it is done.
     fn low(&self, identity: u64) -> Position {
         self.open.first(identity).unwrap_or(self.read)

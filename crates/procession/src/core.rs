@@ -8,6 +8,7 @@ use journal::Cursors;
 use tokio_util::sync::CancellationToken;
 
 use crate::acks::Acks;
+use crate::beyond::Reach;
 use crate::error::{Error, Result};
 use crate::folders::Folders;
 use crate::letters::Desk;
@@ -57,6 +58,8 @@ pub(crate) struct Hearing {
     pub(crate) retries: Retries,
     /// Faults that are asked for.
     pub(crate) faults: FaultSettings,
+    /// What all journals of all subscriptions may remember together.
+    pub(crate) reach: Arc<Reach>,
     /// Size of the own journal's segments: they begin with what is acknowledged.
     pub(crate) segment_bytes: u64,
 }

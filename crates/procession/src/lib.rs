@@ -48,6 +48,7 @@ mod event;
 pub mod exit;
 pub mod folders;
 pub mod json;
+mod leftovers;
 mod letters;
 mod logging;
 pub mod names;

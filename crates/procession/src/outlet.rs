@@ -18,6 +18,9 @@ use crate::event::{Event, Message};
 use crate::names;
 use crate::subscribe::Delivery;
 
+/// Most checkpoints that end in one batch: it must fit into the smallest segment.
+const REMOVED_MAX: usize = 32;
+
 /// The one way to the writer, shared by all of a process's tasks and threads.
 #[derive(Debug)]
 pub(crate) struct Outlet {
@@ -226,6 +229,19 @@ impl Outlet {
 
     pub(crate) fn checkpoint(&self, name: &str) -> Option<Vec<u8>> {
         self.lock().writer.checkpoint(name).map(<[u8]>::to_vec)
+    }
+
+    pub(crate) fn checkpoint_names(&self) -> Vec<String> {
+        self.lock().writer.checkpoint_names().map(str::to_owned).collect()
+    }
+
+    /// Ends checkpoints.
+    pub(crate) fn remove_checkpoints(&self, names: &[String]) -> Result<()> {
+        for names in names.chunks(REMOVED_MAX) {
+            let ended: Vec<_> = names.iter().map(|name| Checkpoint { name, value: &[] }).collect();
+            self.lock().writer.commit(&JournalBatch { checkpoints: &ended, ..JournalBatch::default() })?;
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

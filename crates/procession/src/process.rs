@@ -9,6 +9,7 @@ use journal::{Cursors, Level, Offset, Reader, Retention, Start, Writer};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::beyond::Reach;
 use crate::calls::{Caller, Interface, OfferError, Serving};
 use crate::codec;
 use crate::core::{Core, Hearing, Retries};
@@ -82,6 +83,7 @@ impl<S: Settings> Process<S> {
         let hearing = Hearing {
             retries: Retries::new(&framework.subscription),
             faults: framework.subscription.faults.clone(),
+            reach: Reach::new(options.segment_bytes),
             segment_bytes: options.segment_bytes,
         };
         let (pulse, beat) = Pulse::new();
@@ -99,6 +101,9 @@ impl<S: Settings> Process<S> {
             pulse,
             began,
         ));
+        if let Err(error) = core.forget_leftovers() {
+            tracing::warn!(%error, "what is kept of subscriptions that are no more stays for now");
+        }
         for (key, grantee) in framework.socket.unknown() {
             tracing::warn!(
                 "`process.socket.{key}` names {grantee}, whom this machine doesn't have: nobody, for now"

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 pub use self::dead_letter::{DeadLetter, PayloadKept};
 pub(crate) use self::dead_letter::{Parked, identity};
 pub use self::delivery::{Delivery, Heard, Missing};
-pub(crate) use self::keyed::parked_keys;
+pub(crate) use self::keyed::{checkpoint_name as parked_checkpoint, parked_keys};
 pub use self::selector::Sources;
 
 use self::breaker::Breaker;
@@ -180,6 +180,9 @@ impl<P: Payload> Subscribe<P> {
         };
         // A journal that appears while the subscription exists is read from its beginning.
         let start = if known { Start::Beginning } else { self.start };
+        if subscription.any_order {
+            subscription.forget_other_sources()?;
+        }
         subscription.discover(start)?;
         Ok(subscription)
     }
@@ -452,6 +455,14 @@ impl<P: Payload> Subscription<P> {
     fn look_around(&mut self) -> Result<()> {
         self.sources.iter_mut().for_each(Source::retry);
         self.discover(Start::Beginning)
+    }
+
+    /// What is kept of finished records goes with the last pattern that takes their journal.
+    fn forget_other_sources(&self) -> Result<()> {
+        let own = self.core.instance.as_str();
+        let takes =
+            |journal: &str| self.selectors.iter().any(|selector| selector.takes_instance(journal, own));
+        self.core.forget_other_sources(&self.name, takes)
     }
 
     /// Takes in the journals of instances that are named and not read yet.

@@ -16,6 +16,7 @@ use crate::acks::{Acks, Origin, Refused};
 use crate::beyond::Beyond;
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::leftovers::FINISHED_FOLDER;
 use crate::varlink::Endpoint;
 
 /// Passed-over records are acknowledged at least this often, so that they do not hold back retention.
@@ -198,10 +199,12 @@ impl Source {
         }
         let Acks { subscription, journal, .. } = &*open.acks;
         let folder = core.folders.instance(&core.instance);
-        let path = folder.join("finished").join(format!("{subscription}@{journal}"));
+        let path = folder.join(FINISHED_FOLDER).join(format!("{subscription}@{journal}"));
         let names = (&**subscription, &**journal);
         let earlier = |name: &str| core.outlet.checkpoint(name);
         let beyond = Beyond::open(names, &path, open.reader.position(), core.hearing.segment_bytes, earlier)?;
+        let beyond = beyond.sharing(&core.hearing.reach);
+        core.outlet.remove_checkpoints(&beyond.take_passed())?;
         if open.has_diverged {
             beyond.forget();
         }

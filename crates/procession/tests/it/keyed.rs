@@ -159,6 +159,53 @@ fn a_stuck_key_holds_up_nobody_and_a_restart_repeats_only_what_was_not_done() {
     assert_eq!(sorted(&home), expected(0..12_000, half_hot));
 }
 
+/// A number whose event takes nearly the whole of the pause.
+const SLOW: u64 = 13;
+
+#[test]
+fn what_is_kept_of_many_journals_goes_once_it_is_done() {
+    let home = Home::new();
+    let payload = |number: u64| json!({"number": number}).to_string();
+    for instance in 0..24 {
+        let name = format!("source@{instance}");
+        fs::create_dir_all(folder(&home, &name)).unwrap();
+        let options = Options { sync: SyncPolicy::Never, segment_bytes: 1 << 20, ..Options::default() };
+        let mut writer = Writer::open(&folder(&home, &name), &options).unwrap();
+        for _ in 0..4 {
+            // The second is done before the first, so it is kept that it is; records that nobody hears lie between.
+            for (key, number) in [("slow", SLOW), ("fast", 0)] {
+                let (key, payload) = (format!("{key}-{instance}"), payload(number));
+                let (key, payload) = (Some(key.as_bytes()), payload.as_bytes());
+                let codec = Codec::Json;
+                writer.append(&Entry { topic: "count", key, cause: None, codec, payload }).unwrap();
+            }
+            for _ in 0..510 {
+                let codec = Codec::Raw;
+                writer
+                    .append(&Entry { topic: "_filler", key: None, cause: None, codec, payload: b"" })
+                    .unwrap();
+            }
+        }
+    }
+    let arguments = ["--journal-segment-bytes", "16KiB", "--pause", "30ms", "--subscription-backoff", "1ms"];
+    let running = sorter(&home, &arguments);
+    wait_until("all is dealt with", || {
+        said(&home, "sorted").len() + said(&home, "_dead-letter").len() >= 24 * 8
+    });
+    running.kill();
+    assert_eq!(said(&home, "_dead-letter").len(), 0, "healthy events are parked");
+    let kept = || {
+        let writer = Writer::open(&folder(&home, "sorter"), &Options::default()).unwrap();
+        writer.checkpoint_names().filter(|name| name.starts_with("_finished/")).count()
+    };
+    assert!(kept() <= 24 * 2, "blocks that are wholly done have gone");
+    let arguments = ["run", "--journal-segment-bytes", "16KiB"];
+    let mut idle = sample::Running::start(home.command_of(&program(), &arguments).stdout(Stdio::null()));
+    idle.wait_for("ready");
+    drop(idle);
+    assert_eq!(kept(), 0, "nothing is open");
+}
+
 #[test]
 fn a_key_whose_event_fails_for_good_is_parked_and_others_go_on() {
     let home = Home::new();

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use self::failing::failure;
 use self::lanes::{Bounds, Key, LaneId, Lanes, Work};
 use self::parked::Parked;
-pub(crate) use self::parked::parked_keys;
+pub(crate) use self::parked::{checkpoint_name, parked_keys};
 use self::slots::Slots;
 use super::source::Attempt;
 use super::{Delivery, GivenUp, LOOK_EVERY, Look, Subscription, Turn, sleep_until, take_event};
@@ -83,6 +83,7 @@ impl<P: Payload> Subscription<P> {
         E: Display,
     {
         (self.any_order, self.keyed) = (true, true);
+        self.forget_other_sources()?;
         for source in &mut self.sources {
             source.allow_any_order(&self.core, false)?;
         }

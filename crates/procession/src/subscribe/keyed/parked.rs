@@ -91,7 +91,7 @@ pub(crate) fn parked_keys(core: &Core, subscription: &str) -> Result<HashSet<Box
 }
 
 /// Where the parked keys of a subscription are kept.
-fn checkpoint_name(subscription: &str) -> String {
+pub(crate) fn checkpoint_name(subscription: &str) -> String {
     format!("_parked/{:016x}", beyond::hash(&[subscription]))
 }
 

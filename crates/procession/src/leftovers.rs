@@ -1,0 +1,81 @@
+//! What is kept of finished records belongs to a subscription and a journal: it goes when the subscription is forgotten,
+//! and when the journal is no longer among its sources.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io;
+
+use crate::beyond;
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::subscribe::parked_checkpoint;
+
+/// The folder of the files that say what is finished, within the instance's.
+pub(crate) const FINISHED_FOLDER: &str = "finished";
+
+impl Core {
+    /// Forgets what is kept of subscriptions that have no cursor any more.
+    pub(crate) fn forget_leftovers(&self) -> Result<()> {
+        let instance = self.folders.instance(&self.instance);
+        let cursors = journal::read_cursors(&instance)?;
+        let owners: HashSet<(&str, &str)> =
+            cursors.iter().map(|cursor| (&*cursor.subscription, &*cursor.journal)).collect();
+        let subscriptions: BTreeSet<&str> = owners.iter().map(|(subscription, _)| *subscription).collect();
+        let blocks: HashSet<String> =
+            owners.iter().map(|(subscription, journal)| beyond::prefix(subscription, journal)).collect();
+        let keys: HashSet<String> =
+            subscriptions.iter().map(|subscription| parked_checkpoint(subscription)).collect();
+        let gone = self.outlet.checkpoint_names().into_iter().filter(|name| {
+            let is_block = beyond::is_block(name) && !blocks.iter().any(|prefix| name.starts_with(prefix));
+            is_block || name.starts_with("_parked/") && !keys.contains(name)
+        });
+        self.outlet.remove_checkpoints(&gone.collect::<Vec<_>>())?;
+        let folder = instance.join(FINISHED_FOLDER);
+        let failed = |source| Error::Io { action: "look through", path: folder.clone(), source };
+        let files = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            files => files.map_err(failed)?,
+        };
+        for file in files {
+            let file = file.map_err(failed)?;
+            let name = file.file_name();
+            let Some(owner) = name.to_str().and_then(|name| name.split_once('@')) else { continue };
+            if !owners.contains(&owner) {
+                remove(&file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is kept of a subscription's finished records in one journal, which it must not be reading.
+    pub(crate) fn forget_finished(&self, subscription: &str, journal: &str) -> Result<()> {
+        let prefix = beyond::prefix(subscription, journal);
+        let names = self.outlet.checkpoint_names().into_iter().filter(|name| name.starts_with(&prefix));
+        self.outlet.remove_checkpoints(&names.collect::<Vec<_>>())?;
+        let folder = self.folders.instance(&self.instance).join(FINISHED_FOLDER);
+        remove(&folder.join(format!("{subscription}@{journal}")))
+    }
+
+    /// Forgets what is kept of journals that are not among a subscription's sources any more.
+    pub(crate) fn forget_other_sources(
+        &self,
+        subscription: &str,
+        is_source: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        let cursors = journal::read_cursors(&self.folders.instance(&self.instance))?;
+        let own = cursors.iter().filter(|cursor| cursor.subscription == subscription);
+        for cursor in own.filter(|cursor| !is_source(&cursor.journal)) {
+            self.forget_finished(subscription, &cursor.journal)?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &std::path::Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Io { action: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
