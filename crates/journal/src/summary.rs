@@ -9,7 +9,7 @@ use crate::layout;
 use crate::marks::{Marks, MarksReader};
 use crate::reader::{Level, Reader, Start};
 use crate::segment;
-use crate::types::Item;
+use crate::types::{Item, Offset};
 
 /// The marks of the journal in an instance's folder; `None` if no writer has been there, or they are damaged.
 ///
@@ -33,6 +33,15 @@ pub fn bytes_on_disk(instance: &Path) -> Result<u64> {
         bytes += fs::metadata(&found.path).map_or(0, |metadata| metadata.len());
     }
     Ok(bytes)
+}
+
+/// The first offset of each segment that is kept, in order.
+///
+/// # Errors
+/// I/O errors.
+pub fn segment_bases(instance: &Path) -> Result<Vec<Offset>> {
+    let found = segment::list(&layout::journal_folder(instance))?;
+    Ok(found.into_iter().map(|segment| segment.base).collect())
 }
 
 /// Every topic of the journal with the number of its records that are kept. Reads all of the journal: seconds

@@ -21,6 +21,9 @@ pub struct JsonRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     codec: Option<&'static str>,
     payload: Cow<'a, RawValue>,
+    /// Bytes of a payload that is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    omitted: Option<usize>,
 }
 
 /// The record that led to another.
@@ -54,6 +57,18 @@ impl<'a> JsonRecord<'a> {
             cause: record.cause.map(|cause| JsonCause { journal: cause.journal, offset: cause.offset.0 }),
             codec: (record.codec != Codec::Json).then(|| codec_name(record.codec)),
             payload: payload(record.codec, record.payload),
+            omitted: None,
+        }
+    }
+
+    /// As [`Self::new`], but the payload is null, and its size is said instead.
+    pub(crate) fn without_payload(journal: &'a str, record: &Record<'a>) -> Self {
+        let bytes = record.payload.len();
+        let empty = Record { codec: Codec::Json, payload: b"null", ..*record };
+        Self {
+            codec: (record.codec != Codec::Json).then(|| codec_name(record.codec)),
+            omitted: Some(bytes),
+            ..Self::new(journal, &empty)
         }
     }
 }

@@ -39,6 +39,7 @@
 //! - What cannot be delivered is a [`Gap`], never silence; what cannot be dealt with is a [`DeadLetter`].
 
 mod acks;
+mod aside;
 mod beyond;
 pub mod calls;
 mod codec;

@@ -1,5 +1,6 @@
 //! What every process serves on its socket: `io.procession.Process` and `io.procession.Journal`.
 
+mod counts;
 mod reading;
 
 use std::sync::{Arc, Weak};
@@ -24,7 +25,7 @@ const LEASE_RENEWALS: u32 = 100;
 pub(crate) fn all(core: &Arc<Core>) -> Vec<Arc<dyn Service>> {
     vec![
         Arc::new(ProcessService { core: Arc::clone(core) }),
-        Arc::new(JournalService { core: Arc::clone(core) }),
+        Arc::new(JournalService::new(core)),
         Arc::new(LettersService { core: Arc::clone(core) }),
     ]
 }

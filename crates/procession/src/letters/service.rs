@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::desk::{Order, Refusal, What};
 use super::{Found, Letter, Outcome, Settled};
+use crate::aside;
 use crate::core::Core;
 use crate::json;
 use crate::subscribe::parked_keys;
@@ -107,7 +108,7 @@ impl LettersService {
     /// The letter at an offset, if it is open. Finding out reads the journal from there on, off this thread.
     async fn open_letter(&self, offset: u64) -> Result<Letter, CallError> {
         let folder = self.core.folders.instance(&self.core.instance);
-        let found = tokio::task::spawn_blocking(move || {
+        let found = aside::run(move |_| {
             let mut open = BTreeMap::new();
             let take = |letter: Letter| (letter.at == Offset(offset)).then_some(letter);
             super::scan(&folder, Start::Offset(Offset(offset)), &mut open, take).map(|_| open)
@@ -120,7 +121,7 @@ impl LettersService {
     async fn letters_of(&self, subscription: &str, key: Box<[u8]>) -> Result<Found, CallError> {
         let folder = self.core.folders.instance(&self.core.instance);
         let subscription = subscription.to_owned();
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = aside::run(move |_| {
             let mut found = Found::default();
             found.go_on(&folder, &subscription, &key).map(|()| found)
         });

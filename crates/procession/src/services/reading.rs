@@ -1,19 +1,33 @@
 //! `io.procession.Journal`: the process's journal, for those who can't map it.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use journal::{Item, Level, Offset, Reader, Start, Ticket, Watch};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tokio::sync::Notify;
+use journal::{Item, Level, Offset, Reader, Record, Start, Ticket, Watch};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore};
 
+use super::counts::Counts;
+use crate::aside;
 use crate::core::Core;
 use crate::json::{JsonGap, JsonRecord};
-use crate::varlink::{self, Answer, Call, CallError, DirectReply, Right, Service};
+use crate::varlink::{
+    self, Answer, Call, CallError, CodecError, DirectReply, MESSAGE_BYTES_MAX, Right, Service,
+};
+
+/// Topics that a reader may choose: who wants more takes all, and chooses itself.
+const TOPICS_MAX: usize = 1024;
 
 pub(super) struct JournalService {
-    pub(super) core: Arc<Core>,
+    core: Arc<Core>,
+    /// Locked by the one who counts.
+    counts: Arc<Mutex<Counts>>,
+    /// One counts at a time.
+    counting: Arc<Semaphore>,
 }
 
 #[derive(Deserialize)]
@@ -32,7 +46,7 @@ struct Woken {
 #[derive(Deserialize)]
 struct ReadWhat {
     from: Option<u64>,
-    topics: Option<Vec<String>>,
+    topics: Option<Topics>,
     follow: Option<bool>,
     count: Option<u64>,
 }
@@ -75,16 +89,26 @@ impl Service for JournalService {
 }
 
 impl JournalService {
+    pub(super) fn new(core: &Arc<Core>) -> Self {
+        let counting = Arc::new(Semaphore::new(1));
+        Self { core: Arc::clone(core), counts: Arc::default(), counting }
+    }
+
     async fn info(&self, call: Call) -> Result<(), CallError> {
         let folder = self.core.folders.instance(&self.core.instance);
-        // Counting reads all of the journal: not on the thread that answers everybody else.
-        let counted = tokio::task::spawn_blocking(move || {
-            Ok::<_, journal::Error>((journal::count_topics(&folder)?, journal::bytes_on_disk(&folder)?))
+        let turn = Arc::clone(&self.counting).acquire_owned().await.map_err(|error| failed(&error))?;
+        let counts = Arc::clone(&self.counts);
+        // The first time this reads all of the journal: not on the thread that answers everybody else.
+        let counted = aside::run(move |gone| {
+            let _turn = turn;
+            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.update(&folder, gone)?;
+            let topic = |(name, records)| json!({"name": name, "records": records});
+            let topics: Vec<Value> = counts.topics().into_iter().map(topic).collect();
+            Ok::<_, journal::Error>((topics, journal::bytes_on_disk(&folder)?))
         });
         let (topics, bytes) =
             counted.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        let topics: Vec<_> =
-            topics.into_iter().map(|(name, records)| json!({"name": name, "records": records})).collect();
         let marks = self.core.outlet.watch.marks();
         call.reply(&json!({
             "journal": self.core.instance.as_str(),
@@ -101,6 +125,10 @@ impl JournalService {
     /// The latch. The thread that publishes answers by itself: one system call, and no hop to this one.
     fn wait(&self, call: Call) -> Result<(), CallError> {
         let WaitFor { after, epoch, durable } = call.parameters()?;
+        if call.oneway() {
+            // Nobody would be woken, and nobody would take the waiter back.
+            return Ok(());
+        }
         let mark = if durable == Some(true) { Mark::Durable } else { Mark::Committed };
         let watch = self.core.outlet.watch.clone();
         let now = watch.marks().epoch.0;
@@ -153,11 +181,8 @@ impl JournalService {
             };
             match item {
                 Item::Record(record) => {
-                    if is_wanted(record.topic, what.topics.as_deref()) {
-                        let next = record.offset.0 + 1;
-                        let item =
-                            ReadItem { record: Some(JsonRecord::new(journal, &record)), gap: None, next };
-                        call.feed_continues(&item).await?;
+                    if is_wanted(record.topic, what.topics.as_ref()) {
+                        feed(&mut call, journal, &record).await?;
                         left -= 1;
                     }
                 }
@@ -180,13 +205,71 @@ impl JournalService {
     async fn more_than(&self, after: Offset) -> bool {
         let notify = Arc::new(Notify::new());
         let woken = Arc::clone(&notify);
-        let ticket = self.core.outlet.watch.when_committed(after, move |_| woken.notify_one());
-        let more = tokio::select! {
+        let watch = &self.core.outlet.watch;
+        let ticket = watch.when_committed(after, move |_| woken.notify_one());
+        let _waiter = Waiter { watch, ticket };
+        tokio::select! {
             () = notify.notified() => true,
             () = self.core.shutdown.cancelled() => false,
-        };
-        self.core.outlet.watch.cancel(ticket);
-        more
+        }
+    }
+}
+
+/// Taken back when dropped: also where the caller leaves while it waits.
+struct Waiter<'a> {
+    watch: &'a Watch,
+    ticket: Ticket,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.watch.cancel(self.ticket);
+    }
+}
+
+/// Sends a record. One that no message has room for goes without its payload, and says how large that is: the
+/// reader knows what it hasn't got, and the stream goes on.
+async fn feed(call: &mut Call, journal: &str, record: &Record<'_>) -> Result<(), CallError> {
+    let next = record.offset.0 + 1;
+    if record.payload.len() <= MESSAGE_BYTES_MAX {
+        let record = JsonRecord::new(journal, record);
+        match call.feed_continues(&ReadItem { record: Some(record), gap: None, next }).await {
+            Err(CallError::Encode(CodecError::TooLarge { .. })) => {}
+            outcome => return outcome,
+        }
+    }
+    let record = JsonRecord::without_payload(journal, record);
+    call.feed_continues(&ReadItem { record: Some(record), gap: None, next }).await
+}
+
+/// The topics that a reader chooses. No more of them are taken in than may be.
+struct Topics {
+    names: HashSet<String>,
+    /// All but the hidden ones.
+    visible: bool,
+}
+
+impl<'de> Deserialize<'de> for Topics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Topics;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {TOPICS_MAX} topics")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Topics, A::Error> {
+                let mut topics = Topics { names: HashSet::new(), visible: false };
+                while let Some(name) = list.next_element::<String>()? {
+                    if topics.names.len() >= TOPICS_MAX {
+                        return Err(A::Error::invalid_length(TOPICS_MAX + 1, &self));
+                    }
+                    topics.visible |= name == "*";
+                    topics.names.insert(name);
+                }
+                Ok(topics)
+            }
+        }
+        deserializer.deserialize_seq(List)
     }
 }
 
@@ -217,12 +300,11 @@ fn wake(reply: DirectReply, committed: Offset, epoch: u32) {
     reply.send(&Woken { committed: committed.0, epoch });
 }
 
-fn is_wanted(topic: &str, topics: Option<&[String]>) -> bool {
+fn is_wanted(topic: &str, topics: Option<&Topics>) -> bool {
+    let is_visible = !topic.starts_with('_');
     match topics {
-        None => !topic.starts_with('_'),
-        Some(topics) => {
-            topics.iter().any(|wanted| wanted == topic || (wanted == "*" && !topic.starts_with('_')))
-        }
+        None => is_visible,
+        Some(topics) => (topics.visible && is_visible) || topics.names.contains(topic),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::depth::nests_deeper_than;
 
 /// Bytes of one message without its NUL, unless said otherwise.
-pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Levels of objects and arrays in one message, unless said otherwise.
 /// The JSON parser itself allows 127.

@@ -38,6 +38,7 @@ mod socket;
 pub use address::{AddressError, SOCKET_PATH_BYTES_MAX};
 pub use call::{Call, CallError, DirectReply, EncodedReply};
 pub use client::{Client, ClientError, Received, Replies};
+pub(crate) use codec::MESSAGE_BYTES_MAX;
 pub use codec::{CodecError, MessageCodec};
 pub use endpoint::{Endpoint, Unproven};
 pub use interfaces::{DEAD_LETTERS, JOURNAL, PROCESS, PROTOCOL, SERVICE};

@@ -11,6 +11,7 @@ mod parking;
 #[cfg(feature = "faults")]
 mod poisoned;
 mod program;
+mod reading;
 mod replaced;
 mod sample;
 mod settings;

@@ -8,5 +8,5 @@ mod limits;
 mod opening;
 mod rights;
 mod streams;
-mod support;
+pub(crate) mod support;
 pub(crate) mod zlink_client;
