@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acks::Acks;
 use crate::beyond::Reach;
+use crate::death::Death;
 use crate::error::{Error, Result};
 use crate::folders::Folders;
 use crate::letters::Desk;
@@ -33,6 +34,8 @@ pub(crate) struct Core {
     pub(crate) pulse: Pulse,
     /// What keeps the process from its work.
     pub(crate) waits: Waits,
+    /// What it died of before this life.
+    pub(crate) last_death: Option<Death>,
     pub(crate) began: Instant,
     pub(crate) started: SystemTime,
     state: AtomicU8,
@@ -110,8 +113,11 @@ impl Core {
         hearing: Hearing,
         shutdown: CancellationToken,
         pulse: Pulse,
+        waits: Waits,
         began: Instant,
     ) -> Self {
+        let folder = folders.instance(&instance);
+        let last_death = Death::read(&folder, outlet.watch.marks().epoch.0.wrapping_sub(1));
         Self {
             name,
             version,
@@ -122,7 +128,8 @@ impl Core {
             hearing,
             shutdown,
             pulse,
-            waits: Waits::default(),
+            waits,
+            last_death,
             began,
             started: SystemTime::now(),
             state: AtomicU8::new(State::Starting as u8),
@@ -137,6 +144,10 @@ impl Core {
             return State::Stopping;
         }
         if self.state.load(Ordering::Acquire) == State::Ready as u8 { State::Ready } else { State::Starting }
+    }
+
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn set_ready(&self) {

@@ -44,6 +44,7 @@ mod beyond;
 pub mod calls;
 mod codec;
 mod core;
+mod death;
 mod error;
 mod event;
 pub mod exit;
@@ -71,6 +72,7 @@ pub use journal::{
     AtPath, Codec, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, Time,
 };
 
+pub use death::Death;
 pub use error::{Error, Result};
 pub use event::{Any, Event, Message, Payload};
 pub use outlet::Batch;

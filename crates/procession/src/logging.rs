@@ -18,6 +18,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::death;
 use crate::exit::{Exit, Report};
 use crate::names::Instance;
 use crate::settings::{LogFormat, LogSettings};
@@ -84,6 +85,7 @@ fn end_by_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");
+    death::note(&format!("panicked at {place} in thread {thread}: {what}"));
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         tracing::error!(target: "panic", place, thread, %backtrace, "panicked: {what}");

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Message};
 use crate::names;
 use crate::subscribe::Delivery;
+use crate::waiting::{Waiting, Waits};
 
 /// Most checkpoints that end in one batch: it must fit into the smallest segment.
 const REMOVED_MAX: usize = 32;
@@ -31,6 +32,9 @@ pub(crate) struct Outlet {
     always: bool,
     /// How often there was no room for something.
     times_full: AtomicU64,
+    waits: Waits,
+    /// There is no room. A lock, because whoever says something again, on any thread, ends it.
+    full: Arc<Mutex<Option<Waiting>>>,
 }
 
 #[derive(Debug)]
@@ -66,11 +70,12 @@ struct Said<'a> {
 }
 
 impl Outlet {
-    pub(crate) fn new(writer: Writer, sync: SyncPolicy) -> Self {
+    pub(crate) fn new(writer: Writer, sync: SyncPolicy, waits: &Waits) -> Self {
         let watch = writer.watch();
         let inner =
             Mutex::new(Inner { writer, scratch: Vec::new(), checked: String::new(), ears: Vec::new() });
-        Self { inner, watch, always: sync == SyncPolicy::Always, times_full: AtomicU64::new(0) }
+        let (always, times_full) = (sync == SyncPolicy::Always, AtomicU64::new(0));
+        Self { inner, watch, always, times_full, waits: waits.clone(), full: Arc::default() }
     }
 
     /// How often there was no room for something: whatever has failed while this grew may have failed for that.
@@ -83,6 +88,7 @@ impl Outlet {
     fn note_full(&self, error: &journal::Error) {
         if matches!(error, journal::Error::Full { .. }) {
             self.times_full.fetch_add(1, Ordering::Relaxed);
+            self.wait_for_room(error);
         }
     }
 
@@ -186,6 +192,19 @@ impl Outlet {
         Ok(offset)
     }
 
+    /// Without room the process can't do its work, until it says something again. To be called with the writer locked, so
+    /// that nothing is said meanwhile.
+    fn wait_for_room(&self, error: &journal::Error) {
+        let mut full = lock(&self.full);
+        if full.is_some() {
+            return;
+        }
+        *full = Some(self.waits.begin(error.to_string()));
+        drop(full);
+        let full = Arc::clone(&self.full);
+        self.watch.when_committed(self.watch.marks().committed, move |_| drop(lock(&full).take()));
+    }
+
     /// With `sync = "always"`, publishing returns when it is durable; waiting happens outside of the lock, so
     /// one sync serves every thread that publishes.
     fn settle(&self, end: Offset) -> Result<()> {
@@ -246,8 +265,12 @@ impl Outlet {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while encoding leaves the writer as it was: appending is all or nothing.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[inline]

@@ -13,6 +13,7 @@ use crate::beyond::Reach;
 use crate::calls::{Caller, Interface, OfferError, Serving};
 use crate::codec;
 use crate::core::{Core, Hearing, Retries};
+use crate::death;
 use crate::error::{Error, Result};
 use crate::event::{Any, Event, Message, Payload};
 use crate::folders::Folders;
@@ -25,7 +26,7 @@ use crate::settings::{self, CallSettings, ProcessSettings, Settings};
 use crate::signals::Signals;
 use crate::subscribe::{Delivery, Sources, Subscribe};
 use crate::varlink::{self, Server, Service};
-use crate::waiting::Waiting;
+use crate::waiting::{Waiting, Waits};
 
 /// Everything that is known before the process touches its state.
 #[derive(Debug)]
@@ -79,7 +80,9 @@ impl<S: Settings> Process<S> {
         let options = journal_options(&framework);
         let writer = Writer::open(&folder, &options)?;
         let cursors = Cursors::open(&folder, &writer)?;
-        let outlet = Outlet::new(writer, options.sync);
+        let waits = Waits::default();
+        let outlet = Outlet::new(writer, options.sync, &waits);
+        death::will_be_noted(&folder, outlet.watch.marks().epoch.0);
         let hearing = Hearing {
             retries: Retries::new(&framework.subscription),
             faults: framework.subscription.faults.clone(),
@@ -99,6 +102,7 @@ impl<S: Settings> Process<S> {
             hearing,
             shutting_down,
             pulse,
+            waits,
             began,
         ));
         if let Err(error) = core.forget_leftovers() {

@@ -17,7 +17,8 @@ use clap::{Arg, ArgMatches, Command};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::Exit;
+use crate::death;
+use crate::exit::{Exit, Report};
 use crate::folders::Folders;
 use crate::logging::{self, Form};
 use crate::names::{self, Instance};
@@ -223,6 +224,9 @@ where
         tokio::spawn(notify::watchdog());
         let app = announced(app(process.clone()), || process.set_ready());
         let ended = supervise(app, process.poisoned(), &shutdown, timeout).await;
+        if let Err(error) = &ended {
+            death::note(&Report(&**error).to_string());
+        }
         // Also after a failure: what was said is synced and the socket is gone.
         let stopped = process.stop(ended.is_err());
         ended.and(stopped.map_err(Into::into))

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::reading::JournalService;
 use crate::core::{Core, State};
+use crate::death::Death;
 use crate::letters::LettersService;
 use crate::varlink::{self, Answer, Call, Right, Service};
 use crate::waiting::{WaitStatus, rfc3339};
@@ -60,6 +61,7 @@ struct Status<'a> {
     durable: u64,
     trimmed: u64,
     waiting: Vec<WaitStatus>,
+    last_death: Option<&'a Death>,
     subscriptions: Vec<SubscriptionStatus>,
 }
 
@@ -78,6 +80,9 @@ struct HealthStatus {
     healthy: bool,
     reason: Option<String>,
     waiting: Vec<WaitStatus>,
+    uptime_ms: u64,
+    parked: u64,
+    last_death: Option<Death>,
 }
 
 impl Service for ProcessService {
@@ -127,13 +132,14 @@ impl ProcessService {
             pid: std::process::id(),
             state: state_name(core.state()),
             started: rfc3339(core.started),
-            uptime_ms: u64::try_from(core.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            uptime_ms: core.uptime_ms(),
             state_folder: core.folders.instance(&core.instance).display().to_string(),
             epoch: marks.epoch.0,
             committed: marks.committed.0,
             durable: marks.durable.0,
             trimmed: marks.trimmed.0,
             waiting: core.waits.status(),
+            last_death: core.last_death.as_ref(),
             subscriptions: self.subscriptions(),
         }
     }
@@ -170,7 +176,15 @@ impl ProcessService {
         // What is broken in the process matters more: that it waits is for those whom no restart helps.
         let waiting = if broken.is_none() { self.core.waits.status() } else { Vec::new() };
         let reason = broken.or_else(|| self.core.waits.reason());
-        HealthStatus { ready: state == State::Ready, healthy: reason.is_none(), reason, waiting }
+        HealthStatus {
+            ready: state == State::Ready,
+            healthy: reason.is_none(),
+            reason,
+            waiting,
+            uptime_ms: self.core.uptime_ms(),
+            parked: self.core.acks().iter().map(|acks| acks.parked()).sum(),
+            last_death: self.core.last_death.clone(),
+        }
     }
 }
 

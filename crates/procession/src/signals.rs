@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::death;
 use crate::exit::Exit;
 
 /// Time beyond `shutdown_timeout` for the application's thread to notice that its time is up. After
@@ -60,6 +61,7 @@ impl Signals {
                 }
                 () = &mut hung => {
                     tracing::error!("the application hangs: not stopped within {timeout:?}, ended at once");
+                    death::note(&format!("it hung: not stopped within {timeout:?}"));
                     end();
                 }
             }

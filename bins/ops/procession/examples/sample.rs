@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use procession::{Event, Process, Program};
+use procession::{Error, Event, Process, Program};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,10 @@ struct Settings {
     holds: bool,
     /// A file to wait for, saying so.
     waits_for: Option<PathBuf>,
+    /// Fail once ready.
+    fails: bool,
+    /// Go on ticking where there is no room.
+    patient: bool,
     /// Begin to hang once ready.
     hang: bool,
 }
@@ -59,6 +63,10 @@ async fn app(process: Process<Settings>) -> procession::Result<()> {
         }
         drop(waiting);
     }
+    if process.settings().fails {
+        tokio::task::yield_now().await;
+        return Err(Error::Decode { what: "the key".to_owned(), reason: "it is bent".to_owned() });
+    }
     if !hears.is_empty() {
         return hear(&process, hears).await;
     }
@@ -73,7 +81,10 @@ async fn app(process: Process<Settings>) -> procession::Result<()> {
         let mut pace = tokio::time::interval(Duration::from_millis(*every_ms));
         for number in *ticks.. {
             tokio::select! {
-                _ = pace.tick() => drop(process.publish(&Tick { number })?),
+                _ = pace.tick() => match process.publish(&Tick { number }) {
+                    Err(Error::Journal(journal::Error::Full { .. })) if process.settings().patient => {}
+                    said => drop(said?),
+                },
                 () = process.shutdown().cancelled_owned() => return Ok(()),
             }
         }

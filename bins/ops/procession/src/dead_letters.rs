@@ -99,7 +99,7 @@ struct Release {
 
 /// A letter, and where it lies.
 #[derive(Debug, Serialize)]
-struct Letter {
+pub(crate) struct Letter {
     process: String,
     letter: u64,
     parked_at: String,
@@ -319,7 +319,7 @@ fn words(error: &ClientError, process: &Instance) -> anyhow::Error {
 }
 
 /// The letters that nobody has decided about, oldest first.
-fn open_letters(home: &Home, instance: &Instance) -> Result<Vec<Letter>> {
+pub(crate) fn open_letters(home: &Home, instance: &Instance) -> Result<Vec<Letter>> {
     let reader = Reader::open(&home.folder(instance), Start::Beginning, Level::Committed);
     let Some(mut reader) = reader.with_context(|| format!("the journal of `{instance}` can't be read"))?
     else {

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use procession::Death;
 use procession::exit::Exit;
 use procession::names::Instance;
 use serde::Serialize;
 
 use crate::home::Home;
 use crate::output::{Colour, Output};
+use crate::past;
 use crate::pattern::stands_for;
 use crate::socket::{self, Verdict, Waiting, block_on};
 use crate::text::escape;
@@ -43,6 +45,10 @@ struct Answer<'a> {
     healthy: bool,
     reason: Option<String>,
     waiting: Vec<Waiting>,
+    parked: u64,
+    last_death: Option<Death>,
+    #[serde(skip)]
+    uptime: Option<Duration>,
     #[serde(skip)]
     verdict: Verdict,
 }
@@ -64,6 +70,9 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
             Verdict::Unwell(why) => format!("{}: {}", out.paint(Colour::Bad, "not healthy"), escape(why)),
         };
         writeln!(out, "{instance}: {verdict}")?;
+        for line in past::lines(answer.process, answer.uptime, answer.last_death.as_ref(), answer.parked) {
+            writeln!(out, "{line}")?;
+        }
     }
     Ok(worst.into())
 }
@@ -110,6 +119,9 @@ async fn ask<'a>(home: &Home, instance: &'a Instance, patience: Duration) -> Ans
                 healthy: health.healthy,
                 reason,
                 waiting: health.waiting,
+                parked: health.parked,
+                last_death: health.last_death,
+                uptime: Some(Duration::from_millis(health.uptime_ms)),
                 verdict,
             }
         }
@@ -119,6 +131,9 @@ async fn ask<'a>(home: &Home, instance: &'a Instance, patience: Duration) -> Ans
             healthy: false,
             reason: Some(silence.reason()),
             waiting: Vec::new(),
+            parked: 0,
+            last_death: past::death_of(home, instance),
+            uptime: None,
             verdict: Verdict::Unwell(silence.reason()),
         },
     }

@@ -15,6 +15,7 @@ mod lag;
 mod man;
 mod new;
 mod output;
+mod past;
 mod pattern;
 mod ps;
 mod publish;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use procession::Death;
 use procession::folders::FolderError;
 use procession::names::Instance;
 use procession::varlink::{Client, ClientError, NoParameters};
@@ -34,6 +35,13 @@ pub(crate) struct Health {
     /// Why it can't do its work though nothing is broken in it. Earlier versions don't say.
     #[serde(default)]
     pub(crate) waiting: Vec<Waiting>,
+    /// Events that it has parked in this life.
+    #[serde(default)]
+    pub(crate) parked: u64,
+    #[serde(default)]
+    pub(crate) uptime_ms: u64,
+    #[serde(default)]
+    pub(crate) last_death: Option<Death>,
 }
 
 /// A condition under which a process can't do its work.

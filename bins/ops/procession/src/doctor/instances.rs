@@ -9,7 +9,9 @@ use procession::names::Instance;
 use tokio::task::JoinSet;
 
 use super::Finding;
+use crate::dead_letters::open_letters;
 use crate::home::Home;
+use crate::past;
 use crate::socket::{self, Health, NoAnswer, Status, Verdict, block_on};
 use crate::text::Count;
 
@@ -104,6 +106,24 @@ fn mend_of(error: &Error, verify: &str) -> String {
     }
 }
 
+/// Whether there are events that nobody could deal with, and nobody has decided about.
+pub(super) fn letters(home: &Home) -> Vec<Finding> {
+    const CHECK: &str = "dead letters";
+    let mut findings = Vec::new();
+    for instance in home.instances().unwrap_or_default() {
+        // A journal that can't be read is another check's.
+        let letters = open_letters(home, &instance).map_or(0, |letters| letters.len() as u64);
+        if letters > 0 {
+            let found = format!("{instance} has {} open", Count(letters, "letter"));
+            findings.push(Finding::warn(CHECK, found, format!("procession dead-letters list {instance}")));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(CHECK, "none open"));
+    }
+    findings
+}
+
 /// Whether those that run are well, and run what is installed.
 pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
     const CHECK: &str = "processes";
@@ -125,6 +145,10 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
     for (answer, instance) in asked {
         match answer {
             Ok((status, health)) => {
+                let uptime = Some(Duration::from_millis(health.uptime_ms));
+                for line in past::lines(instance.as_str(), uptime, health.last_death.as_ref(), 0) {
+                    findings.push(Finding::warn(CHECK, line, "see its log"));
+                }
                 match health.verdict() {
                     Verdict::Well => {}
                     Verdict::Waiting(why) => findings.push(Finding::fail(

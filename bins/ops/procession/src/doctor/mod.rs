@@ -69,6 +69,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     findings.extend(instances::sockets(&home));
     findings.extend(instances::journals(&home));
     findings.extend(instances::processes(&home)?);
+    findings.extend(instances::letters(&home));
     for finding in &findings {
         if args.json {
             out.json(finding)?;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use procession::Death;
 use procession::names::Instance;
 use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::home::Home;
+use crate::past;
 use crate::socket::{self, Health, NoAnswer, Status, Verdict};
 
 /// A socket is served by a thread that does nothing else: who doesn't answer for so long is stopped, or the
@@ -40,6 +42,9 @@ pub(super) struct Look {
     /// What is wrong.
     pub(super) reason: Option<String>,
     pub(super) status: Option<Status>,
+    /// Events that it has parked in this life.
+    pub(super) parked: Option<u64>,
+    pub(super) last_death: Option<Death>,
 }
 
 impl State {
@@ -68,23 +73,23 @@ impl State {
 
 impl Look {
     fn wrong(state: State, reason: impl Into<String>) -> Self {
-        Self { state, reason: Some(reason.into()), status: None }
+        Self { state, reason: Some(reason.into()), ..Self::default() }
     }
 }
 
 /// Looks at the lock first: only who holds it lives.
 pub(super) async fn at(home: &Home, instance: &Instance) -> Look {
     let lives = || journal::is_locked(&home.folder(instance));
-    let down = Look { state: State::Down, ..Look::default() };
+    let down = || Look { state: State::Down, last_death: past::death_of(home, instance), ..Look::default() };
     match lives() {
-        Ok(false) => return down,
+        Ok(false) => return down(),
         Err(error) => return Look::wrong(State::Unknown, error.to_string()),
         Ok(true) => {}
     }
     match ask(home, instance).await {
         Ok(look) => look,
         // It has died while we asked.
-        Err(_) if lives().is_ok_and(|lives| !lives) => down,
+        Err(_) if lives().is_ok_and(|lives| !lives) => down(),
         // Its journal is open or being recovered, and its socket not there yet.
         Err(NoAnswer::Down(_)) => Look { state: State::Starting, ..Look::default() },
         Err(silence @ NoAnswer::Silent(_)) => Look::wrong(State::Hung, silence.reason()),
@@ -97,20 +102,25 @@ async fn ask(home: &Home, instance: &Instance) -> Result<Look, NoAnswer> {
     let status: Status = socket::ask(&mut client, "io.procession.Process.Status").await?;
     let said = State::said(&status.state);
     if said != State::Ready {
-        return Ok(Look { state: said, reason: None, status: Some(status) });
+        return Ok(Look { state: said, status: Some(status), ..Look::default() });
     }
     // The process itself gives its loop a second: while that goes on, it says nothing.
     let health = timeout(PATIENCE, socket::ask::<Health>(&mut client, "io.procession.Process.Health")).await;
+    let (mut parked, mut last_death) = (None, None);
     let (state, reason) = match health {
-        Ok(Ok(health)) => match health.verdict() {
-            Verdict::Well => (State::Ready, None),
-            Verdict::Waiting(why) => (State::Waiting, Some(why)),
-            Verdict::Unwell(why) => (State::Unwell, Some(why)),
-        },
+        Ok(Ok(health)) => {
+            let verdict = health.verdict();
+            (parked, last_death) = (Some(health.parked), health.last_death);
+            match verdict {
+                Verdict::Well => (State::Ready, None),
+                Verdict::Waiting(why) => (State::Waiting, Some(why)),
+                Verdict::Unwell(why) => (State::Unwell, Some(why)),
+            }
+        }
         Err(_) | Ok(Err(NoAnswer::Silent(_))) => {
             (State::Hung, Some(format!("its application's loop has not moved for {PATIENCE:?}")))
         }
         Ok(Err(silence)) => (State::Unknown, Some(silence.reason())),
     };
-    Ok(Look { state, reason, status: Some(status) })
+    Ok(Look { state, reason, status: Some(status), parked, last_death })
 }

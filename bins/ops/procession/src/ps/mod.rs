@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use procession::Death;
 use procession::names::Instance;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::home::Home;
 use crate::lag::{self, Lag, behind_cell};
 use crate::output::{Colour, Output};
+use crate::past;
 use crate::pattern::stands_for;
 use crate::socket::block_on;
 use crate::table::{Align, Cell, Table, or_dash};
@@ -58,6 +60,10 @@ struct Row {
     records: Option<u64>,
     records_per_second: Option<f64>,
     slowest: Option<Slowest>,
+    /// Events that it has parked in this life.
+    parked: Option<u64>,
+    /// What the life before this one ended with, or this one, if it is over.
+    last_death: Option<Death>,
 }
 
 /// The subscription that is farthest behind an instance.
@@ -79,9 +85,13 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     table(&rows).write(out)?;
-    for Row { process, state, reason, .. } in &rows {
+    for Row { process, state, reason, uptime_ms, parked, last_death, .. } in &rows {
+        let uptime = uptime_ms.map(Duration::from_millis);
         if let Some(reason) = reason {
             eprintln!("{process} is {}: {}", state.word(), text::escape(reason));
+        }
+        for line in past::lines(process, uptime, last_death.as_ref(), parked.unwrap_or_default()) {
+            eprintln!("{line}");
         }
     }
     if rows.is_empty() {
@@ -165,7 +175,7 @@ fn row(
     elapsed: Duration,
     slowest: Option<Slowest>,
 ) -> Row {
-    let Look { state, reason, status } = look;
+    let Look { state, reason, status, parked, last_death } = look;
     let runs = state != State::Down;
     let pid = after.pid.filter(|_| runs);
     let rates = after.since(before, elapsed);
@@ -181,6 +191,8 @@ fn row(
         records: after.committed,
         records_per_second: rates.records_per_second.map(in_tenths),
         slowest,
+        parked,
+        last_death,
     }
 }
 

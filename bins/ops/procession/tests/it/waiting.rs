@@ -87,3 +87,48 @@ fn the_service_manager_is_told_why_and_when_it_is_over() {
     sample.terminate(DEADLINE).assert_code(0);
     assert!(hear().starts_with("STOPPING=1\n"));
 }
+
+#[test]
+fn what_a_process_died_of_is_told_when_it_is_down_and_in_its_next_life_only() {
+    let swarm = Swarm::new();
+    let failed = swarm.sample(&["--fails"]).wait(DEADLINE);
+    assert!(failed.assert_code(1).stderr.contains("it is bent"), "{failed:?}");
+    assert!(row(&swarm)["last_death"]["reason"].as_str().unwrap().contains("it is bent"), "{}", row(&swarm));
+    assert!(swarm.run(&["health", "sample"]).assert_code(1).stdout.contains("it is bent"));
+
+    let sample = swarm.ready_sample("sample", &[]);
+    let died = "sample died at 20";
+    let ended = swarm.run(&["ps"]);
+    assert!(
+        ended.stderr.contains(died) && ended.stderr.contains("the key cannot be decoded: it is bent"),
+        "{ended:?}"
+    );
+    assert!(swarm.run(&["health", "sample"]).assert_code(0).stdout.contains(died));
+    assert!(swarm.run(&["doctor"]).assert_code(0).stdout.contains(&format!("warn  processes: {died}")));
+    sample.kill9();
+
+    // Killed: nobody knows why, and the older note is not about this.
+    assert_eq!(row(&swarm)["last_death"], json!(null));
+    let sample = swarm.ready_sample("sample", &[]);
+    assert_eq!(row(&swarm)["last_death"], json!(null));
+    sample.terminate(DEADLINE).assert_code(0);
+}
+
+#[test]
+fn a_publisher_at_its_limit_waits_until_its_reader_goes_on() {
+    let swarm = Swarm::new();
+    swarm.configure(
+        "procession.toml",
+        "[process.journal]\nsegment_bytes = \"64 KiB\"\nkeep_bytes = \"128 KiB\"\nmax_bytes = \"256 KiB\"\nwhen_full = \"wait\"\n",
+    );
+    let source = swarm.ready_sample("source", &["--every-ms", "1", "--ticks", "1500", "--patient"]);
+    let reader = swarm.ready_sample("reader", &["--hears", "source", "--holds"]);
+    let state = || swarm.json(&["ps", "source", "--json"]).remove(0);
+    wait_until(DEADLINE, "the publisher has no room", || state()["state"] == json!("waiting"));
+    assert!(state()["reason"].as_str().unwrap().contains("no room"), "{}", state());
+    reader.kill9();
+    let reader = swarm.ready_sample("reader", &["--hears", "source"]);
+    wait_until(DEADLINE, "it speaks again", || state()["state"] == json!("ready"));
+    source.terminate(DEADLINE).assert_code(0);
+    reader.kill9();
+}

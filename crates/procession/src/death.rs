@@ -1,0 +1,95 @@
+//! Why the process died last: a note that a process leaves when it fails, for whoever looks at its next life.
+//!
+//! Who is killed, or loses power, leaves none; and an older note is not taken for it, because it names its epoch.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::waiting::rfc3339;
+
+/// The note's name in the instance's folder.
+const NAME: &str = "last-death";
+/// A report with its causes is some lines.
+const REASON_BYTES_MAX: usize = 2000;
+const NOTE_BYTES_MAX: u64 = 16 << 10;
+
+/// Where this process leaves its note: once it holds the instance, and no other process may.
+static HERE: OnceLock<(PathBuf, u32)> = OnceLock::new();
+
+/// That a process failed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// When, RFC 3339.
+    pub at: String,
+    /// In which epoch of its journal.
+    pub epoch: u32,
+    /// Its last words: an error with its causes, or a panic.
+    pub reason: String,
+}
+
+impl Death {
+    /// What the instance in `folder` died of in its life of that epoch; none if it didn't, or couldn't say so.
+    #[must_use]
+    pub fn read(folder: &Path, epoch: u32) -> Option<Self> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).ok()?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(folder.join(NAME)).ok()?;
+        let mut text = String::new();
+        file.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok().filter(|death: &Self| death.epoch == epoch)
+    }
+}
+
+/// From here on this process is the one that may leave a note in `folder`.
+pub(crate) fn will_be_noted(folder: &Path, epoch: u32) {
+    let _ = HERE.set((folder.to_owned(), epoch));
+}
+
+/// Leaves the note, if it can: a disk that is full must not keep a process from its end.
+pub(crate) fn note(reason: &str) {
+    let Some((folder, epoch)) = HERE.get() else { return };
+    let mut reason = reason.to_owned();
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    let death = Death { at: rfc3339(SystemTime::now()), epoch: *epoch, reason };
+    if let Err(error) = write(&folder.join(NAME), &death) {
+        tracing::debug!(%error, "no note of the end could be left");
+    }
+}
+
+/// Never through a link: what is there is removed, and the file is a new one.
+fn write(path: &Path, death: &Death) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?;
+    file.write_all(&serde_json::to_vec(death)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_of_its_epoch_and_never_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        assert_eq!(Death::read(folder.path(), 3), None);
+        let other = folder.path().join("other");
+        fs::write(&other, "precious").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let death = Death { at: String::new(), epoch: 3, reason: "x".to_owned() };
+        write(&path, &death).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
+        assert_eq!((Death::read(folder.path(), 3), Death::read(folder.path(), 4)), (Some(death), None));
+        fs::write(&path, "nonsense").unwrap();
+        assert_eq!(Death::read(folder.path(), 3), None);
+    }
+}
