@@ -69,12 +69,20 @@ pub enum Error {
     },
     /// A sync failed in this epoch. The kernel may have dropped the unwritten pages, so nothing
     /// is retried: reopen the journal, which recovers what is on the disk.
-    #[error("{} refused a sync, so appending stopped: {reason}; restart the process to recover", path.display())]
+    #[error("appending to {} has stopped: {reason}; restart the process to recover", path.display())]
     Poisoned {
-        /// The file that could not be synced.
+        /// The journal's folder.
         path: PathBuf,
         /// The first error.
         reason: String,
+    },
+    /// A file of the journal is not where its writer has found it: nobody will read what is said from then on.
+    #[error("{} {what} while the journal was being written: what was said since is lost", path.display())]
+    Displaced {
+        /// The file or folder.
+        path: PathBuf,
+        /// What became of it, in words.
+        what: &'static str,
     },
     /// The subscription is already being read in this process.
     #[error("subscription {subscription:?} on {journal:?} already has a reader")]

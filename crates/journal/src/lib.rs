@@ -73,6 +73,7 @@ mod notes;
 mod ofd;
 mod options;
 mod prepare;
+mod presence;
 mod reader;
 mod readers;
 mod record;

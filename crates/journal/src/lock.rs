@@ -18,6 +18,8 @@ use crate::error::{At, Error, Result};
 use crate::holder::Holder;
 use crate::layout;
 use crate::ofd;
+use crate::presence::LOOK_EVERY;
+use crate::summary::read_marks;
 
 /// Nobody but the owner may lock it.
 const LOCK_MODE: u32 = 0o600;
@@ -42,9 +44,16 @@ impl Lock {
         // Whoever asks after a holder that shows no life, see [`is_locked`], takes the lock for an instant: outwait them.
         let deadline = Instant::now() + patience.max(Duration::from_millis(50));
         let file = loop {
+            let is_new = fs::symlink_metadata(&path).is_err();
             let file = open_private(&path)?;
             if try_lock(&file).at("lock", &path)? {
                 if is_at(&file, &path) {
+                    if is_new {
+                        outlive_holder_of_removed(instance, deadline).inspect_err(|_| {
+                            // The next one who tries must find out, too.
+                            let _ = fs::remove_file(&path);
+                        })?;
+                    }
                     break file;
                 }
                 // It was removed while we waited, and is nobody's lock any more.
@@ -71,6 +80,37 @@ fn open_private(path: &Path) -> Result<File> {
         file.set_permissions(Permissions::from_mode(LOCK_MODE)).at("keep others out of", path)?;
     }
     Ok(file)
+}
+
+/// The lock was not there, but the journal is: if somebody has removed the lock under its holder, that one goes on for up
+/// to [`LOOK_EVERY`] until it notices. This one asks for signs of life, which it does not do where the lock was there:
+/// others can fake them.
+///
+/// # Errors
+/// [`Error::Locked`].
+fn outlive_holder_of_removed(instance: &Path, deadline: Instant) -> Result<()> {
+    let Some(marks) = read_marks(instance).ok().flatten().filter(|marks| marks.same_boot) else {
+        return Ok(());
+    };
+    let path = layout::alive_path(instance);
+    let alive = match disk::open_to_read(&path) {
+        Ok(alive) => alive,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Removed as well, or never copied with the rest. Whoever has lost it notices within this time.
+            if marks.pid != std::process::id() && Path::new(&format!("/proc/{}", marks.pid)).exists() {
+                thread::sleep(2 * LOOK_EVERY);
+            }
+            return Ok(());
+        }
+        Err(error) => return Err(error).at("open", &path),
+    };
+    while ofd::is_shared(&alive).at("inspect the lock of", &path)? {
+        if Instant::now() >= deadline {
+            return Err(Error::Locked { holder: Holder::noted(&alive), path: layout::lock_path(instance) });
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

@@ -165,6 +165,8 @@ impl Preparer {
     /// # Errors
     /// [`crate::Error::Full`] by disk or retention.
     pub(crate) fn take(&self) -> Result<Prepared> {
+        // From here on names are given.
+        self.inner.trimmer.shared.check_presence()?;
         let mut next = lock(&self.inner.next);
         let mut prepared = match next.take() {
             Some(prepared) => prepared,
@@ -190,7 +192,9 @@ impl Drop for Preparer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        if let Some(unused) = lock(&self.inner.next).take() {
+        // The name may be that of another writer's by now.
+        let unused = lock(&self.inner.next).take();
+        if let Some(unused) = unused.filter(|_| self.inner.trimmer.shared.check_presence().is_ok()) {
             let _ = disk::remove(&unused.path);
         }
     }

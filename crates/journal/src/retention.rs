@@ -83,6 +83,8 @@ impl Trimmer {
     /// # Errors
     /// [`Error::Full`] if the policy is to wait for a subscription.
     pub(crate) fn make_room(&self, more: u64, reuse: Option<&Path>) -> Result<Option<Reused>> {
+        // Files go by their names, which may be another journal's by now.
+        self.shared.check_presence()?;
         let mut segments = segment::list(&self.shared.folder)?;
         let mut sizes = Vec::with_capacity(segments.len());
         for found in &segments {

@@ -16,6 +16,7 @@ use crate::latch::{Dirty, Latch, Ticket};
 use crate::lock::Lock;
 use crate::marks::MarksWriter;
 use crate::options::SyncPolicy;
+use crate::presence::{LOOK_EVERY, Presence};
 use crate::types::Offset;
 
 /// With `always`, the marks themselves are written back this often: until then a damaged record
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     is_poisoned: AtomicBool,
     /// Those who wait for that.
     ends: Latch,
+    /// Set once by the writer, when all of its files are there.
+    pub(crate) presence: OnceLock<Presence>,
     /// Segments to sync, oldest first; the last one is being written. Locked on rolling and syncing.
     unsynced: Mutex<VecDeque<Unsynced>>,
     cursors: OnceLock<Weak<Cursors>>,
@@ -100,6 +103,7 @@ impl Shared {
             poisoned: OnceLock::new(),
             is_poisoned: AtomicBool::new(false),
             ends: Latch::default(),
+            presence: OnceLock::new(),
             unsynced: Mutex::default(),
             cursors: OnceLock::new(),
             asked: Mutex::default(),
@@ -233,7 +237,16 @@ impl Shared {
         Ok(end)
     }
 
-    /// A sync has failed. Sticky: the kernel may have marked the pages clean, so another sync would lie.
+    /// Fails once the journal's files are not where they were, for good.
+    pub(crate) fn check_presence(&self) -> Result<()> {
+        if let Some(Err(error)) = self.presence.get().map(Presence::check) {
+            self.poison(&error);
+        }
+        self.check_poison()
+    }
+
+    /// A sync has failed, or the journal's files are gone. Sticky: the kernel may have marked the pages clean, so another
+    /// sync would lie.
     pub(crate) fn poison(&self, error: &Error) {
         if self.poisoned.set((self.folder.clone(), error.to_string())).is_err() {
             return;
@@ -242,7 +255,7 @@ impl Shared {
         self.is_poisoned.store(true, Ordering::SeqCst);
         self.durable.moved(POISONED);
         self.ends.moved(Offset(1));
-        tracing::error!(%error, "a sync failed: appending stops until the process is restarted");
+        tracing::error!(%error, "appending stops until the process is restarted");
     }
 
     fn sync_files(&self, cursors: Option<&Cursors>) -> Result<()> {
@@ -312,12 +325,20 @@ impl Shared {
     /// The syncing thread: sleeps while nothing is to be done.
     fn keep_synced(&self) {
         let mut last = Group::default();
+        let mut looked = Instant::now();
         loop {
             let mut asked = lock(&self.asked);
             while !(asked.dirty || asked.now || asked.stop) {
-                asked = self.asking.wait(asked).unwrap_or_else(PoisonError::into_inner);
+                let (again, waited) =
+                    self.asking.wait_timeout(asked, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner);
+                asked = again;
+                if waited.timed_out() {
+                    break;
+                }
             }
-            if let SyncPolicy::Every(period) = self.policy {
+            if let SyncPolicy::Every(period) = self.policy
+                && asked.dirty
+            {
                 let due = Instant::now() + period;
                 while let Some(left) = due.checked_duration_since(Instant::now())
                     && !(asked.now || asked.stop || left.is_zero())
@@ -328,7 +349,17 @@ impl Shared {
             if asked.stop {
                 return;
             }
+            let nothing = *asked == Asked::default();
             drop(asked);
+            if looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
+                if self.check_presence().is_err() {
+                    return;
+                }
+            }
+            if nothing {
+                continue;
+            }
             self.gather(&last);
             let mut asked = lock(&self.asked);
             *asked = Asked { stop: asked.stop, ..Asked::default() };

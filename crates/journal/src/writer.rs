@@ -20,6 +20,7 @@ use crate::marks::{Marks, MarksWriter};
 use crate::names::check_name;
 use crate::options::{Options, TAIL_BYTES};
 use crate::prepare::{Preparer, STEP_BYTES};
+use crate::presence::Presence;
 use crate::readers::Readers;
 use crate::record::{self, Head, Kind, Place};
 use crate::recovery::{self, Recovered, State, encode_ack, encode_checkpoint};
@@ -127,6 +128,7 @@ impl Writer {
         fault::point("takeover.marks");
 
         let shared = Arc::new(Shared::new(folder, lock, marks_writer, options.sync)?);
+        let _ = shared.presence.set(Presence::of(instance)?);
         takeover::inherit_unsynced(&shared, durable, tail.as_ref().map(|cut| &cut.tail))?;
         let trimmer = Trimmer {
             shared: Arc::clone(&shared),

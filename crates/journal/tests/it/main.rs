@@ -4,6 +4,7 @@
 mod bytes;
 mod cursors;
 mod disk;
+mod displaced;
 #[cfg(feature = "faults")]
 mod faults;
 mod forged;

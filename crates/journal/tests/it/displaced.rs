@@ -1,0 +1,106 @@
+//! Files that are taken away from a living writer: it stops, and says why, and nobody else's files come to harm.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use journal::{Error, Options, Start, Writer, verify};
+
+use crate::support::{Said, read_records, small};
+
+/// Waits until the writer, which has nothing to do, has noticed.
+fn wait_for_the_end_of(writer: &Writer) -> Error {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Err(error) = writer.watch().check() {
+            return error;
+        }
+        assert!(Instant::now() < deadline, "it goes on");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+fn impatient() -> Options {
+    Options { lock_patience: Duration::ZERO, ..small(8) }
+}
+
+#[test]
+fn a_writer_whose_files_are_taken_away_ends() {
+    // Each notices within about a second: all at once.
+    std::thread::scope(|scope| {
+        for name in ["", "lock", "alive", "journal", "journal/marks"] {
+            for another in [false, true] {
+                scope.spawn(move || take_away(name, another));
+            }
+        }
+    });
+}
+
+fn take_away(name: &str, another: bool) {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("displaced");
+    let mut writer = Writer::open(&instance, &small(8)).unwrap();
+    writer.append(&Said::at(0).entry()).unwrap();
+    let path = instance.join(name);
+    if path.is_dir() {
+        fs::remove_dir_all(&path).unwrap()
+    } else {
+        fs::remove_file(&path).unwrap()
+    }
+    if another {
+        let other = home.path().join("other");
+        drop(Writer::open(&other, &small(8)).unwrap());
+        fs::rename(other.join(name), &path).unwrap();
+    }
+    let error = wait_for_the_end_of(&writer).to_string();
+    let what = if another { "replaced" } else { "removed" };
+    assert!(error.contains(what) && error.contains("displaced"), "{name:?}: {error}");
+    assert!(matches!(writer.append(&Said::at(1).entry()), Err(Error::Poisoned { .. })), "{name:?}");
+}
+
+#[test]
+fn the_writer_of_a_folder_begun_anew_is_not_harmed_by_the_one_before() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("anew");
+    let options = Options { segment_bytes: 8 << 10, ..small(8) };
+    let mut before = Writer::open(&instance, &options).unwrap();
+    before.append(&Said::at(0).entry()).unwrap();
+    fs::remove_dir_all(&instance).unwrap();
+    let mut anew = Writer::open(&instance, &options).unwrap();
+    // As much as makes it go to the next segment at once.
+    let stopped = (0..1_000).find_map(|offset| before.append(&Said::at(offset).entry()).err());
+    assert!(matches!(stopped, Some(Error::Poisoned { .. })), "{stopped:?}");
+    for offset in 0..100 {
+        anew.append(&Said::at(offset).entry()).unwrap();
+    }
+    drop(before);
+    for offset in 100..200 {
+        anew.append(&Said::at(offset).entry()).unwrap();
+    }
+    check(&instance, 200);
+}
+
+#[test]
+fn a_second_writer_does_not_begin_before_one_that_has_lost_its_lock_has_ended() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("unlocked");
+    let mut first = Writer::open(&instance, &small(8)).unwrap();
+    first.append(&Said::at(0).entry()).unwrap();
+    fs::remove_file(instance.join("lock")).unwrap();
+    for _ in 0..2 {
+        let second = Writer::open(&instance, &impatient());
+        assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
+    }
+    wait_for_the_end_of(&first);
+    drop(first);
+    let mut second = Writer::open(&instance, &impatient()).unwrap();
+    second.append(&Said::at(1).entry()).unwrap();
+    check(&instance, 2);
+}
+
+fn check(instance: &Path, count: u64) {
+    let wanted: Vec<_> = (0..count).map(Said::at).collect();
+    let read: Vec<_> = read_records(instance, Start::Beginning).into_iter().map(|(_, said)| said).collect();
+    assert!(read == wanted, "{} records", read.len());
+    assert_eq!(verify(instance).unwrap().damage, []);
+}
