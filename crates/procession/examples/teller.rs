@@ -134,6 +134,13 @@ impl Model for Account {
     type Output = Finding;
 
     fn apply(&mut self, _at: EventTime, moved: &Moved, out: &mut Outputs<Finding>) {
+        assert_ne!(moved.cents, i64::MAX, "more than there is");
+        if moved.cents == i64::MIN {
+            // More than a small journal takes.
+            out.say(Finding::Fee { account: "x".repeat(1 << 18) });
+            out.say(Finding::Overdrawn { account: "x".repeat(1 << 18), balance: 0 });
+            return;
+        }
         self.balance += moved.cents;
         if self.balance < 0 {
             let account = moved.account.clone();

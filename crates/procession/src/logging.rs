@@ -20,6 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::death;
 use crate::exit::{Exit, Report};
+use crate::guarded;
 use crate::names::Instance;
 use crate::settings::{LogFormat, LogSettings};
 
@@ -79,7 +80,8 @@ pub(crate) fn start(settings: &LogSettings, instance: &Instance) -> Form {
     form
 }
 
-/// A broken invariant in any thread ends the process: what comes next starts from the journal.
+/// A broken invariant in any thread ends the process: what comes next starts from the journal. What
+/// breaks over one event that can be put aside does not.
 fn end_by_panic(info: &PanicHookInfo<'_>) {
     let what = info.payload_as_str().unwrap_or("(a payload that is no text)");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
@@ -92,7 +94,9 @@ fn end_by_panic(info: &PanicHookInfo<'_>) {
     } else {
         tracing::error!(target: "panic", place, thread, "panicked: {what}");
     }
-    std::process::exit(Exit::Failed.code().into());
+    if !guarded::is_on() {
+        std::process::exit(Exit::Failed.code().into());
+    }
 }
 
 /// Says why the process ends: in words on a terminal, as an event where lines have a form.

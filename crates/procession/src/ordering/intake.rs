@@ -1,6 +1,6 @@
 //! What a record that is heard means for a model.
 
-use journal::Codec;
+use journal::{Codec, KEY_BYTES_MAX};
 
 use super::model::{Heard, Input};
 use super::records::{Final, Heartbeat, Retract, Said};
@@ -133,7 +133,10 @@ fn read_input<I: Input>(heard: &Heard<'_>) -> Result<Word<I>, String> {
         return Ok(Word::Compensation);
     }
     let input = I::take(heard)?;
-    let key = input.key().into();
+    let key: Box<[u8]> = input.key().into();
+    if key.len() > KEY_BYTES_MAX {
+        return Err(format!("its key has {} bytes; at most {KEY_BYTES_MAX} are allowed", key.len()));
+    }
     Ok(match said {
         Some(said) => Word::Assert { key, said, input },
         None => {

@@ -61,6 +61,7 @@ mod fold;
 mod hash;
 mod index;
 mod intake;
+mod isolate;
 mod key;
 mod ledger;
 mod model;

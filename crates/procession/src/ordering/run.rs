@@ -201,12 +201,19 @@ where
             () = sleep_until(running.due()) => None,
         };
         let mut next = heard;
-        let (mut taken, mut gone) = (0, None);
+        let (mut taken, mut gone, mut broken) = (0, None, None);
         while let Some(heard) = next.take() {
             taken += 1;
             // What a process has died over comes first after that: dealt with alone, it is found out.
             let alone = match heard {
-                Heard::Delivery(delivery) => running.hear(delivery)? && taken == 1,
+                Heard::Delivery(delivery) => {
+                    let alone = delivery.attempt > 1 && taken == 1;
+                    if let Err(reason) = running.hear(delivery)? {
+                        broken = Some(reason);
+                        break;
+                    }
+                    alone
+                }
                 Heard::Missing(missing) => {
                     running.miss(&missing);
                     if missing.gap.reason == GapReason::Diverged {
@@ -221,7 +228,12 @@ where
             }
             next = subscription.try_hear()?;
         }
-        running.commit(taken < BATCH_INPUTS_MAX, gone.is_some()).await?;
+        if broken.is_none() {
+            broken = running.commit(taken < BATCH_INPUTS_MAX, gone.is_some()).await?.err();
+        }
+        if broken.is_some() && !running.isolate().await? {
+            return Ok(());
+        }
         let since = match &gone {
             Some(missing) => Some(Since::Gap(missing)),
             None => running.is_one_back().then_some(Since::Return),

@@ -25,6 +25,7 @@ use super::time::EventTime;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::event::{Any, Event as _, Message};
+use crate::guarded::guarded;
 use crate::letters;
 use crate::outlet::Batch;
 use crate::subscribe::{DeadLetter, Delivery, Missing, Parked, identity};
@@ -33,6 +34,11 @@ use crate::subscribe::{DeadLetter, Delivery, Missing, Parked, identity};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long to wait for room on the disk before trying again.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
+/// What is too large where several records are smaller.
+const BATCH: &str = "batch";
+const ENTRIES: &str = "number of entries in a batch";
+/// What a record takes in a batch beside key and payload, at most: its header, names, and the acknowledgement.
+const RECORD_BYTES: usize = 1024;
 
 pub(super) struct Running<M: Model> {
     pub(super) core: Arc<Core>,
@@ -45,7 +51,7 @@ pub(super) struct Running<M: Model> {
     pub(super) sources: Sources,
     pub(super) outbox: Outbox,
     /// Deliveries to be acknowledged with the next batch, and the place of their source.
-    acking: Vec<(usize, Delivery<Any>)>,
+    pub(super) acking: Vec<(usize, Delivery<Any>)>,
     said_final: Instant,
     looked: Instant,
     /// Inputs since the last snapshot.
@@ -123,10 +129,22 @@ where
         [window, settle, look].into_iter().flatten().min()
     }
 
-    /// Takes a delivery in; whether it was delivered before.
-    pub(super) fn hear(&mut self, delivery: Delivery<Any>) -> Result<bool> {
-        let (offset, again) = (delivery.offset.0, delivery.attempt > 1);
-        let source = self.sources.place(&self.core, &self.model, delivery.journal(), offset)?;
+    /// Takes a delivery in, to be acknowledged with what follows from it. Says why if the model breaks over it: it must
+    /// be isolated then.
+    pub(super) fn hear(&mut self, delivery: Delivery<Any>) -> Result<Result<(), String>> {
+        let place = self.sources.place(&self.core, &self.model, delivery.journal(), delivery.offset.0);
+        let source = place?;
+        let done = guarded(|| self.hear_at(source, &delivery));
+        self.acking.push((source, delivery));
+        match done {
+            Ok(Ok(())) => Ok(Ok(())),
+            Ok(Err(error)) => Err(error),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    fn hear_at(&mut self, source: usize, delivery: &Delivery<Any>) -> Result<()> {
+        let offset = delivery.offset.0;
         let letter = delivery.acks().settling().and_then(|settling| settling.letter(delivery.offset));
         if letter.is_some() || self.sources.is_new(source, offset) {
             let heard = Heard {
@@ -144,11 +162,10 @@ where
                     self.note_retried(letter.map(|letter| letter.0), &word);
                     self.take(place, word)?;
                 }
-                Err(reason) => self.refuse(&delivery, reason)?,
+                Err(reason) => self.refuse(delivery, reason)?,
             }
         }
-        self.acking.push((source, delivery));
-        Ok(again)
+        Ok(())
     }
 
     /// The event of a dead letter is needed again until it is final.
@@ -230,7 +247,7 @@ where
     }
 
     /// Nobody can make sense of it: it goes to the dead letters.
-    fn refuse(&mut self, delivery: &Delivery<Any>, reason: String) -> Result<()> {
+    pub(super) fn refuse(&mut self, delivery: &Delivery<Any>, reason: String) -> Result<()> {
         let (journal, topic, offset) = (delivery.journal(), delivery.topic(), delivery.offset.0);
         tracing::error!(
             model = self.model,
@@ -267,12 +284,13 @@ where
     }
 
     /// Publishes what follows from everything that was heard, with the acknowledgements. Nothing becomes final if some
-    /// of it is gone.
-    pub(super) async fn commit(&mut self, drained: bool, gone: bool) -> Result<()> {
-        while let Some((order, pending)) = self.window.pop(self.sources.heard.mark(), Instant::now) {
-            self.apply(order, pending);
+    /// of it is gone. Says why if the model breaks over what was heard: the culprit is to be found then.
+    pub(super) async fn commit(&mut self, drained: bool, gone: bool) -> Result<Result<(), String>> {
+        match guarded(|| self.follow()) {
+            Ok(Ok(())) => {}
+            Ok(Err(unsayable)) => return Ok(Err(unsayable.to_string())),
+            Err(reason) => return Ok(Err(reason)),
         }
-        self.fold.flush(|saying| self.outbox.add(&saying)).map_err(encode_error)?;
         let now = Instant::now();
         self.note_who_spoke(now);
         if drained && self.sources.watermark.is_held() && now >= self.looked + LOOK_EVERY {
@@ -280,12 +298,33 @@ where
             self.sources.look(self.options.idle_after, self.options.dead_after)?;
         }
         let settled = if gone { None } else { self.settle(now)? };
-        self.publish().await?;
+        match self.publish().await {
+            Ok(()) => {}
+            Err(error @ Error::Journal(journal::Error::TooLarge { .. })) if !self.acking.is_empty() => {
+                return Ok(Err(format!("what follows from it cannot be said: {error}")));
+            }
+            // It was told to stop while it waited: what it has heard is not acknowledged, and comes again.
+            Err(Error::Journal(journal::Error::Full { .. })) if self.core.is_stopping() => {
+                self.outbox.clear();
+                self.acking.clear();
+                self.inputs = 0;
+                return Ok(Ok(()));
+            }
+            Err(error) => return Err(error),
+        }
         self.tell(settled);
         if self.inputs >= self.options.snapshot_inputs {
             self.take_snapshot().await?;
         }
-        Ok(())
+        Ok(Ok(()))
+    }
+
+    /// Makes of what was heard what is to be said.
+    fn follow(&mut self) -> Result<(), Unsayable> {
+        while let Some((order, pending)) = self.window.pop(self.sources.heard.mark(), Instant::now) {
+            self.apply(order, pending);
+        }
+        self.fold.flush(|saying| self.outbox.add(&saying))
     }
 
     fn note_who_spoke(&mut self, now: Instant) {
@@ -355,7 +394,10 @@ where
             let acking = if to == self.outbox.posts.len() { &self.acking[..] } else { &[] };
             match self.outbox.publish(from..to, &self.core, acking) {
                 Ok(()) => from = to,
-                Err(Error::Journal(journal::Error::TooLarge { .. })) if most > 1 => {
+                // Not if it would fail over one of them in the end: then none of it is to be said.
+                Err(Error::Journal(journal::Error::TooLarge { what, limit, .. }))
+                    if most > 1 && (what == ENTRIES || what == BATCH && self.outbox.largest() <= limit) =>
+                {
                     most = (to - from).div_ceil(2);
                     tracing::warn!(
                         model = self.model,
@@ -470,7 +512,15 @@ impl Outbox {
         self.posts.is_empty()
     }
 
-    fn clear(&mut self) {
+    /// Bytes of the largest record, about.
+    fn largest(&self) -> usize {
+        let bytes = |post: &Post| {
+            post.key.as_ref().map_or(0, ExactSizeIterator::len) + post.payload.len() + RECORD_BYTES
+        };
+        self.posts.iter().map(bytes).max().unwrap_or_default()
+    }
+
+    pub(super) fn clear(&mut self) {
         self.posts.clear();
         self.bytes.clear();
     }

@@ -464,6 +464,51 @@ fn inputs_are_kept_until_a_snapshot_holds_what_follows_from_them() {
 }
 
 #[test]
+fn whatever_a_model_breaks_over_is_that_events_fault_alone() {
+    let mut case = Case::new(&Options::default());
+    let small = ["--journal-segment-bytes", "128 KiB"];
+    let mut said = 0;
+    let mut say = |case: &mut Case, account: &str, cents: i64| {
+        said += 1;
+        let at = EventTime(BEGIN + said * SECOND / 100);
+        case.say("moved", json!({"account": account, "at": at, "cents": cents}).to_string().as_bytes());
+    };
+    let bad = [("panics", i64::MAX), ("says too much", i64::MIN)];
+    for (account, cents) in bad {
+        for _ in 0..50 {
+            say(&mut case, "a", -1);
+        }
+        say(&mut case, account, cents);
+    }
+    say(&mut case, &"k".repeat(70_000), -1);
+    for _ in 0..50 {
+        say(&mut case, "a", -1);
+    }
+    let mut teller = case.start(&small);
+    wait_until("all others count", || {
+        case.said_of(DeadLetter::TOPIC).len() == 3 && case.balances().len() == 150
+    });
+    assert!(!teller.has_ended(), "without a restart");
+    let letters = case.said_of(DeadLetter::TOPIC);
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.payload["reason"].as_str().unwrap()).collect();
+    assert_eq!(
+        letters.iter().map(|letter| letter.cause).collect::<Vec<_>>(),
+        [Some(50), Some(101), Some(102)]
+    );
+    assert!(reasons[0].contains("more than there is"), "{reasons:?}");
+    assert!(reasons[1].contains("limit"), "{reasons:?}");
+    assert!(reasons[2].contains("70000 bytes"), "{reasons:?}");
+    // The same after a restart.
+    let before = case.said();
+    kill(teller);
+    let teller = case.start(&small);
+    say(&mut case, "a", -1);
+    wait_until("one more counts", || case.balances().len() == 151);
+    assert_eq!(case.said()[..before.len()], before);
+    stop(teller);
+}
+
+#[test]
 fn all_that_a_model_needs_has_its_lease_renewed() {
     let mut case = Case::new(&Options::default());
     // What a journal that is not there yet will be read from is needed, too.
