@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 
 use journal::{Bits, Checkpoint, Cursor, Entry, Epoch, Finished, Offset, Position};
 
@@ -77,6 +78,8 @@ struct Inner {
     kept: BTreeMap<u64, u64>,
     /// None of those blocks ends at or before this offset.
     kept_end: u64,
+    /// Whoever waits for the low mark to move.
+    waker: Option<Waker>,
 }
 
 /// How far deliveries of each journal may run ahead, so that what is remembered of all of them finds room.
@@ -183,6 +186,7 @@ impl Beyond {
             left,
             kept,
             kept_end: 0,
+            waker: None,
         };
         let reach = Reach::new(segment_bytes);
         reach.join();
@@ -228,6 +232,14 @@ impl Beyond {
     pub(crate) fn reaches(&self, offset: Offset) -> bool {
         let span = self.span().min(self.reach.span.load(Ordering::Relaxed));
         offset.0 < self.low.load(Ordering::Relaxed).saturating_add(span)
+    }
+
+    /// Whether it reaches the record at `offset` by now; otherwise the task is woken when it may.
+    pub(crate) fn poll_reach(&self, offset: Offset, context: &Context<'_>) -> bool {
+        let mut inner = self.lock();
+        let reaches = self.reaches(offset);
+        inner.waker = if reaches { None } else { Some(context.waker().clone()) };
+        reaches
     }
 
     /// Whether the record at `offset` is halfway there.
@@ -299,6 +311,10 @@ impl Beyond {
         if low.next > offset {
             inner.forget_epochs(low.next);
             self.move_to(low, cursor);
+            if let Some(waker) = inner.waker.take() {
+                drop(inner);
+                waker.wake();
+            }
         } else if offset.0 - low.next.0 < self.span() {
             self.finished.finish(offset);
         }

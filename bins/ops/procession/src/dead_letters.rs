@@ -40,7 +40,7 @@ enum Verb {
     /// Show one letter, whole
     Show(One),
     /// Deliver the events of letters once more; the process must run
-    Retry(Several),
+    Retry(Retry),
     /// Give letters up; the process must run
     Drop(Several),
     /// Deliver all letters of a parked key once more, in order, and let its events come again; the process must run
@@ -75,6 +75,24 @@ struct Several {
     /// The letters' offsets.
     #[arg(required = true, value_name = "OFFSET")]
     offsets: Vec<u64>,
+    /// How long to wait for an answer.
+    #[arg(long, default_value = "5s", value_parser = crate::parse_duration)]
+    timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+struct Retry {
+    /// The instance.
+    process: Instance,
+    /// The letters' offsets.
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "OFFSET")]
+    offsets: Vec<u64>,
+    /// All of them, oldest first; parked keys are released.
+    #[arg(long)]
+    all: bool,
+    /// Only those of this subscription.
+    #[arg(long, value_name = "NAME", requires = "all")]
+    subscription: Option<String>,
     /// How long to wait for an answer.
     #[arg(long, default_value = "5s", value_parser = crate::parse_duration)]
     timeout: Duration,
@@ -129,6 +147,18 @@ struct Released {
 }
 
 #[derive(Deserialize)]
+struct Retried {
+    letters: u64,
+    failed: Vec<NotRetried>,
+}
+
+#[derive(Deserialize)]
+struct NotRetried {
+    letter: u64,
+    reason: String,
+}
+
+#[derive(Deserialize)]
 struct Done {}
 
 /// Runs `procession dead-letters`.
@@ -137,7 +167,13 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     match &args.verb {
         Verb::List(list) => list.run(&home, out)?,
         Verb::Show(one) => one.run(&home, out)?,
-        Verb::Retry(several) => several.call(&home, "Retry", "is delivered once more", out)?,
+        Verb::Retry(Retry { all: true, process, subscription, timeout, .. }) => {
+            retry_all(&home, process, subscription.as_deref(), *timeout, out)?;
+        }
+        Verb::Retry(Retry { process, offsets, timeout, .. }) => {
+            let several = Several { process: process.clone(), offsets: offsets.clone(), timeout: *timeout };
+            several.call(&home, "Retry", "is delivered once more", out)?;
+        }
         Verb::Drop(several) => several.call(&home, "Drop", "is dropped", out)?,
         Verb::Release(release) => release.run(&home, out)?,
     }
@@ -240,6 +276,37 @@ impl Several {
             Ok(())
         })
     }
+}
+
+/// Has the process deliver all letters once more.
+fn retry_all(
+    home: &Home,
+    process: &Instance,
+    subscription: Option<&str>,
+    patience: Duration,
+    out: &mut Output,
+) -> Result<()> {
+    home.named(std::slice::from_ref(process))?;
+    block_on(async {
+        let mut client = connect(home, process, patience).await?;
+        let what = json!({"subscription": subscription});
+        let called = client.call("io.procession.DeadLetters.RetryAll", &what).await;
+        let Retried { letters, failed } = called.map_err(|error| words(&error, process))?;
+        writeln!(out, "{} delivered once more", text::Count(letters, "letter"))?;
+        for NotRetried { letter, reason } in &failed {
+            writeln!(out, "letter {letter} is not: {}", text::escape(reason))?;
+        }
+        match failed.len() {
+            0 => Ok(()),
+            _ => Err(failure(
+                format!(
+                    "{} of `{process}` could not be delivered",
+                    text::Count(failed.len() as u64, "letter")
+                ),
+                format!("procession dead-letters list {process}"),
+            )),
+        }
+    })
 }
 
 impl Release {

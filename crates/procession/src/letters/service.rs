@@ -1,6 +1,6 @@
 //! `io.procession.DeadLetters`: decisions about letters, from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use journal::{Offset, Start};
@@ -33,6 +33,20 @@ struct Release {
     drop: Option<bool>,
 }
 
+#[derive(Deserialize)]
+struct All {
+    subscription: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    letter: u64,
+    reason: String,
+}
+
+/// Subscription and key of open letters, by where they lie.
+type OpenLetters = BTreeMap<Offset, (String, Option<Box<[u8]>>)>;
+
 #[derive(Serialize)]
 struct ParkedKeys {
     subscription: String,
@@ -57,6 +71,7 @@ impl Service for LettersService {
             match call.method() {
                 "Parked" => self.parked(call),
                 "Retry" => self.retry(call).await,
+                "RetryAll" => self.retry_all(call).await,
                 "Drop" => self.drop_letter(call).await,
                 "Release" => self.release(call).await,
                 _ => Err(call.unknown_method()),
@@ -84,18 +99,61 @@ impl LettersService {
         call.reply(&json!({}))
     }
 
+    /// One look through the journal, then one letter after the other: each is delivered before the next is thought of.
+    async fn retry_all(&self, call: Call) -> Result<(), CallError> {
+        let All { subscription: only } = call.parameters()?;
+        let mut released = HashSet::new();
+        let (mut letters, mut failed) = (0, Vec::new());
+        for (at, (subscription, key)) in self.open_letters(only).await? {
+            if key.as_ref().is_some_and(|key| released.contains(&(subscription.clone(), key.clone()))) {
+                continue;
+            }
+            let parked = parked_keys(&self.core, &subscription).map_err(|error| failed_for(&error))?;
+            let retried = match key.filter(|key| parked.contains(key)) {
+                None => self.order(&subscription, What::Retry(at), at.0, "").await.map(|_| 1),
+                Some(key) => {
+                    released.insert((subscription.clone(), key.clone()));
+                    let found = self.letters_of(&subscription, key.clone()).await?;
+                    let text = json::key(&key);
+                    let what = What::Release { key, give_up: false, letters: found };
+                    self.order(&subscription, what, at.0, &text).await
+                }
+            };
+            match retried {
+                Ok(count) => letters += count,
+                Err(error) => failed.push(Failed { letter: at.0, reason: error.to_string() }),
+            }
+        }
+        call.reply(&json!({"letters": letters, "failed": failed}))
+    }
+
+    /// Where the open letters lie, with their subscriptions and keys.
+    async fn open_letters(&self, only: Option<String>) -> Result<OpenLetters, CallError> {
+        let folder = self.core.folders.instance(&self.core.instance);
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut open = OpenLetters::new();
+            let is_wanted =
+                |letter: &Letter| only.as_ref().is_none_or(|only| *only == letter.letter.subscription);
+            super::scan(&folder, Start::Beginning, &mut open, |letter| {
+                is_wanted(&letter).then_some((letter.letter.subscription, letter.key))
+            })
+            .map(|_| open)
+        });
+        looked.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))
+    }
+
     async fn drop_letter(&self, call: Call) -> Result<(), CallError> {
         let At { offset } = call.parameters()?;
         self.open_letter(offset).await?;
         let settled = Settled { letter: offset, outcome: Outcome::Dropped };
-        self.core.outlet.publish(&settled).map_err(|error| failed(&error))?;
+        self.core.outlet.publish(&settled).map_err(|error| failed_for(&error))?;
         tracing::warn!(offset, "a dead letter is dropped, as told");
         call.reply(&json!({}))
     }
 
     async fn release(&self, call: Call) -> Result<(), CallError> {
         let Release { subscription, key, drop } = call.parameters()?;
-        let parked = parked_keys(&self.core, &subscription).map_err(|error| failed(&error))?;
+        let parked = parked_keys(&self.core, &subscription).map_err(|error| failed_for(&error))?;
         let Some(bytes) = parked.into_iter().find(|parked| json::key(parked) == key) else {
             return Err(refused(Refusal::NotParked, 0, &subscription, &key));
         };
@@ -113,7 +171,7 @@ impl LettersService {
             let take = |letter: Letter| (letter.at == Offset(offset)).then_some(letter);
             super::scan(&folder, Start::Offset(Offset(offset)), &mut open, take).map(|_| open)
         });
-        let open = found.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let open = found.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))?;
         open.into_values().next().ok_or_else(|| refused(Refusal::NoLetter, offset, "", ""))
     }
 
@@ -125,7 +183,7 @@ impl LettersService {
             let mut found = Found::default();
             found.go_on(&folder, &subscription, &key).map(|()| found)
         });
-        looked.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+        looked.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))
     }
 
     /// Has the subscription do something, and waits until it has taken note of it.
@@ -156,6 +214,6 @@ fn refused(refusal: Refusal, offset: u64, subscription: &str, key: &str) -> Call
     CallError::new(name, parameters)
 }
 
-fn failed(error: &dyn std::fmt::Display) -> CallError {
+fn failed_for(error: &dyn std::fmt::Display) -> CallError {
     refused(Refusal::Failed(error.to_string()), 0, "", "")
 }

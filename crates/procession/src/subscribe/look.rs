@@ -62,7 +62,7 @@ impl<P: Payload> Subscription<P> {
         }
         match self.sources.len() {
             0 => Ok(Look::Nothing),
-            1 => self.look_at_one(skip),
+            1 if !(self.any_order && self.sources[0].is_holding()) => self.look_at_one(skip),
             _ => self.merge(),
         }
     }
@@ -70,7 +70,8 @@ impl<P: Payload> Subscription<P> {
     /// One journal: the event is decoded where it lies.
     #[inline]
     fn look_at_one(&mut self, skip: impl Fn(&Found<'_>) -> bool) -> Result<Look> {
-        let Self { core, selectors, sources, ear, ready, trouble, skipped, .. } = self;
+        let Self { core, selectors, sources, ear, ready, trouble, skipped, any_order, keyed, .. } = self;
+        let has_reach = *any_order && !*keyed;
         let found = sources[0].find(
             |topic| takes_topic(selectors, topic),
             |found| {
@@ -81,6 +82,10 @@ impl<P: Payload> Subscription<P> {
                         return false;
                     }
                 };
+                if has_reach && !reaches(&found) {
+                    *trouble = Some(Trouble::TooFar(found.to_owned_record()));
+                    return false;
+                }
                 let attempt = found.count();
                 let record = &found.record;
                 ear.hear(record.time);
@@ -109,6 +114,11 @@ impl<P: Payload> Subscription<P> {
         match self.trouble.take() {
             None => Ok(Look::Skipped),
             Some(Trouble::Gap(gap)) => self.miss_at(0, gap),
+            Some(Trouble::TooFar(record)) => {
+                self.note_stuck(&record.origin.acks, record.offset);
+                self.sources[0].hold(record);
+                Ok(Look::Nothing)
+            }
             Some(Trouble::GivenUp(record, attempts, reason)) => {
                 self.give_up(GivenUp { record: Box::new(record), attempts, reason })
             }
@@ -126,14 +136,23 @@ impl<P: Payload> Subscription<P> {
 
     /// Takes the earliest record or gap of all that are there, and its source.
     fn take_first(&mut self) -> Result<Option<(usize, Held, Attempt)>> {
+        let has_reach = self.any_order && !self.keyed;
         let Self { selectors, sources, .. } = self;
+        let mut too_far = None;
         let mut first: Option<(journal::Time, usize)> = None;
         for (index, source) in sources.iter_mut().enumerate() {
             if let Some(time) = source.peek(|topic| takes_topic(selectors, topic))?
                 && first.is_none_or(|first| (time, index) < first)
             {
-                first = Some((time, index));
+                match source.too_far().filter(|_| has_reach) {
+                    None => first = Some((time, index)),
+                    Some((acks, offset)) => too_far = Some((Arc::clone(acks), offset)),
+                }
             }
+        }
+        match too_far {
+            Some((acks, offset)) => self.note_stuck(&acks, offset),
+            None => self.stuck = None,
         }
         let Some((_, index)) = first else { return Ok(None) };
         Ok(self.sources[index].take_held().map(|(held, attempt)| (index, held, attempt)))
@@ -263,7 +282,14 @@ impl<P: Payload> Subscription<P> {
 /// Why a record is not delivered.
 pub(super) enum Trouble {
     Gap(Gap),
+    /// That it is dealt with could not be remembered.
+    TooFar(OwnedRecord),
     GivenUp(OwnedRecord, u32, String),
+}
+
+#[inline]
+fn reaches(found: &Found<'_>) -> bool {
+    found.origin.acks.beyond().is_none_or(|beyond| beyond.reaches(found.record.offset))
 }
 
 #[inline]

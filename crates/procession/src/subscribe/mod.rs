@@ -50,6 +50,7 @@ use crate::error::{Error, Result};
 use crate::event::Payload;
 use crate::names::{self, Instance};
 use crate::outlet::Ear;
+use crate::waiting::Waiting;
 
 /// After so many deliveries in a row it is time to look at the clock,
 const LOOK_EVERY: u32 = 64;
@@ -175,6 +176,7 @@ impl<P: Payload> Subscribe<P> {
             breaker: Breaker::default(),
             unparked: None,
             room: Room::default(),
+            stuck: None,
             skipped: None,
             trouble: None,
         };
@@ -233,6 +235,8 @@ pub struct Subscription<P> {
     /// key that waits.
     unparked: Option<GivenUp>,
     room: Room,
+    /// Nothing more can be read of a journal before an old delivery is done.
+    stuck: Option<Waiting>,
     skipped: Option<(Arc<Origin>, Offset)>,
     trouble: Option<Trouble>,
 }
@@ -396,7 +400,7 @@ impl<P: Payload> Subscription<P> {
     /// Waits until it is worth looking again.
     async fn sleep(&mut self) -> Result<()> {
         let held = self.held_until();
-        if self.spin && held.is_none() {
+        if self.spin && held.is_none() && self.stuck.is_none() {
             return self.spin().await;
         }
         let faults = self.faults.as_ref().and_then(|faults| faults.due());
@@ -427,7 +431,10 @@ impl<P: Payload> Subscription<P> {
         // All are polled, so that each is waited for.
         let mut woken = false;
         for source in &mut self.sources {
-            woken |= source.is_woken(context);
+            woken |= match source.too_far().filter(|_| !self.keyed) {
+                Some((acks, offset)) => acks.beyond().is_none_or(|beyond| beyond.poll_reach(offset, context)),
+                None => source.is_woken(context),
+            };
         }
         if woken { Poll::Ready(false) } else { Poll::Pending }
     }

@@ -133,6 +133,13 @@ impl<P: Payload> Subscription<P> {
         }
     }
 
+    /// Says so once where deliveries are not taken by key.
+    pub(super) fn note_stuck(&mut self, acks: &Acks, offset: Offset) {
+        if self.stuck.is_none() {
+            self.stuck = Some(self.say_stuck(acks, offset));
+        }
+    }
+
     /// An event can't be delivered, for that it is dealt with could not be remembered.
     pub(super) fn say_stuck(&self, acks: &Acks, offset: Offset) -> Waiting {
         let (name, journal) = (&self.name, &acks.journal);

@@ -252,6 +252,26 @@ impl Source {
         }))
     }
 
+    /// Whether a record is held until it is its turn.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.held.is_some())
+    }
+
+    /// Holds a record that was read, and not delivered.
+    pub(crate) fn hold(&mut self, record: OwnedRecord) {
+        if let Some(open) = &mut self.open {
+            open.held = Some(Held::Record(Box::new(record)));
+        }
+    }
+
+    /// The record that is held, if its acknowledgement could not be remembered yet.
+    pub(crate) fn too_far(&self) -> Option<(&Arc<Acks>, Offset)> {
+        let open = self.open.as_ref()?;
+        let Some(Held::Record(record)) = &open.held else { return None };
+        let offset = record.offset;
+        open.acks.beyond().filter(|beyond| !beyond.reaches(offset)).map(|_| (&open.acks, offset))
+    }
+
     /// Takes what [`Self::peek`] has seen, and counts its delivery.
     pub(crate) fn take_held(&mut self) -> Option<(Held, Attempt)> {
         let open = self.open.as_mut()?;

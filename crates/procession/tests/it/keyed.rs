@@ -159,6 +159,25 @@ fn a_stuck_key_holds_up_nobody_and_a_restart_repeats_only_what_was_not_done() {
     assert_eq!(sorted(&home), expected(0..12_000, half_hot));
 }
 
+#[test]
+fn in_any_order_nothing_comes_that_could_not_be_remembered() {
+    let home = Home::new();
+    say(&mut source(&home), 0..3000, half_hot);
+    let arguments = ["run", "--any-order", "--journal-segment-bytes", "64KiB"];
+    let mut leaving = sample::Running::start(home.command_of(&program(), &arguments).stdout(Stdio::null()));
+    leaving.wait_for("too far ahead");
+    drop(leaving);
+    let ahead = said(&home, "sorted").len();
+    assert!((1024..2999).contains(&ahead), "{ahead}");
+    let rest = sorter(&home, &["--journal-segment-bytes", "64KiB"]);
+    wait_until("all is done", || sorted(&home).values().map(Vec::len).sum::<usize>() >= 3000);
+    wait_until("all is acknowledged", || acknowledged(&home) == 3000);
+    rest.kill();
+    let mut numbers: Vec<u64> = sorted(&home).into_values().flatten().collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..3000).collect::<Vec<_>>());
+}
+
 /// A number whose event takes nearly the whole of the pause.
 const SLOW: u64 = 13;
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use procession::varlink::{Client, ClientError};
 use serde_json::{Value, json};
 
-use crate::keyed::{acknowledged, expected, kill_until_done, said, say, seeded, sorted, sorter, source};
-use crate::sample::Home;
+use crate::keyed::{
+    acknowledged, expected, kill_until_done, program_of, said, say, seeded, sorted, sorter, source,
+};
+use crate::sample::{self, Home};
 use crate::swarm::wait_until;
 
 const IMPATIENT: [&str; 4] = ["--subscription-max-attempts", "2", "--subscription-backoff", "1ms"];
@@ -15,8 +17,17 @@ fn of_three(number: u64) -> String {
     format!("key-{}", number % 3)
 }
 
+/// Asks the sorter how it is.
+fn health(home: &Home) -> Value {
+    call_method(home, "io.procession.Process.Health", &json!({})).unwrap()
+}
+
 /// Calls the sorter once it answers.
 fn call(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
+    call_method(home, &format!("io.procession.DeadLetters.{method}"), parameters)
+}
+
+fn call_method(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
     let socket = home.path().join("run/sorter/socket");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut client = None;
@@ -24,10 +35,10 @@ fn call(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientEr
         client = runtime.block_on(Client::connect(&socket)).ok();
         client.is_some()
     });
-    let (method, mut client) = (format!("io.procession.DeadLetters.{method}"), client.unwrap());
+    let mut client = client.unwrap();
     let mut answer = None;
     wait_until("the sorter reads", || {
-        let called = runtime.block_on(client.call(&method, parameters));
+        let called = runtime.block_on(client.call(method, parameters));
         let reads = !matches!(&called, Err(ClientError::Error { name, .. }) if name.ends_with(".NotReading"));
         answer = Some(called);
         reads
@@ -135,6 +146,44 @@ fn letters_of_a_subscription_with_the_longest_name_are_delivered_once_more() {
     wait_until("it is settled", || open_letters(&home) == 0);
     mending.kill();
     assert_eq!(said(&home, "sorted").len(), 1);
+}
+
+#[test]
+fn a_program_that_can_deal_with_nothing_slows_down_says_so_and_is_given_all_again_once_it_is_mended() {
+    let slow = ["--fail-from", "0", "--subscription-max-attempts", "1", "--subscription-backoff", "1h"];
+    for way in [&[][..], &["--one-by-one"]] {
+        let home = Home::new();
+        say(&mut source(&home), 0..60, |number| format!("key-{}", number % 20));
+        let arguments = [&["run"], &slow[..], way].concat();
+        let mut failing = sample::Running::start(
+            home.command_of(&program_of("sorter"), &arguments).stdout(std::process::Stdio::null()),
+        );
+        failing.wait_for("have failed");
+        let health = health(&home);
+        assert!(health["waiting"].to_string().contains("have failed"), "{health}");
+        assert!(said(&home, "_dead-letter").len() <= 10, "it goes on at full speed");
+        failing.signal(rustix::process::Signal::TERM);
+        assert_eq!(failing.wait().code, Some(0));
+        let letters = open_letters(&home);
+        assert!(letters > 0);
+        let mended = sorter(&home, &[&["--subscription-max-attempts", "1"], way].concat());
+        wait_until("the rest is dealt with", || acknowledged(&home) == 60);
+        let all = open_letters(&home);
+        assert!(all >= letters);
+        let retried = call(&home, "RetryAll", &json!({})).unwrap();
+        assert_eq!(retried, json!({"letters": all, "failed": []}));
+        wait_until("they are settled", || open_letters(&home) == 0);
+        mended.kill();
+        let mut by_key = sorted(&home);
+        if !way.is_empty() {
+            // What was parked comes behind, in its own order.
+            let numbers: Vec<u64> =
+                said(&home, "sorted").iter().map(|said| said["number"].as_u64().unwrap()).collect();
+            assert!(numbers[60 - all..].is_sorted(), "{numbers:?}");
+            by_key.values_mut().for_each(|numbers| numbers.sort_unstable());
+        }
+        assert_eq!(by_key, expected(0..60, |number| format!("key-{}", number % 20)));
+    }
 }
 
 #[test]
