@@ -133,6 +133,11 @@ lint: _shell units
 units:
     @deploy/systemd/check
 
+# Try production in a booted Debian tree: install, attack, boot again (needs root, debootstrap and systemd-nspawn)
+[group('check')]
+production folder=(target / 'production'): bootstrap
+    @CARGO_TARGET_DIR='{{ target }}' deploy/production/run '{{ folder }}'
+
 # Build the documentation
 [group('check')]
 doc:
@@ -173,7 +178,8 @@ _shell:
     set -eu
     PATH="$PATH:{{ tools }}/venv/bin"
     if command -v shellcheck >/dev/null; then
-        shellcheck deploy/setup deploy/prove deploy/miri fuzz/run deploy/systemd/check crates/journal/mutants/run .ci/run
+        shellcheck deploy/setup deploy/prove deploy/miri fuzz/run deploy/systemd/check deploy/production/run \
+            deploy/production/attack crates/journal/mutants/run .ci/run
     else
         echo 'shellcheck is missing: the shell scripts are not checked'
     fi
