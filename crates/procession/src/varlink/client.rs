@@ -15,7 +15,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::address::{AddressError, Stream, name_of};
 use super::codec::{CodecError, MESSAGE_BYTES_MAX, MessageCodec};
 use super::endpoint::{Endpoint, Unproven};
-use super::message::{OutgoingRequest, Reply, parse_parameters};
+use super::message::{OutgoingRequest, Reply, error_names, parse_parameters};
 use super::peer::Peer;
 use super::socket::Socket;
 
@@ -53,7 +53,7 @@ pub enum ClientError {
     #[error(transparent)]
     Unproven(#[from] Unproven),
     /// The server answered with an error.
-    #[error("{name} {parameters}")]
+    #[error("{}", said(.name, .parameters))]
     Error {
         /// Full name: `interface.Error`.
         name: String,
@@ -380,6 +380,15 @@ async fn connect(path: &Path) -> Result<(Socket, Peer), ClientError> {
         }
         pause = (pause * 2).min(CONNECT_PAUSE_MAX);
     }
+}
+
+/// An error reply, for people.
+fn said(name: &str, parameters: &Value) -> String {
+    if name == error_names::PERMISSION_DENIED {
+        return "this user hasn't the right to: the process's settings `process.socket.allow_…` say who has"
+            .to_owned();
+    }
+    format!("{name} {parameters}")
 }
 
 /// What a failure of the message layer means to the caller.

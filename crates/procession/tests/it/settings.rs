@@ -213,6 +213,14 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn one_list_for_all_rights_is_refused_with_the_names_of_the_new_ones() {
+    let home = Home::new();
+    home.write("sample.toml", "[process.socket]\nallow = [\"alice\"]\n");
+    let names = ["`process.socket.allow`", "allow_read", "allow_publish", "allow_control", "allow_calls"];
+    refused(&home.run(&["run"]), 78, &names);
+}
+
+#[test]
 fn a_wrong_flag_is_a_mistake_in_usage() {
     let home = Home::new();
     let cases: [(&[&str], &str); 9] = [
