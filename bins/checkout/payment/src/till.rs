@@ -22,6 +22,8 @@ use crate::verify::{Finding, Verifier};
 /// Pauses before a bank that can't be asked is asked again.
 const BANK_PAUSE_MIN: Duration = Duration::from_millis(50);
 const BANK_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Whoever has to pause for so long can't do its work, and says so.
+const SAID_FROM: Duration = Duration::from_millis(800);
 /// Unverified payments that are listed unless the caller says how many.
 const LISTED: u32 = 100;
 
@@ -201,14 +203,22 @@ impl Till {
     /// all of it again.
     async fn ask_until_settled(&self, charge: &ChargeBegun) -> Answer<PayReply> {
         let mut pause = BANK_PAUSE_MIN;
+        let mut waiting = None;
         loop {
             // What can't be done now, or not be written down, is tried again.
             match self.settle_once(charge).await {
                 Err(
-                    PaymentError::NotRecorded { .. }
+                    error @ (PaymentError::NotRecorded { .. }
                     | PaymentError::BankUnavailable { .. }
-                    | PaymentError::BasketUnavailable { .. },
-                ) => sleep(pause).await,
+                    | PaymentError::BasketUnavailable { .. }),
+                ) => {
+                    // Others need not hear of a bank that is only being restarted.
+                    if pause >= SAID_FROM {
+                        let why = format!("charge {} can't be settled: {error}", charge.charge);
+                        waiting.get_or_insert_with(|| self.process.waiting(why.as_str())).say(why.as_str());
+                    }
+                    sleep(pause).await;
+                }
                 outcome => return outcome,
             }
             pause = (pause * 2).min(BANK_PAUSE_MAX);

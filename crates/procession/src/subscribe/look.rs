@@ -39,6 +39,7 @@ impl<P: Payload> Subscription<P> {
         for source in &mut self.sources {
             if let Some(acks) = source.open(&self.name)? {
                 self.reading.add(acks);
+                self.unheard = None;
                 if self.any_order {
                     source.allow_any_order(&self.core, !self.keyed)?;
                 }

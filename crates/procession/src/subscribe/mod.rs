@@ -18,6 +18,7 @@ mod recall;
 mod record;
 mod selector;
 mod source;
+mod unheard;
 
 use std::collections::BTreeSet;
 use std::future::{Future, IntoFuture, poll_fn};
@@ -179,6 +180,7 @@ impl<P: Payload> Subscribe<P> {
             stuck: None,
             skipped: None,
             trouble: None,
+            unheard: None,
         };
         // A journal that appears while the subscription exists is read from its beginning.
         let start = if known { Start::Beginning } else { self.start };
@@ -239,6 +241,8 @@ pub struct Subscription<P> {
     stuck: Option<Waiting>,
     skipped: Option<(Arc<Origin>, Offset)>,
     trouble: Option<Trouble>,
+    /// None of its publishers has ever run.
+    unheard: Option<Waiting>,
 }
 
 /// A refused delivery, to be repeated by itself.
@@ -399,6 +403,7 @@ impl<P: Payload> Subscription<P> {
 
     /// Waits until it is worth looking again.
     async fn sleep(&mut self) -> Result<()> {
+        self.tell_of_publishers();
         let held = self.held_until();
         if self.spin && held.is_none() && self.stuck.is_none() {
             return self.spin().await;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread;
 
 use contracts::checkout::{BasketError, CheckOut, Judgement, Method, PaymentError, Reopen, Start};
-use testkit::{DEADLINE, wait_until};
+use serde_json::json;
+use testkit::{DEADLINE, call, wait_until};
 
 use crate::shop::{FOR_GOOD, Judge, Shop, refusal};
 
@@ -140,4 +141,21 @@ fn a_bank_that_is_down_delays_a_charge_and_loses_none() {
     assert_eq!(shop.pay_by_card("1-1", "a").unwrap().total_cents, closed.total_cents);
     assert_eq!((shop.booked().charges, shop.booked().cents), (1, closed.total_cents));
     assert_eq!(shop.said("payment", "charge-begun").len(), 1);
+}
+
+#[test]
+fn payment_without_a_bank_says_that_it_cannot_do_its_work() {
+    let shop = Shop::new();
+    let _open = [shop.open("basket", &[]), shop.open("payment", &["--bank-patience", "100ms"])];
+    let (_judge, _court) = Judge::sit(&shop, Judgement::Ok, FOR_GOOD);
+    let closed = shop.shop("1-1", 1);
+    let refused = refusal(shop.pay_by_card("1-1", "a"));
+    assert!(matches!(refused, PaymentError::BankUnavailable { .. }), "{refused:?}");
+    let health = || call(&shop.home.socket("payment"), "io.procession.Process.Health", &json!({})).unwrap();
+    wait_until(DEADLINE, "payment waits for the bank", || health()["waiting"] != json!([]));
+    let reason = health()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("charge 1-1.1 can't be settled: ") && reason.contains("bank"), "{reason}");
+    let _bank = shop.open("bank", &[]);
+    wait_until(DEADLINE, "payment goes on", || health()["healthy"] == json!(true));
+    assert_eq!(shop.receipt("1-1").unwrap().total_cents, closed.total_cents);
 }

@@ -132,3 +132,21 @@ fn a_publisher_at_its_limit_waits_until_its_reader_goes_on() {
     source.terminate(DEADLINE).assert_code(0);
     reader.kill9();
 }
+
+#[test]
+fn who_hears_only_processes_that_have_never_run_says_so() {
+    let swarm = Swarm::new();
+    let reader = swarm.ready_sample("sample", &["--hears", "sorce"]);
+    wait_until(DEADLINE, "it waits", || row(&swarm)["state"] == json!("waiting"));
+    let reason = row(&swarm)["reason"].as_str().unwrap().to_owned();
+    assert!(
+        reason.contains("subscription sorce.tick has nothing to hear: sorce has never run here"),
+        "{reason}"
+    );
+    let source = swarm.ready_sample("sorce", &["--ticks", "1"]);
+    wait_until(DEADLINE, "it hears", || row(&swarm)["state"] == json!("ready"));
+    // One that has run is heard, also while it is down.
+    source.kill9();
+    swarm.run(&["health", "sample"]).assert_code(0);
+    reader.terminate(DEADLINE).assert_code(0);
+}
