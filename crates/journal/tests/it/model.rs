@@ -71,7 +71,9 @@ impl Model {
             .collect();
         assert_eq!(acks, self.acks);
         for name in ["point0", "point1", "point2"] {
-            assert_eq!(writer.checkpoint(name), self.checkpoints.get(name).map(Vec::as_slice), "{name}");
+            // An empty one is given up.
+            let kept = self.checkpoints.get(name).map(Vec::as_slice).filter(|value| !value.is_empty());
+            assert_eq!(writer.checkpoint(name), kept, "{name}");
         }
         self.check_reading(instance, 0);
     }
