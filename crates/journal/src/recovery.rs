@@ -217,7 +217,7 @@ impl Recovery {
     }
 
     fn segment(&mut self, found: &Found) -> Result<End> {
-        let segment = match Segment::open(&found.path) {
+        let segment = match Segment::open_readable(&found.path) {
             Ok(segment) => segment,
             Err(Error::Corrupt { .. }) if self.next >= self.trusted => return Ok(End::Torn),
             Err(Error::Corrupt { .. }) => return Ok(End::Spoilt),

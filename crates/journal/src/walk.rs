@@ -1,7 +1,7 @@
 //! Going from record to record through one mapped segment.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,12 +20,15 @@ use crate::types::Offset;
 /// Bytes whose checksums are tried at most in the search for the record after a damaged place.
 const SEARCH_BYTES_MAX: usize = 1 << 30;
 
+/// So much is read at once.
+const READ_BYTES: usize = 1 << 20;
+
 /// A segment mapped for reading.
 #[derive(Debug)]
 pub(crate) struct Segment {
     map: ReadMap,
     /// Held for its lock, and let go of after the mapping: see [`hold`].
-    _file: File,
+    file: File,
     pub(crate) header: Header,
     seed: u32,
     /// End of the bytes that may hold records.
@@ -68,7 +71,27 @@ impl Segment {
         }
         let stated = usize::try_from(header.segment_bytes).unwrap_or(usize::MAX);
         let end = map.bytes().len().min(stated);
-        Ok(Self { map, _file: file, header, seed: header.seed(), end, inode: metadata.ino() })
+        Ok(Self { map, file, header, seed: header.seed(), end, inode: metadata.ino() })
+    }
+
+    /// Opens a segment of which every byte is to be looked at, once it is certain that the disk gives them all: what it
+    /// refuses to a mapping is a signal that kills, and to a read an error.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub(crate) fn open_readable(path: &Path) -> Result<Self> {
+        let segment = Self::open(path)?;
+        let mut bytes = vec![0; READ_BYTES];
+        let mut at = 0;
+        while at < segment.end {
+            let take = READ_BYTES.min(segment.end - at);
+            // Zero if it was cut just now: nothing lies there that could be refused.
+            match segment.file.read_at(&mut bytes[..take], at as u64).at("read", path)? {
+                0 => break,
+                count => at += count,
+            }
+        }
+        Ok(segment)
     }
 
     #[inline]

@@ -14,7 +14,7 @@ fn a_process_whose_disk_refuses_a_sync_ends_with_an_error() {
         running.wait_for("ready");
         let ended = running.wait();
         assert_eq!(ended.code, Some(1), "sync {count}: {ended:?}");
-        assert!(ended.stderr.contains("refused a sync"), "sync {count}: {ended:?}");
+        assert!(ended.stderr.contains("has stopped: cannot sync"), "sync {count}: {ended:?}");
         let again = Running::start(&mut home.command(&["run"]));
         again.signal(rustix::process::Signal::TERM);
         let _ = again.wait();
