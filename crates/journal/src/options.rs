@@ -45,7 +45,8 @@ pub struct Retention {
 /// How a writer opens and keeps its journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Size of a segment file: a multiple of 4096, 8 KiB to 1 GiB. May change between openings.
+    /// Size of the largest segment files: a multiple of 4096, 8 KiB to 1 GiB. May change between openings. A journal begins
+    /// with small ones, which grow with the pace of its writer.
     pub segment_bytes: u64,
     /// When records become durable.
     pub sync: SyncPolicy,

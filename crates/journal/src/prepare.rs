@@ -24,6 +24,18 @@ const AHEAD_BYTES_MAX: usize = 8 << 20;
 /// The writer tells where it is each time it has passed this much.
 pub(crate) const STEP_BYTES: usize = 256 << 10;
 
+/// The first segment of a journal, unless its largest ones are smaller: a process that says little takes no more.
+const FIRST_BYTES: usize = 256 << 10;
+const PAGE_BYTES: usize = 4096;
+/// The next one is so much larger if the last one was filled at once,
+const GROWTH_FAST: usize = 8;
+/// or within a minute;
+const GROWTH: usize = 2;
+const SOON: Duration = Duration::from_mins(1);
+/// and so much smaller if it took this long.
+const SHRINKING: usize = 8;
+const LONG: Duration = Duration::from_mins(10);
+
 /// A writer that fills a segment, or half of it, in this time is fast.
 const FAST_WITHIN: Duration = Duration::from_secs(1);
 /// Smaller segments are made in no time. (Tests of faults use small ones, and are to see what fast writers do.)
@@ -53,7 +65,7 @@ pub(crate) struct Preparer {
 #[derive(Debug)]
 struct Inner {
     trimmer: Trimmer,
-    segment_bytes: usize,
+    segment_bytes_max: usize,
     /// Held while the next segment is made, so that a writer that needs it waits for just that.
     next: Mutex<Option<Prepared>>,
     work: Mutex<Work>,
@@ -94,6 +106,20 @@ impl Work {
     }
 }
 
+impl Work {
+    /// The size of the next segment, by how long the writer has taken for the current one.
+    fn next_bytes(&self, most: usize) -> usize {
+        let bytes = match self.began.map(|began| began.elapsed()) {
+            None => FIRST_BYTES,
+            Some(took) if took < FAST_WITHIN => self.length.saturating_mul(GROWTH_FAST),
+            Some(took) if took < SOON => self.length.saturating_mul(GROWTH),
+            Some(took) if took < LONG => self.length,
+            Some(_) => (self.length / SHRINKING).next_multiple_of(PAGE_BYTES),
+        };
+        bytes.clamp(FIRST_BYTES.min(most), most)
+    }
+}
+
 enum Task {
     Populate(Pages, std::ops::Range<usize>),
     MakeNext(Pace),
@@ -103,7 +129,7 @@ enum Task {
 }
 
 impl Preparer {
-    pub(crate) fn start(trimmer: Trimmer, segment_bytes: usize) -> Result<Self> {
+    pub(crate) fn start(trimmer: Trimmer, segment_bytes_max: usize) -> Result<Self> {
         let folder = trimmer.shared.folder.clone();
         let work = Work {
             current: None,
@@ -117,7 +143,7 @@ impl Preparer {
             stop: false,
         };
         let (next, work, working) = (Mutex::default(), Mutex::new(work), Condvar::new());
-        let inner = Arc::new(Inner { trimmer, segment_bytes, next, work, working });
+        let inner = Arc::new(Inner { trimmer, segment_bytes_max, next, work, working });
         // What a killed writer left takes up room.
         for name in [WAITING, TAKEN] {
             let _ = disk::remove(&inner.path(name));
@@ -160,17 +186,20 @@ impl Preparer {
         });
     }
 
-    /// The next segment, made now if it is not ready.
+    /// The next segment, of `bytes` at least, made now if it is not ready.
     ///
     /// # Errors
     /// [`crate::Error::Full`] by disk or retention.
-    pub(crate) fn take(&self) -> Result<Prepared> {
+    pub(crate) fn take(&self, bytes: usize) -> Result<Prepared> {
         // From here on names are given.
         self.inner.trimmer.shared.check_presence()?;
         let mut next = lock(&self.inner.next);
+        if let Some(small) = next.take_if(|prepared| prepared.map.len() < bytes) {
+            disk::remove(&small.path)?;
+        }
         let mut prepared = match next.take() {
             Some(prepared) => prepared,
-            None => self.inner.make(Pace::Slow)?,
+            None => self.inner.make(Pace::Slow, bytes)?,
         };
         // Out of the way of the preparing thread, which may be about to make the one after it under the same
         // name; the lock is held until it is.
@@ -244,7 +273,7 @@ impl Inner {
         if next.is_none() {
             // If it can't be made now the writer tries again when it needs it, and reports why not.
             *next = self
-                .make(pace)
+                .make(pace, 0)
                 .inspect_err(|error| tracing::warn!(%error, "cannot prepare the next segment"))
                 .ok();
         }
@@ -262,34 +291,72 @@ impl Inner {
         self.trimmer.shared.folder.join(name)
     }
 
-    fn make(&self, pace: Pace) -> Result<Prepared> {
-        let bytes = self.segment_bytes as u64;
+    /// Makes a segment of `least` bytes, or more if the pace asks for it.
+    fn make(&self, pace: Pace, least: usize) -> Result<Prepared> {
+        let most = self.segment_bytes_max;
+        let wanted = lock(&self.work).next_bytes(most);
+        let bytes = wanted.max(least.next_multiple_of(PAGE_BYTES)).min(most);
         let path = self.path(WAITING);
-        let reused = self.trimmer.make_room(bytes, (pace == Pace::Fast).then_some(&path))?;
+        let reused = self.trimmer.make_room(bytes as u64, (pace == Pace::Fast).then_some(&path))?;
         let file = match reused.map(Reused::zeroed) {
             // Its pages and blocks are there already: making new ones costs several times as much.
             Some(Ok(file)) => file,
-            Some(Err(_)) | None => self.reserve(&path, pace)?,
+            Some(Err(_)) | None => reserve(&path, bytes as u64, pace)?,
         };
-        let map = WriteMap::new(&file, self.segment_bytes, &path)?;
-        map.pages().populate(0..STEP_BYTES.min(self.segment_bytes));
+        let map = WriteMap::new(&file, bytes, &path)?;
+        map.pages().populate(0..STEP_BYTES.min(bytes));
         Ok(Prepared { file: Arc::new(file), map, path })
     }
+}
 
-    fn reserve(&self, path: &Path, pace: Pace) -> Result<File> {
-        let bytes = self.segment_bytes as u64;
-        let file = segment::reserve(path, bytes)?;
-        if pace == Pace::Fast && !is_in_memory(&file) {
-            // Written in large pieces, the page cache gets large folios: an eighth of the page faults, and half of the
-            // kernel's work for each page. If it fails, the reserved file will do.
-            let _ = segment::write_zeros(&file, 0, bytes);
-        }
-        Ok(file)
+fn reserve(path: &Path, bytes: u64, pace: Pace) -> Result<File> {
+    let file = segment::reserve(path, bytes)?;
+    if pace == Pace::Fast && !is_in_memory(&file) {
+        // Written in large pieces, the page cache gets large folios: an eighth of the page faults, and half of the
+        // kernel's work for each page. If it fails, the reserved file will do.
+        let _ = segment::write_zeros(&file, 0, bytes);
     }
+    Ok(file)
 }
 
 /// Whether the file lies on tmpfs, which has small pages only: zeros written to it are zeros written twice.
 fn is_in_memory(file: &File) -> bool {
     const TMPFS_MAGIC: i64 = 0x0102_1994;
     rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == TMPFS_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(length: usize, took: Duration) -> Work {
+        Work {
+            current: None,
+            position: 0,
+            populated: 0,
+            ahead: 0,
+            length,
+            began: Instant::now().checked_sub(took),
+            want_next: None,
+            trim_at: Instant::now(),
+            stop: false,
+        }
+    }
+
+    #[test]
+    fn segments_grow_and_shrink_with_the_pace() {
+        const MIB: usize = 1 << 20;
+        let most = 64 * MIB;
+        let next = |length, took| after(length, took).next_bytes(most);
+        assert_eq!(next(FIRST_BYTES, Duration::ZERO), 2 * MIB);
+        assert_eq!(next(2 * MIB, Duration::ZERO), 16 * MIB);
+        assert_eq!(next(16 * MIB, Duration::ZERO), most);
+        assert_eq!(next(most, Duration::ZERO), most);
+        assert_eq!(next(MIB, Duration::from_secs(30)), 2 * MIB);
+        assert_eq!(next(MIB, Duration::from_secs(300)), MIB);
+        assert_eq!(next(most, Duration::from_hours(1)), 8 * MIB);
+        assert_eq!(next(MIB, Duration::from_hours(1)), FIRST_BYTES);
+        assert_eq!(after(8192, Duration::ZERO).next_bytes(8192), 8192, "a small journal stays as it is");
+        assert_eq!(Work { began: None, ..after(0, Duration::ZERO) }.next_bytes(most), FIRST_BYTES);
+    }
 }

@@ -14,6 +14,7 @@ use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
 use crate::map::WriteMap;
+use crate::options::TAIL_BYTES;
 use crate::prepare::{Prepared, Preparer};
 use crate::record::Place;
 use crate::recovery::{Recovered, State, Tail};
@@ -63,9 +64,10 @@ impl Named {
 }
 
 impl Takeover<'_> {
-    /// A new segment that begins at the next offset, not yet named.
-    pub(crate) fn begin(&self) -> Result<Opened> {
-        let Prepared { file, mut map, path: temporary } = self.preparer.take()?;
+    /// A new segment with room for so many bytes of records, which begins at the next offset and is not yet named.
+    pub(crate) fn begin(&self, bytes: usize) -> Result<Opened> {
+        let Prepared { file, mut map, path: temporary } =
+            self.preparer.take(HEADER_BYTES + bytes + TAIL_BYTES)?;
         let header = Header {
             journal: self.journal,
             base: self.next,

@@ -35,6 +35,9 @@ use crate::watch::Watch;
 /// Times further ahead of the wall clock than this are not taken over from others.
 const AHEAD_MAX: Duration = Duration::from_mins(1);
 
+/// A segment begins with the state, which takes at most this part of it, as long as there may be larger segments.
+const STATE_SHARE: usize = 4;
+
 /// The one writer of an instance's journal; see the crate's documentation.
 #[derive(Debug)]
 pub struct Writer {
@@ -141,7 +144,7 @@ impl Writer {
         let at = Takeover { shared: &shared, preparer: &preparer, journal, next, epoch };
         let Opened { map, place, declared, segment } = match tail {
             Some(tail) => at.go_on(tail)?,
-            None => at.begin()?,
+            None => at.begin((STATE_SHARE * state.bytes()).min(batch_bytes_max))?,
         };
         fault::point("takeover.opened");
         preparer.begin(&map, place.at);
@@ -334,7 +337,7 @@ impl Writer {
         segment.name()?;
         self.shared.begin_segment(segment.file);
         if !fresh && !fits {
-            match self.roll() {
+            match self.roll(0) {
                 // Nothing fits into this segment, so the next append tries again, and says why if it is in vain. The
                 // process must be able to start all the same.
                 Ok(()) | Err(Error::Full { .. }) => {}
@@ -352,13 +355,15 @@ impl Writer {
         if most > limit {
             return Err(Error::TooLarge { what: "batch", found: most, limit });
         }
-        self.roll()
+        self.roll(most)
     }
 
     /// Goes on in the next segment: it gets its header and the state, then its name; only then is
     /// the current one sealed, so a reader that meets the seal finds the next segment.
+    ///
+    /// It has room for `bytes` of records behind the state.
     #[cold]
-    fn roll(&mut self) -> Result<()> {
+    fn roll(&mut self, bytes: usize) -> Result<()> {
         let at = Takeover {
             shared: &self.shared,
             preparer: &self.preparer,
@@ -366,7 +371,8 @@ impl Writer {
             next: self.next,
             epoch: self.epoch,
         };
-        let mut next = at.begin()?;
+        let bytes = (STATE_SHARE * self.state.bytes() + bytes).min(self.batch_bytes_max);
+        let mut next = at.begin(bytes)?;
         fault::point("roll.prepared");
         self.exchange(&mut next);
         self.write_state();

@@ -8,6 +8,7 @@ mod displaced;
 #[cfg(feature = "faults")]
 mod faults;
 mod forged;
+mod growth;
 mod hostile;
 mod kills;
 mod latches;

@@ -58,7 +58,7 @@ pub struct JournalSettings {
     ///
     /// What was published survives the death of any process in each case; this is about power loss.
     pub sync: Sync,
-    /// Size of one segment file.
+    /// Size of the largest segment files: a journal begins with small ones, which grow with its pace.
     pub segment_bytes: Bytes,
     /// Segments beyond this many bytes are dropped once every durable subscription has passed them.
     pub keep_bytes: Bytes,
