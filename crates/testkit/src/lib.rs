@@ -31,6 +31,7 @@ mod damage;
 mod find;
 mod home;
 mod limits;
+pub mod living;
 mod peer;
 mod port;
 mod process;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
@@ -84,6 +84,11 @@ impl Running {
             let pid = Pid::from_child(&self.child);
             kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?} to {}: {error}", self.name));
         }
+    }
+
+    /// The file that holds what it prints.
+    pub(crate) fn stdout_path(&self) -> &Path {
+        &self.stdout
     }
 
     /// SIGKILL, and it is gone.

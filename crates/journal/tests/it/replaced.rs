@@ -113,6 +113,22 @@ fn a_reader_that_goes_to_the_next_segment_notices_by_itself() {
     assert!(got[gap + 1..].iter().cloned().eq(records));
 }
 
+#[test]
+fn a_reader_whose_journal_is_gone_calls_nothing_damaged() {
+    let place = Place::new();
+    place.speak(200, 0);
+    let mut reader = place.read(Start::Beginning);
+    assert!(reader.next().unwrap().is_some());
+    fs::rename(place.instance(), place.0.path().join("gone")).unwrap();
+    let got = drain(&mut reader, 1_000).unwrap();
+    assert!(got.len() < 150, "it has only ever read what it has mapped");
+    assert!(got.iter().all(|got| matches!(got, Got::Record(..))), "{:?}", got.last());
+    // It may come back as it was.
+    fs::rename(place.0.path().join("gone"), place.instance()).unwrap();
+    let from = got.len() as u64 + 1;
+    check(&mut reader, None, old(from..200, 0));
+}
+
 /// Epoch 1 says 100 records, of which a copy is made, then 10. So does epoch 2.
 fn make(place: &Place) {
     place.speak(100, 0);

@@ -21,6 +21,7 @@ pub mod script;
 mod sight;
 
 pub use audit::{Auditor, Tally};
+pub(crate) use decode::Event;
 pub use follow::Trouble;
 pub(crate) use follow::{Follower, Result};
 pub use report::{Aim, Fault, Report};

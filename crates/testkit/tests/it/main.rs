@@ -17,6 +17,7 @@ mod checkout_abuse;
 mod clients;
 mod forks;
 mod kills;
+mod living;
 mod models;
 mod orders;
 mod recordings;
