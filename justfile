@@ -116,7 +116,7 @@ loom:
 miri:
     @CARGO_TARGET_DIR='{{ target }}' deploy/miri
 
-# Plant each known bug in a copy of the journal, and see that its proof catches it: `just mutants folder-not-synced`
+# Plant each known bug in a copy of the tree, and see that its proof catches it: `just mutants folder-not-synced`
 [group('check')]
 mutants *names:
     @CARGO_TARGET_DIR='{{ target }}' crates/journal/mutants/run "$@"
