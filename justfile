@@ -79,6 +79,8 @@ test: lint doc
         PROCESSION_TEST_PYTHON="${PROCESSION_TEST_PYTHON:-{{ test_python }}}" \
         cargo test --workspace --locked --no-fail-fast
     cargo test --package journal --features faults --locked --no-fail-fast faults
+    cargo build --package procession --features faults --examples --locked
+    cargo test --package procession --features faults --test it --locked poisoned
     @'{{ just_executable() }}' bench-guard
 
 # Count the instructions of what is done most often: none may have grown by more than 3 %; `--record` writes them anew
@@ -92,8 +94,6 @@ bench-guard *arguments:
     fi
     cargo build --release --locked --package guard
     exec '{{ target }}/release/guard' "$@"
-    cargo build --package procession --features faults --examples --locked
-    cargo test --package procession --features faults --test it --locked poisoned
 
 # Prove for a time that nothing is lost, whoever is killed and whatever fails: `just prove 30m`
 [group('check')]

@@ -25,7 +25,7 @@ pub struct Ack<'a> {
     pub subscription: &'a str,
     /// Name of the journal it reads.
     pub journal: &'a str,
-    /// Everything before it is dealt with.
+    /// Everything before it is dealt with. The default, a place that says nothing, takes the acknowledgement back.
     pub position: Position,
 }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::clock::wall_clock_ns;
 use crate::disk::{self, FILE_MODE};
@@ -26,6 +27,7 @@ use crate::slot::{
     AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED,
     read_names, read_position, set_read_in, store,
 };
+use crate::summary::read_marks;
 use crate::table::{
     AT_BOOT, AT_STOPPED, CHUNK_BYTES, CHUNK_SLOTS, CHUNKS_MAX, HEADER_BYTES, boot_of, check_header,
     was_stopped,
@@ -41,6 +43,8 @@ pub struct Cursors {
     shared: Arc<Shared>,
     /// That of the journal: what is read is marked with it.
     epoch: Epoch,
+    /// Whoever was not seen for so long may have to give his place away.
+    lease: Duration,
     /// Mapped chunks and claims. Locked when a subscription starts or ends, never by an acknowledgement.
     inner: Mutex<Inner>,
 }
@@ -52,6 +56,8 @@ struct Inner {
     /// Slots that were given away since a sync last took down positions: it must not note those of their
     /// predecessors.
     renewed: HashSet<usize>,
+    /// What the journal says was acknowledged by subscriptions that have no slot.
+    spoken: HashMap<(String, String), Position>,
 }
 
 /// Positions of used slots, taken down when a sync begins.
@@ -71,7 +77,14 @@ impl Cursors {
         let boot = boot_of(&file, &path)?;
         let chunks = length.saturating_sub(HEADER_BYTES).div_ceil(CHUNK_BYTES).clamp(1, CHUNKS_MAX);
         let shared = Arc::clone(writer.shared());
-        let cursors = Self { file, path, shared, epoch: writer.epoch(), inner: Mutex::default() };
+        let cursors = Self {
+            file,
+            path,
+            shared,
+            epoch: writer.epoch(),
+            lease: writer.lease(),
+            inner: Mutex::default(),
+        };
         {
             let mut inner = cursors.lock();
             for _ in 0..chunks {
@@ -94,13 +107,8 @@ impl Cursors {
         cursors.file.write_all_at(&MAGIC.to_le_bytes(), 0).at("write", &cursors.path)?;
         cursors.file.write_all_at(&FORMAT_VERSION.to_le_bytes(), 8).at("write", &cursors.path)?;
         cursors.free_doubles();
+        cursors.take_in(instance, writer.acknowledged());
         let cursors = Arc::new(cursors);
-        for (subscription, journal, position) in writer.acknowledged() {
-            let cursor = cursors.claim(subscription, journal)?;
-            if cursor.position().is_none_or(|old| position.is_later_than(&old)) {
-                cursor.store(position);
-            }
-        }
         writer.shared().sync_with(Arc::downgrade(&cursors));
         Ok(cursors)
     }
@@ -116,7 +124,13 @@ impl Cursors {
         let mut inner = self.lock();
         let slot = match inner.find(subscription, journal) {
             Some(slot) => slot,
-            None => self.allocate(&mut inner, &names)?,
+            None => {
+                let slot = self.allocate(&mut inner, &names)?;
+                if let Some(spoken) = inner.spoken.remove(&(subscription.to_owned(), journal.to_owned())) {
+                    inner.store(slot, &spoken);
+                }
+                slot
+            }
         };
         if !inner.claimed.insert(slot) {
             return Err(Error::Claimed {
@@ -153,14 +167,45 @@ impl Cursors {
         Cursor { table: Arc::clone(self), map, start, claim }
     }
 
-    /// Forgets a subscription's place in a journal, so that it holds nothing back any more.
+    /// Forgets a subscription's place in a journal, so that it holds nothing back any more. Returns whether it had one.
+    ///
+    /// What was acknowledged with outputs is in the journal too: see [`Writer::forget`], which comes first.
     ///
     /// # Errors
     /// [`Error::Claimed`] while it is being read.
-    pub fn forget(self: &Arc<Self>, subscription: &str, journal: &str) -> Result<()> {
-        let cursor = self.claim(subscription, journal)?;
-        cursor.word(AT_USED).store(0, Ordering::SeqCst);
-        Ok(())
+    pub fn forget(&self, subscription: &str, journal: &str) -> Result<bool> {
+        let mut inner = self.lock();
+        let spoken = inner.spoken.remove(&(subscription.to_owned(), journal.to_owned())).is_some();
+        let Some(slot) = inner.find(subscription, journal) else { return Ok(spoken) };
+        if inner.claimed.contains(&slot) {
+            let (subscription, journal) = (subscription.to_owned(), journal.to_owned());
+            return Err(Error::Claimed { subscription, journal });
+        }
+        inner.free(slot);
+        self.shared.mark_dirty();
+        Ok(true)
+    }
+
+    /// Subscription and journal of every place that is known, also of one that cannot be read.
+    #[must_use]
+    pub fn names(&self) -> Vec<(String, String)> {
+        let inner = self.lock();
+        inner.slots().filter_map(|slot| inner.names(slot)).chain(inner.spoken.keys().cloned()).collect()
+    }
+
+    /// Takes in what the journal says was acknowledged. Whatever has no slot gets none before somebody reads it: else a
+    /// subscription that nobody reads any more would hold back what it reads at each start.
+    fn take_in<'a>(&self, instance: &Path, spoken: impl Iterator<Item = (&'a str, &'a str, Position)>) {
+        let mut inner = self.lock();
+        for (subscription, journal, position) in spoken {
+            let Some(slot) = inner.find(subscription, journal) else {
+                inner.spoken.insert((subscription.to_owned(), journal.to_owned()), position);
+                continue;
+            };
+            if inner.position(slot).is_none_or(|old| is_newer(&position, &old, instance, journal)) {
+                inner.store(slot, &position);
+            }
+        }
     }
 
     /// Renews the leases of all cursors that are claimed, whoever holds them and whatever for: what is needed is held
@@ -211,10 +256,7 @@ impl Cursors {
                 self.grow(inner)?;
                 Ok((inner.chunks.len() - 1) * CHUNK_SLOTS)
             }
-            None => {
-                let reason = format!("more than {} subscriptions", CHUNKS_MAX * CHUNK_SLOTS);
-                Err(Error::Full { path: self.path.clone(), reason })
-            }
+            None => self.reclaim(inner),
         }
     }
 
@@ -230,6 +272,29 @@ impl Cursors {
         }
         map.word(start + AT_USED).store(USED, Ordering::Release);
         fault::point("cursor.allocated");
+        Ok(slot)
+    }
+
+    /// The slot of the subscription that nobody reads, and that was not seen for longest, if its lease has run out.
+    fn reclaim(&self, inner: &Inner) -> Result<usize> {
+        let seen = |slot: usize| Duration::from_nanos(inner.word(slot, AT_SEEN).load(Ordering::Relaxed));
+        let oldest =
+            inner.slots().filter(|slot| !inner.claimed.contains(slot)).min_by_key(|slot| seen(*slot));
+        let now = Duration::from_nanos(wall_clock_ns());
+        let Some(slot) = oldest.filter(|slot| now.saturating_sub(seen(*slot)) > self.lease) else {
+            let reason = format!(
+                "more than {} subscriptions: forget those that are read no more (procession subscriptions)",
+                CHUNKS_MAX * CHUNK_SLOTS
+            );
+            return Err(Error::Full { path: self.path.clone(), reason });
+        };
+        let (subscription, journal) = inner.names(slot).unwrap_or_default();
+        tracing::warn!(
+            subscription,
+            journal,
+            "the table of cursors is full: a place is forgotten whose lease has run out"
+        );
+        inner.free(slot);
         Ok(slot)
     }
 
@@ -323,6 +388,15 @@ impl Inner {
         (&self.chunks[slot / CHUNK_SLOTS], slot % CHUNK_SLOTS * SLOT_BYTES)
     }
 
+    fn word(&self, slot: usize, at: usize) -> &AtomicU64 {
+        let (map, start) = self.slot(slot);
+        map.word(start + at)
+    }
+
+    fn store(&self, slot: usize, position: &Position) {
+        store(|at| self.word(slot, at), position);
+    }
+
     fn is_used(&self, slot: usize) -> bool {
         let (map, start) = self.slot(slot);
         map.word(start + AT_USED).load(Ordering::Relaxed) == USED
@@ -353,6 +427,18 @@ impl Inner {
     fn find_free(&self) -> Option<usize> {
         self.slots().find(|slot| !self.is_used(*slot) && !self.claimed.contains(slot))
     }
+}
+
+/// Whether what a journal says was acknowledged comes after what the table says.
+///
+/// Two positions in different journals of the same name have no order of their own: the one counts that is in the
+/// journal which is there.
+fn is_newer(spoken: &Position, known: &Position, instance: &Path, journal: &str) -> bool {
+    if spoken.journal == known.journal || spoken.journal == 0 || known.journal == 0 {
+        return spoken.is_later_than(known);
+    }
+    let marks = read_marks(&instance.with_file_name(journal)).ok().flatten();
+    marks.is_some_and(|marks| marks.journal.low_half() == spoken.journal)
 }
 
 /// One subscription's place in one journal, moved by its only reader.

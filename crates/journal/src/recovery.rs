@@ -23,6 +23,15 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// A place that says nothing takes an acknowledgement back.
+    pub(crate) fn acknowledge(&mut self, subscription: String, journal: String, position: Position) {
+        if position == Position::default() {
+            self.acks.remove(&(subscription, journal));
+        } else {
+            self.acks.insert((subscription, journal), position);
+        }
+    }
+
     /// Bytes that it takes at the start of a segment, with the record that says an epoch has begun.
     pub(crate) fn bytes(&self) -> usize {
         let acks = self.acks.keys().map(|(subscription, journal)| ack_stride(subscription, journal));
@@ -287,7 +296,9 @@ impl Recovery {
         self.next = batch.next;
         self.epoch = self.epoch.max(batch.epoch);
         self.time = self.time.max(batch.time);
-        self.state.acks.append(&mut batch.state.acks);
+        for ((subscription, journal), position) in std::mem::take(&mut batch.state.acks) {
+            self.state.acknowledge(subscription, journal, position);
+        }
         self.state.checkpoints.append(&mut batch.state.checkpoints);
         if std::mem::take(&mut batch.ends_checkpoints) {
             self.state.checkpoints.retain(|_, value| !value.is_empty());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::{Batch, ENTRIES_MAX, ack_stride, check_entry, check_sizes, checkpoint_stride};
+use crate::batch::{Ack, Batch, ENTRIES_MAX, ack_stride, check_entry, check_sizes, checkpoint_stride};
 use crate::clock::wall_clock_ns;
 use crate::commit::Commit;
 use crate::declared::Declared;
@@ -57,6 +57,7 @@ pub struct Writer {
     name: String,
     state: State,
     batch_bytes_max: usize,
+    lease: Duration,
     shared: Arc<Shared>,
     preparer: Preparer,
     _sync_thread: SyncThread,
@@ -162,6 +163,7 @@ impl Writer {
             name,
             state,
             batch_bytes_max,
+            lease: options.retention.lease,
             _sync_thread: SyncThread::start(&shared)?,
             shared,
             preparer,
@@ -297,6 +299,19 @@ impl Writer {
         self.state.checkpoints.keys().map(String::as_str)
     }
 
+    /// Takes back what was acknowledged of a journal with outputs, so that the subscription has no place there. Its cursor
+    /// is to be forgotten as well ([`Cursors::forget`](crate::Cursors::forget)).
+    ///
+    /// # Errors
+    /// Those of [`Self::append`].
+    pub fn forget(&mut self, subscription: &str, journal: &str) -> Result<()> {
+        if !self.state.acks.contains_key(&(subscription.to_owned(), journal.to_owned())) {
+            return Ok(());
+        }
+        let nothing = Ack { subscription, journal, position: Position::default() };
+        self.commit(&Batch { acks: &[nothing], ..Batch::default() }).map(drop)
+    }
+
     /// The newest acknowledgements that were stored with records: subscription, journal, position.
     pub fn acknowledged(&self) -> impl Iterator<Item = (&str, &str, Position)> {
         self.state
@@ -311,6 +326,11 @@ impl Writer {
     #[inline]
     pub fn observe(&mut self, time: Time) {
         self.heard = self.heard.max(time);
+    }
+
+    /// That of its readers, which holds for what it reads as well.
+    pub(crate) const fn lease(&self) -> Duration {
+        self.lease
     }
 
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
@@ -454,8 +474,7 @@ impl Writer {
 
     fn keep_state(&mut self, batch: &Batch<'_>) {
         for ack in batch.acks {
-            let names = (ack.subscription.to_owned(), ack.journal.to_owned());
-            self.state.acks.insert(names, ack.position);
+            self.state.acknowledge(ack.subscription.to_owned(), ack.journal.to_owned(), ack.position);
         }
         for checkpoint in batch.checkpoints {
             if checkpoint.value.is_empty() {

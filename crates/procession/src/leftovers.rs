@@ -17,9 +17,9 @@ impl Core {
     /// Forgets what is kept of subscriptions that have no cursor any more.
     pub(crate) fn forget_leftovers(&self) -> Result<()> {
         let instance = self.folders.instance(&self.instance);
-        let cursors = journal::read_cursors(&instance)?;
+        let cursors = self.cursors.names();
         let owners: HashSet<(&str, &str)> =
-            cursors.iter().map(|cursor| (&*cursor.subscription, &*cursor.journal)).collect();
+            cursors.iter().map(|(subscription, journal)| (&**subscription, &**journal)).collect();
         let subscriptions: BTreeSet<&str> = owners.iter().map(|(subscription, _)| *subscription).collect();
         let blocks: HashSet<String> =
             owners.iter().map(|(subscription, journal)| beyond::prefix(subscription, journal)).collect();

@@ -2,8 +2,14 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use journal::{Ack, Batch, Cursors, Epoch, Error, NAME_BYTES_MAX, Offset, Position, Writer, read_cursors};
+use journal::{
+    Ack, Batch, Cursors, Epoch, Error, Level, NAME_BYTES_MAX, Offset, Position, Reader, Start, Writer,
+    read_cursors,
+};
 
 use crate::support::{fast_folder, small};
 
@@ -127,5 +133,146 @@ fn a_damaged_cursor_is_no_position_and_can_be_moved_again() {
         assert_eq!(read_cursors(&instance).unwrap(), []);
         cursor.store(at(10));
         assert_eq!(cursor.position(), Some(at(10)));
+    }
+}
+
+/// Opens writer and cursors anew, and gives both to `with`.
+fn reopened<T>(instance: &Path, with: impl FnOnce(&mut Writer, &Arc<Cursors>) -> T) -> T {
+    let mut writer = Writer::open(instance, &small(8)).unwrap();
+    let cursors = Cursors::open(instance, &writer).unwrap();
+    with(&mut writer, &cursors)
+}
+
+fn speak(writer: &mut Writer, position: Position) {
+    let acks = [Ack { subscription: "reads", journal: "source", position }];
+    writer.commit(&Batch { acks: &acks, ..Batch::default() }).unwrap();
+}
+
+fn seen(instance: &Path) -> Vec<u64> {
+    read_cursors(instance).unwrap().iter().map(|cursor| cursor.seen_ns).collect()
+}
+
+#[test]
+fn what_nobody_reads_is_neither_claimed_nor_seen_again_at_a_start() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("reader");
+    reopened(&instance, |writer, cursors| {
+        let cursor = cursors.claim("reads", "source").unwrap();
+        speak(writer, at(7));
+        cursor.store(at(7));
+    });
+    let before = seen(&instance);
+    for _ in 0..3 {
+        reopened(&instance, |_, _| assert_eq!(seen(&instance), before, "nobody has read it"));
+    }
+    reopened(&instance, |_, cursors| drop(cursors.claim("reads", "source")));
+    assert!(seen(&instance) > before);
+}
+
+#[test]
+fn what_is_forgotten_stays_forgotten() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("reader");
+    reopened(&instance, |writer, cursors| {
+        cursors.claim("reads", "source").unwrap().store(at(7));
+        speak(writer, at(7));
+    });
+    reopened(&instance, |writer, cursors| {
+        writer.forget("reads", "source").unwrap();
+        assert!(cursors.forget("reads", "source").unwrap());
+        assert!(!cursors.forget("reads", "source").unwrap());
+        // From segment to segment as well.
+        for _ in 0..300 {
+            crate::support::append(writer).unwrap();
+        }
+    });
+    reopened(&instance, |writer, cursors| {
+        assert_eq!(writer.acknowledged().count(), 0);
+        assert_eq!(read_cursors(&instance).unwrap(), []);
+        let cursor = cursors.claim("reads", "source").unwrap();
+        assert_eq!(cursor.position(), None);
+        // It may begin anew.
+        speak(writer, at(2));
+    });
+    reopened(&instance, |_, cursors| {
+        assert_eq!(cursors.claim("reads", "source").unwrap().position(), Some(at(2)));
+    });
+}
+
+#[test]
+fn a_table_that_is_lost_is_made_up_for_by_the_journal_once_somebody_reads() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("reader");
+    reopened(&instance, |writer, _| speak(writer, at(7)));
+    std::fs::remove_file(journal::cursors_path(&instance)).unwrap();
+    reopened(&instance, |_, cursors| {
+        assert_eq!(read_cursors(&instance).unwrap(), []);
+        assert_eq!(cursors.claim("reads", "source").unwrap().position(), Some(at(7)));
+    });
+}
+
+#[test]
+fn of_places_in_two_journals_of_a_name_the_one_in_that_which_is_there_holds() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let (instance, source) = (home.path().join("reader"), home.path().join("source"));
+    crate::support::append(&mut Writer::open(&source, &small(8)).unwrap()).unwrap();
+    let reader = Reader::open(&source, Start::End, Level::Committed).unwrap().unwrap();
+    let journal = reader.position().journal;
+    let here = Position { next: Offset(1), epoch: Epoch(1), checksum: 5, journal };
+    let before = Position { next: Offset(900), epoch: Epoch(7), checksum: 5, journal: journal ^ 1 };
+    // With the output of an input of the journal that was there before; acknowledged alone in the one that is.
+    reopened(&instance, |writer, cursors| {
+        speak(writer, before);
+        cursors.claim("reads", "source").unwrap().store(here);
+    });
+    for _ in 0..2 {
+        reopened(&instance, |_, cursors| {
+            assert_eq!(cursors.claim("reads", "source").unwrap().position(), Some(here));
+        });
+    }
+    // And the other way round.
+    reopened(&instance, |writer, cursors| {
+        cursors.claim("reads", "source").unwrap().store(before);
+        speak(writer, here);
+    });
+    reopened(&instance, |_, cursors| {
+        assert_eq!(cursors.claim("reads", "source").unwrap().position(), Some(here));
+    });
+}
+
+/// Makes the first slot of a table into as many as it may have, with numbers for names.
+fn fill(instance: &Path) {
+    const SLOT_BYTES: usize = 384;
+    let path = journal::cursors_path(instance);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let first = bytes[64..64 + SLOT_BYTES].to_vec();
+    bytes.resize(64 + SLOT_BYTES * 64 * 64, 0);
+    for (number, slot) in bytes[64 + SLOT_BYTES..].chunks_mut(SLOT_BYTES).enumerate() {
+        slot.copy_from_slice(&first);
+        let name = format!("{number:04}");
+        slot[8..=8 + name.len()].copy_from_slice(format!("\u{4}{name}").as_bytes());
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_full_table_gives_away_what_has_run_out_and_nothing_else() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("reader");
+    reopened(&instance, |_, cursors| cursors.claim("held", "source").unwrap().store(at(1)));
+    fill(&instance);
+    let mut options = small(64);
+    for (lease, room) in [(Duration::from_secs(3600), false), (Duration::ZERO, true)] {
+        options.retention.lease = lease;
+        let writer = Writer::open(&instance, &options).unwrap();
+        let cursors = Cursors::open(&instance, &writer).unwrap();
+        let held = cursors.claim("held", "source").unwrap();
+        assert_eq!(read_cursors(&instance).unwrap().len(), 4096);
+        match cursors.claim("one more", "source").map(drop) {
+            Ok(()) => assert!(room),
+            Err(Error::Full { reason, .. }) => assert!(!room && reason.contains("procession subscriptions")),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(held.position(), Some(at(1)), "it is being read");
     }
 }

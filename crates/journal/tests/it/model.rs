@@ -117,7 +117,11 @@ impl Model {
             self.acks.insert((ack.subscription.to_owned(), ack.journal.to_owned()), ack.position);
         }
         for point in &checkpoints {
-            self.checkpoints.insert(point.name.to_owned(), point.value.to_vec());
+            if point.value.is_empty() {
+                self.checkpoints.remove(point.name);
+            } else {
+                self.checkpoints.insert(point.name.to_owned(), point.value.to_vec());
+            }
         }
     }
 }
