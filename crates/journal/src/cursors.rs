@@ -169,7 +169,7 @@ impl Cursors {
 
     /// Forgets a subscription's place in a journal, so that it holds nothing back any more. Returns whether it had one.
     ///
-    /// What was acknowledged with outputs is in the journal too: see [`Writer::forget`], which comes first.
+    /// What was acknowledged with outputs is in the journal too: see [`Writer::forget`].
     ///
     /// # Errors
     /// [`Error::Claimed`] while it is being read.

@@ -106,7 +106,7 @@ pub use marks::Marks;
 pub use options::{Options, Retention, SyncPolicy, WhenFull};
 pub use reader::{AtPath, Level, Reader, Start};
 pub use segment::FORMAT_VERSION;
-pub use summary::{bytes_on_disk, count_topics, read_marks, segment_bases};
+pub use summary::{bytes_from, bytes_on_disk, count_topics, read_marks, segment_bases};
 pub use table::{CursorInfo, read_cursors};
 pub use types::{
     Cause, Codec, Entry, Epoch, Gap, GapReason, Item, JournalId, KEY_BYTES_MAX, NAME_BYTES_MAX, Offset,

@@ -44,6 +44,18 @@ pub fn segment_bases(instance: &Path) -> Result<Vec<Offset>> {
     Ok(found.into_iter().map(|segment| segment.base).collect())
 }
 
+/// Bytes of the segments that hold records from an offset on: what is kept for whoever stands there.
+///
+/// # Errors
+/// I/O errors.
+pub fn bytes_from(instance: &Path, offset: Offset) -> Result<u64> {
+    let segments = segment::list(&layout::journal_folder(instance))?;
+    let passed = segments.iter().skip(1).take_while(|next| next.base <= offset).count();
+    // A segment may be trimmed between listing and looking.
+    let bytes = |found: &segment::Found| fs::metadata(&found.path).map_or(0, |metadata| metadata.len());
+    Ok(segments.iter().skip(passed).map(bytes).sum())
+}
+
 /// Every topic of the journal with the number of its records that are kept. Reads all of the journal: seconds
 /// for gigabytes.
 ///

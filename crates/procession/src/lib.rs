@@ -49,6 +49,7 @@ mod error;
 mod event;
 pub mod exit;
 pub mod folders;
+mod forgetting;
 mod guarded;
 pub mod json;
 mod leftovers;

@@ -250,6 +250,11 @@ impl Outlet {
         self.lock().writer.checkpoint(name).map(<[u8]>::to_vec)
     }
 
+    /// Takes back what was acknowledged of a journal with outputs.
+    pub(crate) fn forget(&self, subscription: &str, journal: &str) -> Result<()> {
+        Ok(self.lock().writer.forget(subscription, journal)?)
+    }
+
     pub(crate) fn checkpoint_names(&self) -> Vec<String> {
         self.lock().writer.checkpoint_names().map(str::to_owned).collect()
     }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::reading::JournalService;
 use crate::core::{Core, State};
 use crate::death::Death;
+use crate::forgetting::ForgettingService;
 use crate::letters::LettersService;
 use crate::varlink::{self, Answer, Call, Right, Service};
 use crate::waiting::{WaitStatus, rfc3339};
@@ -28,6 +29,7 @@ pub(crate) fn all(core: &Arc<Core>) -> Vec<Arc<dyn Service>> {
         Arc::new(ProcessService { core: Arc::clone(core) }),
         Arc::new(JournalService::new(core)),
         Arc::new(LettersService { core: Arc::clone(core) }),
+        Arc::new(ForgettingService { core: Arc::clone(core) }),
     ]
 }
 

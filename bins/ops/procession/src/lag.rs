@@ -137,7 +137,8 @@ fn kept_cell(records: u64) -> Cell {
     Cell::from(format!("{records} kept"))
 }
 
-fn seen(lag: &Lag) -> Cell {
+/// When the subscriber was last there.
+pub(crate) fn seen(lag: &Lag) -> Cell {
     if lag.running {
         return Cell::painted("running", Colour::Good);
     }

@@ -22,6 +22,7 @@ mod publish;
 mod report;
 mod said;
 mod socket;
+mod subscriptions;
 mod table;
 mod tail;
 mod text;
@@ -57,6 +58,7 @@ enum Command {
     Tail(tail::Args),
     Explain(explain::Args),
     DeadLetters(dead_letters::Args),
+    Subscriptions(subscriptions::Args),
     Publish(publish::Args),
     Hz(hz::Args),
     Lag(lag::Args),
@@ -88,6 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Topics(args) => topics::run(&args, &mut out),
         Command::Tail(args) => tail::run(args, &mut out),
         Command::DeadLetters(args) => dead_letters::run(&args, &mut out),
+        Command::Subscriptions(args) => subscriptions::run(&args, &mut out),
         Command::Explain(args) => explain::run(&args, &mut out),
         Command::Publish(args) => publish::run(&args, &mut out),
         Command::Hz(args) => hz::run(&args, &mut out),

@@ -14,3 +14,6 @@ pub const JOURNAL: &str = include_str!("interfaces/io.procession.Journal.varlink
 
 /// `io.procession.DeadLetters`: events that a process could not deal with.
 pub const DEAD_LETTERS: &str = include_str!("interfaces/io.procession.DeadLetters.varlink");
+
+/// `io.procession.Subscriptions`: places that a process keeps in the journals of others.
+pub const SUBSCRIPTIONS: &str = include_str!("interfaces/io.procession.Subscriptions.varlink");

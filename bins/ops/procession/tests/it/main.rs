@@ -9,6 +9,7 @@ mod manual;
 mod new;
 mod processes;
 mod publish;
+mod subscriptions;
 mod support;
 mod tail;
 mod verify;

@@ -1,0 +1,197 @@
+//! `procession subscriptions`: who has a place in whose journal, and what that holds back.
+//!
+//! A process keeps its places itself. A living one is asked to forget one; of a dead one this command is the owner for a
+//! moment, under its lock.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use journal::{Cursors, Offset, Options, Retention, Writer};
+use procession::names::Instance;
+use procession::varlink::ClientError;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::home::Home;
+use crate::lag::{self, Lag};
+use crate::output::Output;
+use crate::report::failure;
+use crate::socket::{self, block_on};
+use crate::table::{Align, Table, or_dash};
+use crate::text;
+
+/// Places of processes in the journals of others: see what they hold back, and forget those that are needed no more.
+///
+/// A journal keeps what a subscription has not read for as long as its process reads it, and for a lease afterwards.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List places: where each is, how far behind, when it was seen, and what its journal keeps from there on
+    List(List),
+    /// Forget a subscription's place in one journal, or in all: it holds nothing back any more, and begins anew if it is read again
+    Forget(Forget),
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Only these processes or instances.
+    #[arg(value_name = "PROCESS")]
+    processes: Vec<Instance>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Forget {
+    /// The instance that keeps the place.
+    process: Instance,
+    /// The subscription.
+    subscription: String,
+    /// The journal; without it, all that the subscription has a place in.
+    journal: Option<String>,
+    /// How long to wait for an answer.
+    #[arg(long, default_value = "5s", value_parser = crate::parse_duration)]
+    timeout: Duration,
+}
+
+/// A place, and what it holds back.
+#[derive(Serialize)]
+struct Place {
+    #[serde(flatten)]
+    lag: Lag,
+    /// Bytes of the journal's segments from there on; `None` if there is no such journal.
+    kept_bytes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Forgotten {
+    journals: Vec<String>,
+}
+
+/// Runs `procession subscriptions`.
+pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
+    let home = Home::find()?;
+    match &args.verb {
+        Verb::List(list) => list.run(&home, out)?,
+        Verb::Forget(forget) => forget.run(&home, out)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl List {
+    fn run(&self, home: &Home, out: &mut Output) -> Result<()> {
+        let mut table = Table::new([
+            ("PROCESS", Align::Left),
+            ("SUBSCRIPTION", Align::Left),
+            ("JOURNAL", Align::Left),
+            ("POSITION", Align::Right),
+            ("BEHIND", Align::Right),
+            ("KEPT FOR IT", Align::Right),
+            ("SEEN", Align::Left),
+        ]);
+        for instance in home.named(&self.processes)? {
+            let places = lag::of_subscriber(home, &instance);
+            for lag in places.with_context(|| format!("the cursors of `{instance}` can't be read"))? {
+                let folder = home.folders.state.join(&lag.journal);
+                let kept = lag.committed.map(|_| journal::bytes_from(&folder, Offset(lag.acknowledged)));
+                let place = Place { kept_bytes: kept.transpose()?, lag };
+                if self.json {
+                    out.json(&place)?;
+                    continue;
+                }
+                let Place { lag, kept_bytes } = place;
+                table.row([
+                    (&lag.subscriber).into(),
+                    (&lag.subscription).into(),
+                    (&lag.journal).into(),
+                    lag.acknowledged.into(),
+                    or_dash(lag.behind),
+                    or_dash(kept_bytes.map(text::bytes)),
+                    lag::seen(&lag),
+                ]);
+            }
+        }
+        if self.json { Ok(()) } else { Ok(table.write(out)?) }
+    }
+}
+
+impl Forget {
+    fn run(&self, home: &Home, out: &mut Output) -> Result<()> {
+        home.named(std::slice::from_ref(&self.process))?;
+        let journals = if journal::is_locked(&home.folder(&self.process))? {
+            self.ask(home)?
+        } else {
+            self.forget_for_the_dead(home)?
+        };
+        for journal in journals {
+            let (subscription, journal) = (text::escape(&self.subscription), text::escape(&journal));
+            writeln!(out, "{subscription} of {} has no place in {journal} any more", self.process)?;
+        }
+        Ok(())
+    }
+
+    fn ask(&self, home: &Home) -> Result<Vec<String>> {
+        block_on(async {
+            let connected = socket::connect(home, &self.process, self.timeout).await;
+            let mut client = connected.map_err(|silence| silence.into_error(&self.process))?;
+            let what = json!({"subscription": self.subscription, "journal": self.journal});
+            let answer = client.call("io.procession.Subscriptions.Forget", &what).await;
+            let Forgotten { journals } = answer.map_err(|error| self.words(&error))?;
+            Ok(journals)
+        })
+    }
+
+    fn forget_for_the_dead(&self, home: &Home) -> Result<Vec<String>> {
+        let folder = home.folder(&self.process);
+        // Whatever the process keeps of its own journal is for its own settings to say.
+        let retention = Retention { bytes_kept: u64::MAX, ..Options::default().retention };
+        let mut writer = Writer::open(&folder, &Options { retention, ..Options::default() })?;
+        let cursors = Cursors::open(&folder, &writer)?;
+        let asked = |(name, of): &(String, String)| {
+            *name == self.subscription && self.journal.as_ref().is_none_or(|only| only == of)
+        };
+        let journals: Vec<String> =
+            cursors.names().into_iter().filter(asked).map(|(_, journal)| journal).collect();
+        for journal in &journals {
+            cursors.forget(&self.subscription, journal)?;
+            writer.forget(&self.subscription, journal)?;
+        }
+        writer.sync()?;
+        if journals.is_empty() { Err(self.unknown()) } else { Ok(journals) }
+    }
+
+    fn unknown(&self) -> anyhow::Error {
+        let of = self.journal.as_ref().map(|journal| format!(" in `{}`", text::escape(journal)));
+        failure(
+            format!(
+                "`{}` has no place of subscription `{}`{}",
+                self.process,
+                text::escape(&self.subscription),
+                of.unwrap_or_default()
+            ),
+            format!("procession subscriptions list {}", self.process),
+        )
+    }
+
+    fn words(&self, error: &ClientError) -> anyhow::Error {
+        let ClientError::Error { name, .. } = error else {
+            return failure(error.to_string(), format!("procession ps {}", self.process));
+        };
+        match name.rsplit('.').next() {
+            Some("Unknown") => self.unknown(),
+            Some("BeingRead") => failure(
+                format!("`{}` reads subscription `{}` now", self.process, text::escape(&self.subscription)),
+                "stop it first: while it reads, it needs its place",
+            ),
+            _ => failure(error.to_string(), format!("procession subscriptions list {}", self.process)),
+        }
+    }
+}

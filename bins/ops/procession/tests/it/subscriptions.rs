@@ -1,0 +1,73 @@
+//! `procession subscriptions`: places are seen, and forgotten for good.
+
+use journal::{Ack, Batch, Cursors, Offset, Options, Position, Writer, read_cursors};
+use serde_json::json;
+
+use crate::support::Swarm;
+
+/// A dead process with places in `source`: alone in the table, and with an output.
+fn leave(swarm: &Swarm, instance: &str) {
+    let folder = swarm.instance(instance);
+    let mut writer = Writer::open(&folder, &Options::default()).unwrap();
+    let cursors = Cursors::open(&folder, &writer).unwrap();
+    for (subscription, next) in [("old", 2), ("kept", 5)] {
+        let position = Position::at(Offset(next));
+        cursors.claim(subscription, "source").unwrap().store(position);
+        let acks = [Ack { subscription, journal: "source", position }];
+        writer.commit(&Batch { acks: &acks, ..Batch::default() }).unwrap();
+    }
+}
+
+fn names(swarm: &Swarm, instance: &str) -> Vec<String> {
+    let mut names: Vec<String> = read_cursors(&swarm.instance(instance))
+        .unwrap()
+        .into_iter()
+        .map(|cursor| cursor.subscription)
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn places_of_a_dead_process_are_listed_and_forgotten() {
+    let swarm = Swarm::new();
+    let mut speaker = swarm.speaker("source");
+    for _ in 0..12 {
+        speaker.say("tick", r#"{"number":1}"#);
+    }
+    leave(&swarm, "reader");
+    let listed = swarm.json(&["subscriptions", "list", "--json"]);
+    let old = listed.iter().find(|place| place["subscription"] == "old").unwrap();
+    assert_eq!((&old["acknowledged"], &old["behind"]), (&json!(2), &json!(10)));
+    assert!(old["kept_bytes"].as_u64().unwrap() > 0);
+    assert!(swarm.run(&["subscriptions", "list"]).assert_code(0).stdout.contains("KEPT FOR IT"));
+
+    let forgotten = swarm.run(&["subscriptions", "forget", "reader", "old"]);
+    forgotten.assert_code(0);
+    assert_eq!(names(&swarm, "reader"), ["kept"]);
+    let folder = swarm.instance("reader");
+    let writer = Writer::open(&folder, &Options::default()).unwrap();
+    let cursors = Cursors::open(&folder, &writer).unwrap();
+    assert_eq!(cursors.names(), [("kept".to_owned(), "source".to_owned())], "it has come back");
+    drop((cursors, writer));
+    let again = swarm.run(&["subscriptions", "forget", "reader", "old", "source"]);
+    again.assert_code(1).assert_says(&["no place of subscription `old` in `source`", "subscriptions list"]);
+}
+
+#[test]
+fn a_living_process_forgets_what_it_does_not_read() {
+    let swarm = Swarm::new();
+    let _source = swarm.ready_sample("source", &["--every-ms", "5"]);
+    leave(&swarm, "reader");
+    let reader = swarm.ready_sample("reader", &["--hears", "source"]);
+    let hears = || names(&swarm, "reader").iter().any(|name| name == "source.tick");
+    testkit::wait_until(testkit::DEADLINE, "it reads", hears);
+    let refused = swarm.run(&["subscriptions", "forget", "reader", "source.tick"]);
+    refused.assert_code(1).assert_says(&["reads subscription `source.tick` now", "stop it first"]);
+    swarm.run(&["subscriptions", "forget", "reader", "old"]).assert_code(0);
+    assert_eq!(names(&swarm, "reader"), ["kept", "source.tick"]);
+    reader.terminate(testkit::DEADLINE).assert_code(0);
+    let reader = swarm.ready_sample("reader", &["--hears", "source"]);
+    assert_eq!(names(&swarm, "reader"), ["kept", "source.tick"], "it has come back");
+    reader.terminate(testkit::DEADLINE).assert_code(0);
+}
