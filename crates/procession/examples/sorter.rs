@@ -37,6 +37,8 @@ struct Settings {
     any_order: bool,
     /// Name of the subscription
     name: String,
+    /// What it hears
+    sources: String,
 }
 
 impl Default for Settings {
@@ -55,6 +57,7 @@ impl Default for Settings {
             one_by_one: false,
             any_order: false,
             name: "sorted".to_owned(),
+            sources: "source/*".to_owned(),
         }
     }
 }
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
 
 async fn listen(process: Process<Settings>) -> Result<()> {
     let settings = process.settings();
-    let subscribe = process.subscribe_any("source/*").named(&settings.name);
+    let subscribe = process.subscribe_any(settings.sources.as_str()).named(&settings.name);
     if settings.any_order {
         return leave_the_first(&process, subscribe.in_any_order().await?).await;
     }

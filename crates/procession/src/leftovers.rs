@@ -26,8 +26,9 @@ impl Core {
         let keys: HashSet<String> =
             subscriptions.iter().map(|subscription| parked_checkpoint(subscription)).collect();
         let gone = self.outlet.checkpoint_names().into_iter().filter(|name| {
-            let is_block = beyond::is_block(name) && !blocks.iter().any(|prefix| name.starts_with(prefix));
-            is_block || name.starts_with("_parked/") && !keys.contains(name)
+            let owner = name.rfind('/').map_or("", |end| &name[..=end]);
+            beyond::is_block(name) && !blocks.contains(owner)
+                || name.starts_with("_parked/") && !keys.contains(name)
         });
         self.outlet.remove_checkpoints(&gone.collect::<Vec<_>>())?;
         let folder = instance.join(FINISHED_FOLDER);

@@ -178,6 +178,26 @@ fn in_any_order_nothing_comes_that_could_not_be_remembered() {
     assert_eq!(numbers, (0..3000).collect::<Vec<_>>());
 }
 
+#[test]
+fn what_is_kept_of_a_journal_goes_when_it_is_no_source_any_more() {
+    let home = Home::new();
+    say(&mut source(&home), 0..10, half_hot);
+    let stuck = sorter(&home, &["--hang", "hot"]);
+    wait_until("all others are done", || said(&home, "sorted").len() == 5);
+    stuck.kill();
+    let kept = || {
+        let writer = Writer::open(&folder(&home, "sorter"), &Options::default()).unwrap();
+        let blocks = writer.checkpoint_names().filter(|name| name.starts_with("_finished/")).count();
+        (blocks, fs::exists(folder(&home, "sorter").join("finished/sorted@source")).unwrap())
+    };
+    assert_eq!(kept(), (1, true));
+    let arguments = ["run", "--sources", "another/*"];
+    let mut other = sample::Running::start(home.command_of(&program(), &arguments).stdout(Stdio::null()));
+    other.wait_for("ready");
+    drop(other);
+    assert_eq!(kept(), (0, false));
+}
+
 /// A number whose event takes nearly the whole of the pause.
 const SLOW: u64 = 13;
 
