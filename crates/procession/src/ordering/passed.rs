@@ -18,6 +18,8 @@ pub(super) struct Passed {
     inputs: HashMap<(Box<str>, u64), Why>,
     letters: HashMap<u64, (Box<str>, u64)>,
     retried: BTreeMap<u64, Retried>,
+    /// Letters that were retried and are older than what was noted.
+    unknown: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,10 @@ impl Passed {
 
     /// A letter was delivered once more: its input counts, unless it turned out late, or is a dead letter again.
     pub(super) fn retry(&mut self, letter: u64) {
-        let Some(input) = self.letters.remove(&letter) else { return };
+        let Some(input) = self.letters.remove(&letter) else {
+            self.unknown.push(letter);
+            return;
+        };
         if self.inputs.get(&input).is_some_and(|why| why.letter == Some(letter))
             && let Some(Why { history, .. }) = self.inputs.remove(&input)
         {
@@ -64,6 +69,16 @@ impl Passed {
         }
         let why = self.inputs.get(&(journal.into(), offset));
         why.is_some_and(|why| why.history.is_none_or(|of| of == history))
+    }
+
+    /// Letters that were retried, of which nothing else is known.
+    pub(super) fn take_unknown(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.unknown)
+    }
+
+    /// Whether an input with this offset was not taken into account.
+    pub(super) fn knows(&self, journal: &str, offset: u64) -> bool {
+        self.inputs.contains_key(&(journal.into(), offset))
     }
 
     /// Those that were delivered once more, by where their letters lie in the own journal.

@@ -13,7 +13,7 @@ use journal::{Item, Level, Offset, Reader, Record, Start};
 use super::fold::Fold;
 use super::model::{Compensate as _, Heard, Input, Model, Output};
 use super::order::Derivation;
-use super::passed::{Retried, history_of};
+use super::passed::{Passed, Retried, history_of};
 use super::recall::{Recall, Recalled};
 use super::records::{Diverged, Retract, Said};
 use super::reorder::Reorder;
@@ -52,7 +52,9 @@ where
         let settled = recall.settled().unwrap_or(before).max(before);
         let mut passed = recall.take_passed();
         let mut retried = passed.take_retried();
-        self.add_retried(header.as_ref(), &mut retried)?;
+        let earlier = passed.take_unknown();
+        let earlier = header.iter().flat_map(|header| &header.retried).chain(&earlier);
+        self.add_retried(earlier, &passed, &mut retried)?;
         self.retried.clear();
         let Some(replays) = self.find_replays(header.as_ref(), since).await? else { return Ok(false) };
         let diverged: Vec<Diverged> = replays
@@ -136,13 +138,22 @@ where
         Ok(())
     }
 
-    /// Dead letters that had been delivered once more before the snapshot, and whose events were not final by then.
-    fn add_retried(&self, header: Option<&Header>, retried: &mut BTreeMap<u64, Retried>) -> Result<()> {
+    /// Dead letters that are older than the snapshot, and were delivered once more.
+    fn add_retried<'a>(
+        &self,
+        earlier: impl Iterator<Item = &'a u64>,
+        passed: &Passed,
+        retried: &mut BTreeMap<u64, Retried>,
+    ) -> Result<()> {
         let folder = self.core.folders.instance(&self.core.instance);
-        for letter in header.iter().flat_map(|header| &header.retried) {
+        for letter in earlier {
             let Some(found) = letters::find(&folder, Offset(*letter))? else { continue };
             let DeadLetter { journal, offset, identity, epoch, .. } = found.letter;
             let history = history_of(identity, epoch);
+            // It turned out late, or is a dead letter again.
+            if passed.knows(&journal, offset) {
+                continue;
+            }
             retried.insert(*letter, Retried { journal: journal.into(), offset, history });
         }
         Ok(())

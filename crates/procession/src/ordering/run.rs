@@ -63,6 +63,7 @@ pub(super) struct RunOptions {
     pub(super) wait: Duration,
     pub(super) idle_after: Option<Duration>,
     pub(super) dead_after: Duration,
+    pub(super) gone_after: Duration,
     pub(super) final_every: Duration,
     pub(super) snapshot_inputs: u64,
     pub(super) fold: FoldOptions,
@@ -89,6 +90,7 @@ where
                 wait: Duration::ZERO,
                 idle_after: None,
                 dead_after: Duration::from_secs(5),
+                gone_after: Duration::from_secs(7 * 86_400),
                 final_every: Duration::from_millis(50),
                 snapshot_inputs: 100_000,
                 fold: FoldOptions::default(),
@@ -128,6 +130,13 @@ where
     /// Long enough for it to be started again by default: 5 seconds. What it says later may be too late.
     pub fn dead_after(mut self, absence: Duration) -> Self {
         self.options.dead_after = absence;
+        self
+    }
+
+    /// After so long without anybody who holds its lock, a source that is a model does not hold final back any more:
+    /// nothing of it will be taken back. Seven days by default. One whose state folder is removed leaves at once.
+    pub fn gone_after(mut self, absence: Duration) -> Self {
+        self.options.gone_after = absence;
         self
     }
 

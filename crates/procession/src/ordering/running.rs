@@ -54,6 +54,7 @@ pub(super) struct Running<M: Model> {
     pub(super) acking: Vec<(usize, Delivery<Any>)>,
     said_final: Instant,
     looked: Instant,
+    held: Held,
     /// Inputs since the last snapshot.
     inputs: u64,
     /// Keeps what was said since the last snapshot.
@@ -65,6 +66,15 @@ pub(super) struct Running<M: Model> {
     /// Dead letters whose events were delivered once more, where they lie in the own journal, and the events' times: they
     /// are needed again until these are final.
     pub(super) retried: BTreeMap<u64, EventTime>,
+}
+
+/// Who holds back what is final, and since when.
+#[derive(Debug)]
+struct Held {
+    holders: Vec<Arc<str>>,
+    since: Instant,
+    since_at: EventTime,
+    is_said: bool,
 }
 
 /// An input in the window.
@@ -112,6 +122,7 @@ where
             acking: Vec::new(),
             said_final: now,
             looked: now,
+            held: Held { since: now, since_at: EventTime::now(), is_said: false, holders: Vec::new() },
             inputs: 0,
             own_replay: None,
             replaying: true,
@@ -125,8 +136,50 @@ where
         let window = self.window.due();
         let settle =
             (self.next_final() > self.fold.settled()).then(|| self.said_final + self.options.final_every);
-        let look = self.sources.watermark.is_held().then(|| self.looked + LOOK_EVERY);
+        let look = self.is_held().then(|| self.looked + LOOK_EVERY);
         [window, settle, look].into_iter().flatten().min()
+    }
+
+    /// Whether somebody holds back time, or what is final.
+    fn is_held(&self) -> bool {
+        let watermark = &self.sources.watermark;
+        watermark.is_held() || watermark.settled() < self.horizon()
+    }
+
+    /// Up to where what has come is complete, and as late as it may be.
+    fn horizon(&self) -> EventTime {
+        self.sources.watermark.mark().minus(self.options.lateness)
+    }
+
+    /// Looks at those who hold back time, or what is final; says who has done so for long.
+    fn look(&mut self, now: Instant) -> Result<()> {
+        self.looked = now;
+        self.sources.look(self.options.idle_after, self.options.dead_after)?;
+        let models = self.sources.look_at_models(self.horizon(), self.options.gone_after)?;
+        let held = self.sources.watermark.is_held();
+        let others = self.sources.watermark.holders().filter(|_| held).map(|(_, name)| Arc::clone(name));
+        let mut holders: Vec<Arc<str>> = models.into_iter().chain(others).collect();
+        holders.sort();
+        holders.dedup();
+        if holders != self.held.holders {
+            if self.held.is_said {
+                tracing::info!(model = self.model, before = ?self.held.holders, now = ?holders, "final is held back by others now, or by nobody");
+            }
+            self.held = Held { since: now, since_at: EventTime::now(), is_said: false, holders };
+        } else if !holders.is_empty()
+            && !self.held.is_said
+            && now >= self.held.since + self.options.dead_after
+        {
+            self.held.is_said = true;
+            tracing::warn!(
+                model = self.model,
+                holders = ?self.held.holders,
+                since = %self.held.since_at,
+                settled = %self.fold.settled(),
+                "final is held back: these sources have not said how far they are"
+            );
+        }
+        Ok(())
     }
 
     /// Takes a delivery in, to be acknowledged with what follows from it. Says why if the model breaks over it: it must
@@ -293,9 +346,8 @@ where
         }
         let now = Instant::now();
         self.note_who_spoke(now);
-        if drained && self.sources.watermark.is_held() && now >= self.looked + LOOK_EVERY {
-            self.looked = now;
-            self.sources.look(self.options.idle_after, self.options.dead_after)?;
+        if drained && self.is_held() && now >= self.looked + LOOK_EVERY {
+            self.look(now)?;
         }
         let settled = if gone { None } else { self.settle(now)? };
         match self.publish().await {
@@ -338,8 +390,7 @@ where
 
     /// Up to where nothing will change any more.
     fn next_final(&self) -> EventTime {
-        let watermark = &self.sources.watermark;
-        let horizon = watermark.mark().minus(self.options.lateness).min(watermark.settled());
+        let horizon = self.horizon().min(self.sources.watermark.settled());
         self.window.first_at().map_or(horizon, |first| horizon.min(first))
     }
 

@@ -180,6 +180,34 @@ impl Sources {
         Ok(())
     }
 
+    /// Looks at the models that hold final back behind `horizon`. One leaves when its state folder was removed, or when
+    /// nobody has held its lock for as long as a lease; never because it is silent. Returns the names of the others.
+    ///
+    /// # Errors
+    /// A lock cannot be asked for.
+    pub(super) fn look_at_models(&mut self, horizon: EventTime, lease: Duration) -> Result<Vec<Arc<str>>> {
+        let holders: Vec<usize> = self.watermark.final_holders(horizon).map(|(number, _)| number).collect();
+        let mut names = Vec::new();
+        for source in self.list.iter_mut().filter(|source| holders.contains(&source.number)) {
+            let is_removed = matches!(source.folder.try_exists(), Ok(false));
+            let is_dead = !journal::is_locked(&source.folder)?;
+            let since = source.unlocked.get_or_insert_with(Instant::now);
+            if !is_dead {
+                source.unlocked = None;
+            } else if is_removed || since.elapsed() >= lease {
+                tracing::warn!(
+                    source = &*source.journal,
+                    is_removed,
+                    "the model is gone: nothing of it will change, and final does not wait for it"
+                );
+                self.watermark.leave(source.number);
+                continue;
+            }
+            names.push(Arc::clone(&source.journal));
+        }
+        Ok(names)
+    }
+
     /// What is final is not needed again.
     pub(super) fn forget(&mut self, settled: EventTime) {
         for source in &mut self.list {

@@ -115,6 +115,19 @@ impl Watermark {
         self.sources.iter().filter_map(|source| source.settled).min().unwrap_or(EventTime::MAX)
     }
 
+    /// The models whose final is the least, if that is earlier than `at`: they hold final back, whether they live or not.
+    pub(super) fn final_holders(&self, at: EventTime) -> impl Iterator<Item = (usize, &Arc<str>)> {
+        let least = self.settled();
+        let holds = move |source: &Source| source.settled == Some(least) && least < at;
+        let sources = self.sources.iter().enumerate().filter(move |(_, source)| holds(source));
+        sources.map(|(number, source)| (number, &source.name))
+    }
+
+    /// A model is gone for good: nothing that it has said will be taken back. Speaking makes it a model again.
+    pub(super) fn leave(&mut self, source: usize) {
+        self.sources[source].settled = None;
+    }
+
     /// Whether a source is further than the watermark: others hold it back.
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -196,6 +209,23 @@ mod tests {
         mark.set(0, SourceState::Dead);
         mark.set(1, SourceState::Dead);
         assert_eq!(mark.mark(), EventTime::MIN);
+    }
+
+    #[test]
+    fn a_model_holds_final_back_until_it_leaves() {
+        let mut mark = two();
+        for source in [0, 1] {
+            mark.is_model(source);
+        }
+        mark.settle(0, EventTime(5));
+        mark.settle(1, EventTime(9));
+        let holders =
+            |mark: &Watermark, at| mark.final_holders(EventTime(at)).map(|(number, _)| number).collect();
+        assert_eq!([holders(&mark, 20), holders(&mark, 5)] as [Vec<usize>; 2], [vec![0], vec![]]);
+        mark.leave(0);
+        assert_eq!((mark.settled(), holders(&mark, 20) as Vec<usize>), (EventTime(9), vec![1]));
+        mark.is_model(0);
+        assert_eq!(mark.settled(), EventTime::MIN);
     }
 
     #[test]

@@ -24,20 +24,39 @@ fn health(home: &Home) -> Value {
 
 /// Calls the sorter once it answers.
 fn call(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
-    call_method(home, &format!("io.procession.DeadLetters.{method}"), parameters)
+    call_of(home, "sorter", method, parameters)
+}
+
+/// Calls a process about its letters once it answers.
+pub(crate) fn call_of(
+    home: &Home,
+    instance: &str,
+    method: &str,
+    parameters: &Value,
+) -> Result<Value, ClientError> {
+    call_method_of(home, instance, &format!("io.procession.DeadLetters.{method}"), parameters)
 }
 
 fn call_method(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
-    let socket = home.path().join("run/sorter/socket");
+    call_method_of(home, "sorter", method, parameters)
+}
+
+fn call_method_of(
+    home: &Home,
+    instance: &str,
+    method: &str,
+    parameters: &Value,
+) -> Result<Value, ClientError> {
+    let socket = home.path().join("run").join(instance).join("socket");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut client = None;
-    wait_until("the sorter listens", || {
+    wait_until("it listens", || {
         client = runtime.block_on(Client::connect(&socket)).ok();
         client.is_some()
     });
     let mut client = client.unwrap();
     let mut answer = None;
-    wait_until("the sorter reads", || {
+    wait_until("it reads", || {
         let called = runtime.block_on(client.call(method, parameters));
         let reads = !matches!(&called, Err(ClientError::Error { name, .. }) if name.ends_with(".NotReading"));
         answer = Some(called);

@@ -12,6 +12,7 @@ use procession::{DeadLetter, Event as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::letters::call_of as call;
 use crate::sample::{Home, Running};
 use crate::swarm::wait_until;
 
@@ -505,6 +506,65 @@ fn whatever_a_model_breaks_over_is_that_events_fault_alone() {
     say(&mut case, "a", -1);
     wait_until("one more counts", || case.balances().len() == 151);
     assert_eq!(case.said()[..before.len()], before);
+    stop(teller);
+}
+
+#[test]
+fn a_dead_letter_that_is_retried_counts_for_good() {
+    let mut case = Case::new(&Options::default());
+    let teller = case.start(&["--most", "100"]);
+    case.moved(1, 500);
+    case.moved(2, -10);
+    wait_until("the overdraft", || case.balances() == [-10]);
+    assert_eq!(case.said_of(DeadLetter::TOPIC).len(), 1);
+    stop(teller);
+    let mut teller = case.start(&[]);
+    teller.wait_for("\"ready\"");
+    let reader = Reader::open(&case.folder(), Start::Beginning, Level::Committed).unwrap();
+    let (mut reader, mut letter) = (reader.unwrap(), None);
+    while let Some(item) = reader.next().unwrap() {
+        if let Item::Record(record) = item
+            && record.topic == DeadLetter::TOPIC
+        {
+            letter = Some(record.offset.0);
+        }
+    }
+    call(&case.home, "teller", "Retry", &json!({"offset": letter.unwrap()})).unwrap();
+    wait_until("it counts", || case.balances().is_empty() && !case.said_of(Retract::TOPIC).is_empty());
+    case.moved(3, -600);
+    wait_until("the next", || case.balances() == [-110]);
+    let before = case.said();
+    // With and without a snapshot that was written since.
+    kill(teller);
+    for _ in 0..2 {
+        let mut teller = case.start(&[]);
+        teller.wait_for("the model is where it was");
+        teller.wait_for("\"ready\"");
+        assert_eq!(case.said()[..before.len()], before);
+        assert_eq!(case.balances(), [-110]);
+        stop(teller);
+    }
+}
+
+#[test]
+fn a_model_that_is_gone_holds_final_back_until_its_folder_is_removed_and_that_is_said() {
+    let mut case = Case::new(&Options::default());
+    let folder = case.home.path().join("state/shop");
+    fs::create_dir_all(&folder).unwrap();
+    let mut shop = Writer::open(&folder, &Options::default()).unwrap();
+    let at = EventTime(BEGIN + 5 * SECOND);
+    let payload = json!({"at": at}).to_string();
+    let (topic, payload, codec) = (Final::TOPIC, payload.as_bytes(), Codec::Json);
+    shop.append(&Entry { topic, key: None, cause: None, codec, payload }).unwrap();
+    let mut teller = case.start(&["--hears", "bank/moved", "--hears", "shop/moved", "--dead-after", "300ms"]);
+    case.moved(1, -1);
+    case.heartbeat(100);
+    drop(shop);
+    wait_until("as far as the shop is final", || case.settled() == Some(5));
+    teller.wait_for("final is held back");
+    assert_eq!(case.settled(), Some(5), "it may come again, and take back what it has said");
+    fs::remove_dir_all(&folder).unwrap();
+    wait_until("final goes on", || case.settled() == Some(90));
     stop(teller);
 }
 
