@@ -42,6 +42,7 @@
 //! what is assumed of file system and processor is in `FORMAT.md`.
 
 mod batch;
+mod bus;
 mod clock;
 mod commit;
 mod cursors;

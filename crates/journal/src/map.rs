@@ -1,4 +1,4 @@
-//! Mapped memory: with two system calls in [`crate::ofd`] and [`crate::signal`] the only `unsafe` of the workspace.
+//! Mapped memory: with a few system calls in [`crate::ofd`], [`crate::signal`] and [`crate::bus`] the only `unsafe` of the workspace.
 //!
 //! Trust boundary: the one writer of a file (kernel lock) never changes bytes below a commit word
 //! that it has stored, and nobody truncates a file that is mapped; it uses the file of a dropped segment again only

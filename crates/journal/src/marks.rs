@@ -16,7 +16,7 @@ use crate::memory::{Word, Words};
 use crate::segment::{FORMAT_VERSION, extend};
 use crate::types::{Epoch, JournalId, Offset};
 
-const BYTES: usize = 4096;
+pub(crate) const BYTES: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"PROCMARK");
 
 // Words of the page. What the writer stores often has a cache line of its own.

@@ -5,6 +5,7 @@ mod replaced;
 
 use std::path::{Path, PathBuf};
 
+use crate::bus;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::marks::{Marks, MarksReader};
@@ -122,6 +123,7 @@ impl Reader {
     /// # Errors
     /// [`Error::ForeignVersion`], [`Error::Corrupt`], I/O errors.
     pub fn open(instance: &Path, start: Start, level: Level) -> Result<Option<Self>> {
+        bus::name_file();
         let Some(marks) = MarksReader::open(&layout::marks_path(instance))? else { return Ok(None) };
         let Some(now) = marks.load()? else { return Ok(None) };
         let mut reader = Self {

@@ -134,6 +134,11 @@ impl Segment {
         std::fs::metadata(path).is_ok_and(|metadata| metadata.ino() != self.inode)
     }
 
+    /// Whether somebody has cut the file, so that what is mapped behind its end gives no bytes any more.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.len() < self.end as u64)
+    }
+
     /// Whether a writer that goes on at `at` can still seal the segment: one that keeps to the format always can.
     pub(crate) fn has_room_at(&self, at: usize) -> bool {
         usize::try_from(self.header.segment_bytes).is_ok_and(|bytes| at <= bytes - TAIL_BYTES)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{Ack, Batch, ENTRIES_MAX, ack_stride, check_entry, check_sizes, checkpoint_stride};
+use crate::bus;
 use crate::clock::wall_clock_ns;
 use crate::commit::Commit;
 use crate::declared::Declared;
@@ -75,6 +76,7 @@ impl Writer {
     pub fn open(instance: &Path, options: &Options) -> Result<Self> {
         options.check()?;
         signal::survive_file_size_limit();
+        bus::name_file();
         let name = instance.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         check_name("journal name", &name)?;
         let folder = layout::journal_folder(instance);

@@ -10,10 +10,11 @@ use std::fs;
 use std::io;
 
 use super::Reader;
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::history;
-use crate::marks::{Marks, MarksReader, identity_of};
+use crate::marks::{self, Marks, MarksReader, identity_of};
 use crate::types::{Epoch, Offset, Position};
+use crate::walk::Segment;
 
 /// So many beginnings of epochs are remembered.
 const KNOWN_MAX: usize = 64;
@@ -65,8 +66,19 @@ impl Reader {
     /// # Errors
     /// [`crate::Error::ForeignVersion`] for the journal that lies there now; I/O errors.
     pub fn look_at_path(&mut self) -> Result<AtPath> {
+        if self.segment.as_ref().is_some_and(Segment::is_cut) {
+            // It is mapped again as far as it goes, and the rest is a gap.
+            self.limit = Offset::ZERO;
+            self.leave();
+        }
         let path = self.marks.path();
         match fs::metadata(path) {
+            Ok(found)
+                if identity_of(&found) == self.marks.identity() && found.len() < marks::BYTES as u64 =>
+            {
+                let reason = "it was cut while it was in use".to_owned();
+                return Err(Error::Corrupt { path: path.to_owned(), offset: self.next, reason });
+            }
             Ok(found) if identity_of(&found) == self.marks.identity() => return self.look_back(),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(AtPath::Nothing),

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod cursors;
+mod cut;
 mod disk;
 mod displaced;
 #[cfg(feature = "faults")]

@@ -29,7 +29,7 @@ fn tear(from: &Path, instance: &Path) {
     marks.write_all_at(&[7; 16], 32).unwrap();
     let segment = instance.join("journal").join(format!("{:020}.seg", 0));
     let bytes = fs::read(&segment).unwrap();
-    let second = bytes.windows(8).position(|window| window == 6_u64.to_le_bytes()).unwrap();
+    let second = 8 * bytes.chunks(8).position(|word| word == 6_u64.to_le_bytes()).unwrap();
     fs::File::options().write(true).open(segment).unwrap().write_all_at(&[0xff], second as u64 + 10).unwrap();
 }
 
