@@ -24,8 +24,8 @@ use crate::notes::{note, read_founded, read_note};
 use crate::segment::{FORMAT_VERSION, extend};
 use crate::shared::Shared;
 use crate::slot::{
-    AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED,
-    read_names, read_position, set_read_in, store,
+    AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, USED, read_names,
+    read_position, set_read_in, store, tried, trying,
 };
 use crate::summary::read_marks;
 use crate::table::{
@@ -305,7 +305,7 @@ impl Cursors {
             let (map, start) = inner.slot(slot);
             let word = map.word(start + AT_TRYING);
             let last = word.load(Ordering::Relaxed);
-            if last & ((1 << TRIES_BITS) - 1) > 0 {
+            if tried(last).1 > 0 {
                 word.store(last - 1, Ordering::Relaxed);
             }
         }
@@ -492,14 +492,13 @@ impl Cursor {
     }
 
     /// Notes that the record at `offset` is being delivered, and returns the how-many-th time in a row
-    /// that is: 1 unless a process died or was stopped over it.
+    /// that is: 1 unless a process died or was stopped over it. It counts to 65,535, from offset 2^47 on to 127.
     #[inline]
     pub fn attempt(&self, offset: Offset) -> u16 {
         let word = self.word(AT_TRYING);
-        let last = word.load(Ordering::Relaxed);
-        #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
-        let attempt = if last >> TRIES_BITS == offset.0 { (last as u16).saturating_add(1) } else { 1 };
-        word.store(offset.0 << TRIES_BITS | u64::from(attempt), Ordering::Relaxed);
+        let (last, tries) = tried(word.load(Ordering::Relaxed));
+        let (delivery, attempt) = trying(offset, if last == offset { tries.saturating_add(1) } else { 1 });
+        word.store(delivery, Ordering::Relaxed);
         attempt
     }
 
@@ -507,7 +506,8 @@ impl Cursor {
     pub fn forgive(&self, offset: Offset) {
         let word = self.word(AT_TRYING);
         let last = word.load(Ordering::Relaxed);
-        if last >> TRIES_BITS == offset.0 && last & ((1 << TRIES_BITS) - 1) > 0 {
+        let (delivered, tries) = tried(last);
+        if delivered == offset && tries > 0 {
             // If it fails, another record is being tried by now: nothing to take back.
             let _ = word.compare_exchange(last, last - 1, Ordering::Relaxed, Ordering::Relaxed);
         }

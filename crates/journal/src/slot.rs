@@ -30,7 +30,11 @@ pub(crate) const AT_JOURNAL: usize = 16;
 pub(crate) const USED: u64 = 0x5553_4544;
 
 /// Of the word at [`AT_TRYING`] this many bits count deliveries, the others say of which offset.
-pub(crate) const TRIES_BITS: u32 = 16;
+const TRIES_BITS: u32 = 16;
+/// Offsets from here on leave the count fewer bits, and the word its highest bit for that to show.
+const FAR: u64 = 1 << 47;
+const FAR_BIT: u64 = 1 << 63;
+const FAR_TRIES_BITS: u32 = 7;
 
 /// Where the check over a position starts: the magic of the table.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PROCCURS");
@@ -38,6 +42,27 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PROCCURS");
 /// How often a reader looks at most: the owner may overwrite the copy that is read, once for each of its
 /// acknowledgements. Under loom each further look multiplies what there is to try.
 pub(crate) const LOOKS: usize = if cfg!(loom) { 2 } else { 16 };
+
+/// What [`AT_TRYING`] holds for a delivery under way, and how-many-th in a row that counts.
+#[inline]
+pub(crate) fn trying(offset: Offset, tries: u16) -> (u64, u16) {
+    if offset.0 < FAR {
+        return (offset.0 << TRIES_BITS | u64::from(tries), tries);
+    }
+    let tries = tries.min((1 << FAR_TRIES_BITS) - 1);
+    (FAR_BIT | offset.0 << FAR_TRIES_BITS | u64::from(tries), tries)
+}
+
+/// The delivery under way, and the how-many-th in a row it is: 0 if it was taken back. One less in the word is one try less.
+#[inline]
+pub(crate) const fn tried(word: u64) -> (Offset, u16) {
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+    if word < FAR_BIT {
+        (Offset(word >> TRIES_BITS), word as u16)
+    } else {
+        (Offset((word & !FAR_BIT) >> FAR_TRIES_BITS), word as u16 & ((1 << FAR_TRIES_BITS) - 1))
+    }
+}
 
 /// Stores a position.
 #[inline]

@@ -14,8 +14,8 @@ use crate::marks::boot_id;
 use crate::notes::read_founded;
 use crate::segment::FORMAT_VERSION;
 use crate::slot::{
-    AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, TRIES_BITS, USED, read_in,
-    read_names, read_position,
+    AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, USED, read_in, read_names,
+    read_position, tried,
 };
 use crate::types::{Epoch, Offset, Position};
 
@@ -131,14 +131,13 @@ impl Table {
             offset: Offset::ZERO,
             reason: "the names of a subscription make no sense".to_owned(),
         })?;
-        let trying = word(AT_TRYING).load(Ordering::Relaxed);
+        let (trying, tries) = tried(word(AT_TRYING).load(Ordering::Relaxed));
         Ok(Some(Slot {
             names,
             position: if self.same_boot { read_position(word) } else { read_founded(word) },
             seen_ns: word(AT_SEEN).load(Ordering::Relaxed),
             read_in: read_in(word),
-            // The low bits count: 0 for a delivery that was taken back, or for none.
-            trying: (trying & ((1 << TRIES_BITS) - 1) > 0).then_some(Offset(trying >> TRIES_BITS)),
+            trying: (tries > 0).then_some(trying),
         }))
     }
 }

@@ -118,6 +118,53 @@ fn deliveries_of_one_record_are_counted_across_processes() {
 }
 
 #[test]
+fn deliveries_are_counted_up_to_the_last_offset() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("reader");
+    let offsets: Vec<u64> = [46, 47, 48, 55]
+        .into_iter()
+        .flat_map(|bits| [(1 << bits) - 1, 1 << bits, (1 << bits) + 7])
+        .chain([(1 << 56) - 1])
+        .collect();
+    let open = || {
+        let writer = Writer::open(&instance, &small(8)).unwrap();
+        Cursors::open(&instance, &writer).unwrap()
+    };
+    for (index, offset) in offsets.iter().copied().enumerate() {
+        let name = format!("reads-{index}");
+        let cursor = open().claim(&name, "source").unwrap();
+        cursor.store(at(offset));
+        assert_eq!((cursor.attempt(Offset(offset)), cursor.attempt(Offset(offset))), (1, 2), "{offset}");
+        drop(cursor);
+        let cursor = open().claim(&name, "source").unwrap();
+        let trying = || {
+            let all = read_cursors(&instance).unwrap();
+            all.iter().find(|info| info.subscription == name).unwrap().trying
+        };
+        assert_eq!(cursor.attempt(Offset(offset)), 3);
+        assert_eq!(trying(), Some(Offset(offset)));
+        for taken_back in [offset & 0xff, offset ^ (1 << 48), offset] {
+            cursor.forgive(Offset(taken_back));
+        }
+        assert_eq!(cursor.attempt(Offset(offset)), 3, "one delivery of {offset} was taken back");
+        // None of those that share some of its bits.
+        for bits in [8, 16, 47, 48, 55] {
+            let other = offset ^ (1 << bits);
+            assert_eq!((cursor.attempt(Offset(other)), trying()), (1, Some(Offset(other))), "{offset}");
+        }
+        for _ in 0..=u16::MAX {
+            cursor.attempt(Offset(offset));
+        }
+        let most = if offset < 1 << 47 { u16::MAX } else { 127 };
+        assert_eq!(
+            (cursor.attempt(Offset(offset)), trying()),
+            (most, Some(Offset(offset))),
+            "it counts no further"
+        );
+    }
+}
+
+#[test]
 fn a_damaged_cursor_is_no_position_and_can_be_moved_again() {
     let home = tempfile::tempdir_in(fast_folder()).unwrap();
     let instance = home.path().join("reader");
