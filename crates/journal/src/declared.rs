@@ -1,6 +1,6 @@
 //! The names that the writer has declared in its current segment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::batch::{Batch, ack_stride, checkpoint_stride};
@@ -25,25 +25,39 @@ impl Declared {
         self.topics.by_name.len() <= most && self.journals.by_name.len() <= most
     }
 
-    /// Bytes that a batch takes in this segment, an upper bound: a name that it declares counts as often as
-    /// it occurs.
-    pub(crate) fn bytes_of(&self, batch: &Batch<'_>) -> usize {
-        let mut bytes = 0;
-        for entry in batch.entries {
-            bytes += record::stride(entry.key.map_or(0, <[u8]>::len), entry.payload.len());
-            bytes += self.topics.declaration_bytes(entry.topic);
-            if let Some(cause) = entry.cause {
-                bytes += self.journals.declaration_bytes(cause.journal);
-            }
-        }
-        bytes += batch.acks.iter().map(|ack| ack_stride(ack.subscription, ack.journal)).sum::<usize>();
-        bytes
-            + batch
-                .checkpoints
-                .iter()
-                .map(|point| checkpoint_stride(point.name, point.value.len()))
-                .sum::<usize>()
+    /// Bytes that a batch takes in this segment, an upper bound that needs no memory: a name that it declares counts as
+    /// often as it occurs.
+    pub(crate) fn bytes_at_most(&self, batch: &Batch<'_>) -> usize {
+        let Self { topics, journals } = self;
+        bytes(batch, |topic| topics.declaration_bytes(topic), |journal| journals.declaration_bytes(journal))
     }
+
+    /// Bytes that a batch takes in this segment, each of its names declared once.
+    pub(crate) fn bytes_of(&self, batch: &Batch<'_>) -> usize {
+        let (mut topics, mut journals) = (HashSet::new(), HashSet::new());
+        let once = |is_new, numbers: &Numbers, name| if is_new { numbers.declaration_bytes(name) } else { 0 };
+        bytes(
+            batch,
+            |topic| once(topics.insert(topic), &self.topics, topic),
+            |journal| once(journals.insert(journal), &self.journals, journal),
+        )
+    }
+}
+
+/// Bytes of a batch whose entries declare so many for their topics and the journals of their causes.
+fn bytes<'a>(
+    batch: &Batch<'a>,
+    mut topic: impl FnMut(&'a str) -> usize,
+    mut journal: impl FnMut(&'a str) -> usize,
+) -> usize {
+    let mut bytes = 0;
+    for entry in batch.entries {
+        bytes += record::stride(entry.key.map_or(0, <[u8]>::len), entry.payload.len());
+        bytes += topic(entry.topic) + entry.cause.map_or(0, |cause| journal(cause.journal));
+    }
+    bytes += batch.acks.iter().map(|ack| ack_stride(ack.subscription, ack.journal)).sum::<usize>();
+    let checkpoints = batch.checkpoints.iter();
+    bytes + checkpoints.map(|point| checkpoint_stride(point.name, point.value.len())).sum::<usize>()
 }
 
 /// Numbers from 1 for names, in the order of their first use.

@@ -4,10 +4,10 @@
 //! inspection and reported to readers as a gap. Above the mark an unreadable record is a torn tail.
 //! Write-back is unordered, so it ends the journal even if a whole record lies behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::batch::{ack_stride, checkpoint_stride};
+use crate::batch::{self, ack_stride, checkpoint_stride};
 use crate::error::{Error, Result};
 use crate::marks::Marks;
 use crate::record::{self, Decoded, Kind};
@@ -37,6 +37,29 @@ impl State {
         let acks = self.acks.keys().map(|(subscription, journal)| ack_stride(subscription, journal));
         let checkpoints = self.checkpoints.iter().map(|(name, value)| checkpoint_stride(name, value.len()));
         acks.sum::<usize>() + checkpoints.sum::<usize>() + record::stride(0, 0)
+    }
+
+    /// Bytes that it will take once it has taken in a batch.
+    pub(crate) fn bytes_after(&self, batch: &batch::Batch<'_>) -> usize {
+        let (mut more, mut less) = (0, 0);
+        // Of several for one name, the last one stays.
+        let acks: HashMap<_, _> =
+            batch.acks.iter().map(|ack| ((ack.subscription, ack.journal), ack.position)).collect();
+        for ((subscription, journal), position) in acks {
+            let bytes = ack_stride(subscription, journal);
+            less += if self.acks.contains_key(&(subscription.to_owned(), journal.to_owned())) {
+                bytes
+            } else {
+                0
+            };
+            more += if position == Position::default() { 0 } else { bytes };
+        }
+        let values: HashMap<_, _> = batch.checkpoints.iter().map(|point| (point.name, point.value)).collect();
+        for (name, value) in values {
+            less += self.checkpoints.get(name).map_or(0, |known| checkpoint_stride(name, known.len()));
+            more += if value.is_empty() { 0 } else { checkpoint_stride(name, value.len()) };
+        }
+        self.bytes() + more - less
     }
 }
 

@@ -229,7 +229,7 @@ impl Writer {
         if !(batch.acks.is_empty() && batch.checkpoints.is_empty()) {
             self.check_state(batch)?;
         }
-        if !self.fits(self.declared.bytes_of(batch)) || !self.declared.can_name(batch.entries.len()) {
+        if !self.fits(self.declared.bytes_at_most(batch)) || !self.declared.can_name(batch.entries.len()) {
             self.make_room_for(batch)?;
         }
         let start = self.next;
@@ -372,12 +372,15 @@ impl Writer {
 
     #[cold]
     fn make_room_for(&mut self, batch: &Batch<'_>) -> Result<()> {
-        let most = Declared::default().bytes_of(batch);
-        let limit = self.batch_bytes_max - self.state.bytes();
-        if most > limit {
-            return Err(Error::TooLarge { what: "batch", found: most, limit });
+        if self.declared.can_name(batch.entries.len()) && self.fits(self.declared.bytes_of(batch)) {
+            return Ok(());
         }
-        self.roll(most)
+        let bytes = Declared::default().bytes_of(batch);
+        let limit = self.batch_bytes_max - self.state.bytes();
+        if bytes > limit {
+            return Err(Error::TooLarge { what: "batch", found: bytes, limit });
+        }
+        self.roll(bytes)
     }
 
     /// Goes on in the next segment: it gets its header and the state, then its name; only then is
@@ -460,6 +463,11 @@ impl Writer {
         }
         bytes += batch.acks.iter().map(|ack| ack_stride(ack.subscription, ack.journal)).sum::<usize>();
         let limit = self.batch_bytes_max / 2;
+        if bytes <= limit {
+            return Ok(());
+        }
+        // That was an upper bound: an acknowledgement, too, replaces the one before.
+        let bytes = self.state.bytes_after(batch);
         if bytes > limit {
             let own =
                 batch.checkpoints.iter().map(|point| checkpoint_stride(point.name, point.value.len())).sum();

@@ -1,6 +1,7 @@
 //! Tests of the journal through its public interface: real files, real processes, real signals.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+mod batches;
 mod bytes;
 mod cursors;
 mod cut;
