@@ -492,7 +492,8 @@ impl<P: Payload> Subscription<P> {
             let folders = &self.core.folders;
             let publisher = Instance::new(&*instance)?;
             let (folder, publisher) = (folders.instance(&publisher), folders.endpoint(&publisher));
-            let mut source = Source::new(&instance, folder, publisher, cursor, start, self.level);
+            let mut source =
+                Source::new(&instance, folder, publisher, cursor, start, self.level, &self.core.waits);
             if let Some(acks) = source.open(&self.name)? {
                 self.reading.add(acks);
                 if self.any_order {

@@ -18,6 +18,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::leftovers::FINISHED_FOLDER;
 use crate::varlink::Endpoint;
+use crate::waiting::{Waiting, Waits};
 
 /// Passed-over records are acknowledged at least this often, so that they do not hold back retention.
 const PASS_EVERY: u32 = 4096;
@@ -34,6 +35,7 @@ pub(crate) struct Source {
     level: Level,
     cursor: Option<Cursor>,
     open: Option<Opened>,
+    waits: Waits,
     latch: Latch,
     /// Between two looks for a journal whose folder is there already.
     opening: Pause,
@@ -69,8 +71,9 @@ struct Opened {
     back: Vec<Reader>,
     /// What lies at the journal's path is to be compared with what is read.
     suspect: bool,
-    /// The journal's files are gone.
-    is_gone: bool,
+    waits: Waits,
+    /// The journal's files are gone: the process says so until there are some again.
+    gone: Option<Waiting>,
     /// What an earlier process has done is nothing to go by.
     has_diverged: bool,
 }
@@ -130,6 +133,7 @@ impl Source {
         cursor: Cursor,
         start: Start,
         level: Level,
+        waits: &Waits,
     ) -> Self {
         let start = cursor.position().map_or(start, Start::Position);
         Self {
@@ -139,6 +143,7 @@ impl Source {
             level,
             cursor: Some(cursor),
             open: None,
+            waits: waits.clone(),
             latch: Latch::new(publisher),
             opening: Pause::default(),
             fruitless: Pause::default(),
@@ -180,7 +185,8 @@ impl Source {
             begins: false,
             back: Vec::new(),
             suspect: false,
-            is_gone: false,
+            waits: self.waits.clone(),
+            gone: None,
             has_diverged: false,
         });
         Ok(self.acks())
@@ -478,13 +484,19 @@ impl Opened {
     fn is_replaced(&mut self) -> Result<bool> {
         self.suspect = false;
         let found = self.reader.look_at_path()?;
-        let (was_gone, journal) = (self.is_gone, &*self.acks.journal);
-        self.is_gone = found == AtPath::Nothing;
-        if self.is_gone && !was_gone {
-            tracing::warn!(journal, "the files of this journal are gone: waiting until there are some again");
+        let Acks { subscription, journal, .. } = &*self.acks;
+        if found != AtPath::Nothing {
+            self.gone = None;
+        } else if self.gone.is_none() {
+            let reason =
+                format!("subscription {subscription} hears nothing of {journal}: its files are gone");
+            self.gone = Some(self.waits.begin(reason));
         }
         if found == AtPath::Another {
-            tracing::warn!(journal, "another journal lies where this one was: reading goes on there");
+            tracing::warn!(
+                journal = &**journal,
+                "another journal lies where this one was: reading goes on there"
+            );
         }
         Ok(found == AtPath::Another)
     }

@@ -178,8 +178,8 @@ fn a_program_that_can_deal_with_nothing_slows_down_says_so_and_is_given_all_agai
             home.command_of(&program_of("sorter"), &arguments).stdout(std::process::Stdio::null()),
         );
         failing.wait_for("have failed");
-        let health = health(&home);
-        assert!(health["waiting"].to_string().contains("have failed"), "{health}");
+        // The process may have yet to say that it is ready.
+        wait_until("its health says so", || health(&home)["waiting"].to_string().contains("have failed"));
         assert!(said(&home, "_dead-letter").len() <= 10, "it goes on at full speed");
         failing.signal(rustix::process::Signal::TERM);
         assert_eq!(failing.wait().code, Some(0));

@@ -2,8 +2,10 @@
 //! while its subscribers went on running or were down. And one that nobody has recovered since power was lost.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -51,6 +53,15 @@ fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
     said
 }
 
+/// What `careful` says of its health.
+fn health(home: &Home) -> String {
+    let mut client = UnixStream::connect(home.path().join("run/careful/socket")).unwrap();
+    client.write_all(b"{\"method\":\"io.procession.Process.Health\"}\0").unwrap();
+    let mut reply = vec![0; 4096];
+    let count = client.read(&mut reply).unwrap();
+    String::from_utf8_lossy(&reply[..count]).into_owned()
+}
+
 /// The numbers that `careful` has heard.
 fn heard(home: &Home) -> Vec<u64> {
     said(home, "careful", "heard").iter().map(|heard| heard["number"].as_u64().unwrap()).collect()
@@ -92,6 +103,31 @@ fn a_running_subscriber_hears_a_journal_begun_anew() {
         let rest = (100 + done..100 + count).chain([200]);
         assert!(heard(&home).ends_with(&rest.collect::<Vec<_>>()), "{:?}", heard(&home));
         assert_eq!(heard(&home).iter().filter(|number| **number < 5).count(), 4);
+    }
+}
+
+#[test]
+fn health_tells_that_a_journal_is_gone_for_as_long_as_it_is() {
+    let home = Home::new();
+    speak(&home, 1..3);
+    let mut command = home.command_of(&program("careful"), &["run"]);
+    let mut careful = sample::Running::start(command.stdout(Stdio::null()));
+    careful.wait_for("ready");
+    wait_to_hear(&home, &[1, 2]);
+    let (source, aside) = (folder(&home, "source"), home.path().join("aside"));
+    let tells = || health(&home).contains("hears nothing of source: its files are gone");
+    assert!(!tells());
+    for back in 0..3 {
+        // First the same one is put back, then others are begun.
+        let _ = fs::remove_dir_all(&aside);
+        fs::rename(&source, &aside).unwrap();
+        wait_until("it says that nothing is there", tells);
+        if back == 0 {
+            fs::rename(&aside, &source).unwrap();
+        }
+        speak(&home, 10 * (back + 1)..10 * (back + 1) + 2);
+        wait_until("it goes on", || heard(&home).ends_with(&[10 * (back + 1) + 1]));
+        wait_until("it says so no more", || !tells());
     }
 }
 
@@ -186,16 +222,7 @@ fn damaged_marks_do_not_keep_a_subscriber_busy() {
     marks.write_all_at(&[0xff; 8], 3072).unwrap();
     let sealed = |value: u64| value << 8 | (value ^ 0xa5);
     marks.write_all_at(&sealed(9).to_le_bytes(), 1024).unwrap();
-    let socket = home.path().join("run/careful/socket");
-    let ask = || {
-        let mut client = std::os::unix::net::UnixStream::connect(&socket).unwrap();
-        let request = b"{\"method\":\"io.procession.Process.Health\"}\0";
-        std::io::Write::write_all(&mut client, request).unwrap();
-        let mut reply = vec![0; 4096];
-        let count = std::io::Read::read(&mut client, &mut reply).unwrap();
-        String::from_utf8_lossy(&reply[..count]).into_owned()
-    };
-    wait_until("its loop turns", || ask().contains("\"healthy\":true"));
+    wait_until("its loop turns", || health(&home).contains("\"healthy\":true"));
     speak(&home, 4..6);
     wait_to_hear(&home, &numbers(1..6, 0..0));
 }
