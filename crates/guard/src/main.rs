@@ -22,7 +22,7 @@ use crate::works::Work;
 #[derive(Debug, Parser)]
 #[command(name = "guard")]
 struct Arguments {
-    /// Write the record anew
+    /// Write the record anew; what of it these works are, if some are given
     #[arg(long)]
     record: bool,
     /// The record
@@ -53,8 +53,15 @@ fn guard(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Err(reason) => return Ok(leave_out(&reason)),
     };
     if arguments.record {
-        let record = Record { machine, counts: count(arguments, |_, _| {})? };
-        record.write(&arguments.file)?;
+        let counted = count(arguments, |_, _| {})?;
+        // What is not counted now stays as it is, if it was counted on the same machine.
+        let before = Record::read(&arguments.file).ok().filter(|before| before.machine == machine);
+        let mut counts = before.map_or_else(Counts::new, |before| before.counts);
+        if arguments.works.is_empty() {
+            counts.clear();
+        }
+        counts.extend(counted);
+        Record { machine, counts }.write(&arguments.file)?;
         println!("recorded in {}", arguments.file.display());
         return Ok(ExitCode::SUCCESS);
     }
