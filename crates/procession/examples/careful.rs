@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::task::Poll;
 use std::time::Duration;
 
-use procession::{Any, Codec, Heard, Message, Process, Result, Subscription};
+use procession::{Any, Codec, Heard, Message, Process, Result, Start, Subscription};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ struct Settings {
     impatient: bool,
     /// Hold so many deliveries before the first of them is acknowledged
     hold: usize,
+    /// Hear only what is said from now on, and say so
+    end: bool,
 }
 
 fn main() -> ExitCode {
@@ -65,7 +67,13 @@ async fn listen(process: Process<Settings>) -> Result<()> {
     if settings.strict {
         subscribe = subscribe.strict();
     }
+    if settings.end {
+        subscribe = subscribe.from(Start::End);
+    }
     let mut subscription = subscribe.await?;
+    if settings.end {
+        process.publish_message(&Message::encoded("begun", Codec::Raw, &b"null"[..]))?;
+    }
     if settings.impatient {
         return ask(&process, subscription).await;
     }

@@ -162,6 +162,9 @@ impl Source {
     }
 
     fn try_open(&mut self, subscription: &Arc<str>) -> Result<Option<&Arc<Acks>>> {
+        if self.start == Start::End && journal::segment_bases(&self.folder)?.is_empty() {
+            self.begin_before();
+        }
         let Some(reader) = Reader::open(&self.folder, self.start, self.level)? else { return Ok(None) };
         let Some(cursor) = self.cursor.take() else { return Ok(None) };
         if cursor.position().is_none() {
@@ -190,6 +193,16 @@ impl Source {
             has_diverged: false,
         });
         Ok(self.acks())
+    }
+
+    /// Nothing was said before the subscription began, so all that is said is for it: also if its process is not there when
+    /// the publisher runs for the first time.
+    #[cold]
+    fn begin_before(&mut self) {
+        self.start = Start::Beginning;
+        if let Some(cursor) = &self.cursor {
+            cursor.store(Position::default());
+        }
     }
 
     /// From here on its deliveries may be acknowledged in any order. `begins`: the application gets them at once;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::sample::{Home, finish};
@@ -170,4 +171,38 @@ fn a_strict_subscription_ends_at_a_gap_and_others_go_on() {
     wait_until("the last is heard", || heard(&home, "careful").contains(&(3, 1)));
     lenient.kill();
     assert_eq!(heard(&home, "careful"), [(1, 1), (3, 1)]);
+}
+
+#[test]
+fn who_begins_at_the_end_hears_the_first_words_of_a_publisher_that_had_never_run() {
+    // Whether the publisher has run before the subscription begins, and whether the subscriber is there when it speaks.
+    for (has_run, is_there) in [(false, true), (false, false), (true, true), (true, false)] {
+        let home = Home::new();
+        if has_run {
+            say(&mut source(&home), 1..=2);
+        }
+        let mut subscriber = Some(careful(&home, &["--end"]));
+        wait_until("it has begun", || said(&home, "careful", "begun").len() == 1);
+        // It must not look before the first words are said.
+        match &subscriber {
+            Some(subscriber) if is_there => subscriber.signal(Signal::STOP),
+            _ => drop(subscriber.take()),
+        }
+        let mut writer = source(&home);
+        say(&mut writer, 3..=4);
+        subscriber.iter().for_each(|subscriber| subscriber.signal(Signal::CONT));
+        let subscriber = subscriber.unwrap_or_else(|| careful(&home, &["--end"]));
+        wait_until("it hears", || {
+            say(&mut writer, 5..=5);
+            !heard(&home, "careful").is_empty()
+        });
+        wait_until("it hears all", || heard(&home, "careful").contains(&(5, 1)));
+        let begins: Vec<_> = heard(&home, "careful").into_iter().map(|(number, _)| number).take(3).collect();
+        assert_eq!(
+            begins,
+            [3, 4, 5],
+            "the publisher had run: {has_run}; the subscriber was there: {is_there}"
+        );
+        drop(subscriber);
+    }
 }

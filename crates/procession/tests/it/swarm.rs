@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use journal::{Entry, Item, Level, Options, Reader, Start, Writer};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::sample::{DEADLINE, Home};
@@ -16,6 +17,10 @@ pub(crate) struct Running(Child);
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
         Running(command.spawn().unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
     pub(crate) fn kill(mut self) {
