@@ -22,7 +22,7 @@
 //! | to | see |
 //! | --- | --- |
 //! | start | [`run`], [`Program`]; settings and flags: [`settings`]; folders: [`folders`]; exit codes: [`exit`] |
-//! | say | [`Process::publish`], [`Process::publish_acking`], [`Process::publish_durable`], [`Process::batch`] |
+//! | say | [`Process::publish`], [`Process::publish_acking`], [`Process::publish_durable`], [`Process::publish_when_there_is_room`], [`Process::batch`] |
 //! | hear | [`Process::subscribe`], [`Subscription::next`], [`Delivery::ack`], [`Delivery::nack`] |
 //! | call, and be called | [`Process::caller`], [`Process::offer`], [`calls`] |
 //! | serve | [`Process::serve`], [`varlink`] |
@@ -62,6 +62,7 @@ pub mod ordering;
 mod outlet;
 mod process;
 mod program;
+mod room;
 mod services;
 pub mod settings;
 mod signals;

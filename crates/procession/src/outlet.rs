@@ -119,6 +119,12 @@ impl Outlet {
         Ok(offset)
     }
 
+    /// Appends with an acknowledgement, without waiting: for [`Self::settled`] to follow. That there was no room is not
+    /// taken back from the delivery's attempts: it is still being dealt with.
+    pub(crate) fn say_acking<E: Event>(&self, event: &E, due: &Due<'_>, cause: Cause<'_>) -> Result<Offset> {
+        self.say(event, Some(cause), Some(due))
+    }
+
     #[inline]
     fn say<E: Event>(&self, event: &E, cause: Option<Cause<'_>>, due: Option<&Due<'_>>) -> Result<Offset> {
         let key = event.key();
@@ -219,6 +225,11 @@ impl Outlet {
         Ok(self.watch.check()?)
     }
 
+    /// Waits as [`Self::publish`] does, for whoever must not block.
+    pub(crate) async fn settled(&self, end: Offset) -> Result<()> {
+        if self.always { self.durable(end).await } else { Ok(()) }
+    }
+
     pub(crate) async fn durable(&self, end: Offset) -> Result<()> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.watch.when_durable(end, move || {
@@ -241,7 +252,7 @@ impl Outlet {
         }
     }
 
-    /// Appends without waiting, whatever the sync policy: for [`Self::durable`] to follow.
+    /// Appends without waiting, whatever the sync policy: for [`Self::durable`] or [`Self::settled`] to follow.
     pub(crate) fn publish_only<E: Event>(&self, event: &E) -> Result<Offset> {
         self.say(event, None, None)
     }

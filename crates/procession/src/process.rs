@@ -197,8 +197,11 @@ impl<S: Settings> Process<S> {
     /// Says an event. When it returns, every reader can read it, and it survives the death of any process; with
     /// `sync = "always"` also power loss.
     ///
+    /// It never waits for room: where the disk is full, or the journal is at its limit of bytes and `when_full = "wait"`, it
+    /// says nothing and returns [`journal::Error::Full`]. [`Self::publish_when_there_is_room`] waits.
+    ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Name`] for a topic that is none, [`Error::Journal`]: a full disk, mostly.
+    /// [`Error::Encode`], [`Error::Name`] for a topic that is none, [`Error::Journal`]: no room, mostly.
     #[inline]
     pub fn publish<E: Event>(&self, event: &E) -> Result<Offset> {
         self.core.outlet.publish(event)
@@ -213,6 +216,42 @@ impl<S: Settings> Process<S> {
         let offsets = [delivery.offset];
         let due = delivery.acks().due(&offsets[..])?;
         self.core.outlet.publish_acking(event, &due, delivery.as_cause())
+    }
+
+    /// Says an event as soon as there is room for it: with `when_full = "wait"` once the readers have passed the oldest
+    /// segment, on a full disk once there is some. Otherwise as [`Self::publish`].
+    ///
+    /// While it waits, `procession ps` and `health` show why. If it is dropped then, nothing is said. (With
+    /// `sync = "always"` it also waits for the disk: what it waits for then is said already.)
+    ///
+    /// # Errors
+    /// Those of [`Self::publish`]; [`journal::Error::Full`] only if there is no room and the process is to stop.
+    pub async fn publish_when_there_is_room<E: Event>(&self, event: &E) -> Result<Offset> {
+        let outlet = &self.core.outlet;
+        let offset = self.core.when_there_is_room(|| outlet.publish_only(event)).await?;
+        outlet.settled(offset.plus(1)).await?;
+        Ok(offset)
+    }
+
+    /// Says what came of a delivery, and acknowledges it, as [`Self::publish_acking`] does, as soon as there is room for it,
+    /// as [`Self::publish_when_there_is_room`] does.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub async fn publish_acking_when_there_is_room<E: Event, P>(
+        &self,
+        event: &E,
+        delivery: &Delivery<P>,
+    ) -> Result<Offset> {
+        let outlet = &self.core.outlet;
+        let say = || {
+            let offsets = [delivery.offset];
+            let due = delivery.acks().due(&offsets[..])?;
+            outlet.say_acking(event, &due, delivery.as_cause())
+        };
+        let offset = self.core.when_there_is_room(say).await?;
+        outlet.settled(offset.plus(1)).await?;
+        Ok(offset)
     }
 
     /// Says an event, and waits until it is safe from power loss. One sync serves everybody who waits.

@@ -69,8 +69,8 @@ pub struct JournalSettings {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "Option<String>")]
     pub max_age: Option<Duration>,
-    /// At the limit of bytes: drop the oldest segment (a reader behind gets a gap), or wait for the
-    /// readers.
+    /// At the limit of bytes: drop the oldest segment (a reader behind gets a gap), or wait until the readers have passed
+    /// it. Until then there is no room: what is said is refused, or waits where the program asks for that.
     pub when_full: WhenFull,
     /// A subscription that nobody reads, and that has not been seen for so long while this process ran, no longer
     /// holds data back.
@@ -100,7 +100,8 @@ pub enum WhenFull {
     /// Drops the oldest segment; whoever still needed it gets a gap.
     #[default]
     DropOldest,
-    /// Publishing waits until the readers have passed the oldest segment.
+    /// There is no room until the readers have passed the oldest segment. What is said is refused, or waits where the
+    /// program asks for that.
     Wait,
 }
 

@@ -13,6 +13,7 @@ mod poisoned;
 mod program;
 mod reading;
 mod replaced;
+mod room;
 mod sample;
 mod settings;
 mod stops;
