@@ -1,6 +1,7 @@
 //! One writer: the kernel says who, whatever happens to that process.
 
 use std::fs::{self, File, Permissions};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -19,9 +20,12 @@ fn holder() {
     let Some(instance) = as_child() else { return };
     let mut writer = Writer::open(&instance, &small(8)).unwrap();
     // The program inherits whatever is not close-on-exec, and lives on.
-    let mut program = Command::new("sleep");
-    let heir =
-        program.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut program = Command::new("sh");
+    let program = program.args(["-c", "echo; exec sleep 60 > /dev/null"]);
+    let mut heir = program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // Only what runs has closed what is close-on-exec: `spawn` returns a little earlier.
+    let mut said = [0];
+    heir.stdout.take().unwrap().read_exact(&mut said).unwrap();
     let id = heir.id().to_string();
     fs::write(instance.join("heir.tmp"), id).unwrap();
     fs::rename(instance.join("heir.tmp"), instance.join("heir")).unwrap();
