@@ -30,6 +30,10 @@ struct Settings {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     dead_after: Duration,
+    /// How long an input is held for earlier ones
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    wait: Duration,
     /// More than this at once makes it panic
     most: i64,
 }
@@ -45,6 +49,7 @@ impl Default for Settings {
             snapshot_after: 1000,
             idle_after: Duration::from_secs(60),
             dead_after: Duration::from_secs(60),
+            wait: Duration::ZERO,
             most: 1_000_000,
         }
     }
@@ -159,10 +164,11 @@ impl Model for Account {
 
 fn main() -> ExitCode {
     procession::run("teller", |process: Process<Settings>| async move {
-        let Settings { hears, lateness, snapshot_after, idle_after, dead_after, most } = process.settings();
+        let Settings { hears, lateness, snapshot_after, idle_after, dead_after, wait, most } =
+            process.settings();
         MOST.store(*most, Ordering::Relaxed);
         let model = process.model::<Account>("teller").hear(hears.clone()).lateness(*lateness);
-        let model = model.idle_after(*idle_after).dead_after(*dead_after);
+        let model = model.idle_after(*idle_after).dead_after(*dead_after).wait(*wait);
         model.final_every(Duration::from_millis(1)).snapshot_after(*snapshot_after).run().await
     })
 }

@@ -347,6 +347,21 @@ impl<M: Model> Fold<M> {
         self.flush(say)
     }
 
+    /// Of each key the first input that the model breaks over, by its journal and offset, and why; see
+    /// [`Timeline::find_broken`].
+    #[cold]
+    pub(super) fn find_broken(&mut self, bytes_max: usize) -> Vec<(Arc<str>, u64, String)> {
+        let Self { keys, shared, .. } = self;
+        let mut broken = Vec::new();
+        for timeline in keys.iter().flatten() {
+            if let Some((number, reason)) = timeline.find_broken(shared, bytes_max) {
+                let slot = &shared.slots[number];
+                broken.push((Arc::clone(shared.slots.journal(slot)), slot.offset(), reason));
+            }
+        }
+        broken
+    }
+
     /// The states of all keys after their final inputs. To be asked for after a flush.
     pub fn bases(&self) -> impl Iterator<Item = (&[u8], &M)> {
         self.keys.iter().flatten().map(|timeline| (&*timeline.key, timeline.base()))

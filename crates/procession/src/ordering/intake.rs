@@ -95,6 +95,14 @@ pub(super) enum Word<I> {
 }
 
 impl<I> Word<I> {
+    /// The key of an input.
+    pub(super) const fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Event { key, .. } | Self::Assert { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
     /// The event time of an input.
     pub(super) const fn at(&self) -> Option<EventTime> {
         match self {

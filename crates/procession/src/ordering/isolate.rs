@@ -1,11 +1,43 @@
 //! One input that a model breaks over is put aside, and no other: whatever it was that it broke over.
 
-use super::model::{Input, Model};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use journal::{Item, Level, Offset, Reader, Record, Start};
+
+use super::intake::read;
+use super::model::{Heard, Input, Model};
+use super::passed::History;
 use super::replay::Since;
-use super::running::Running;
-use crate::error::Result;
-use crate::event::Any;
-use crate::subscribe::Delivery;
+use super::running::{Place, RECORD_BYTES, Running};
+use crate::error::{Error, Result};
+use crate::event::{Any, Event as _};
+use crate::guarded::guarded;
+use crate::letters;
+use crate::subscribe::{DeadLetter, Delivery, Parked};
+
+/// What a rebuild has broken over so far.
+#[derive(Debug, Default)]
+pub(super) struct Broken {
+    /// Their states are of no use, so nothing more is applied to them.
+    keys: BTreeSet<Box<[u8]>>,
+    inputs: usize,
+}
+
+impl Broken {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.inputs == 0
+    }
+}
+
+/// What came of an input that is heard again.
+pub(super) enum Again {
+    Taken,
+    /// It cannot be read.
+    Unreadable(String),
+    /// The model breaks over it.
+    Breaks(String),
+}
 
 impl<M: Model> Running<M>
 where
@@ -48,6 +80,96 @@ where
         // What is said is a letter, which finds room.
         if let Err(reason) = self.commit(false, true).await? {
             tracing::error!(model = self.model, reason, "a dead letter cannot be said");
+        }
+        Ok(())
+    }
+
+    /// Takes in what was dealt with before, in a rebuild.
+    pub(super) fn take_again(
+        &mut self,
+        place: Place<'_>,
+        heard: &Heard<'_>,
+        letter: Option<u64>,
+    ) -> Result<Again> {
+        let taken = guarded(|| {
+            let word = match read(&self.selection, heard) {
+                Ok(word) => word,
+                Err(reason) => return Ok(Again::Unreadable(reason)),
+            };
+            if !self.broken.keys.is_empty() && word.key().is_some_and(|key| self.broken.keys.contains(key)) {
+                return Ok(Again::Taken);
+            }
+            self.note_retried(letter, &word);
+            self.take(place, word).map(|()| Again::Taken)
+        });
+        taken.unwrap_or_else(|reason| {
+            if let Ok(Ok(word)) = guarded(|| read::<M::Input>(&self.selection, heard)) {
+                self.broken.keys.extend(word.key().map(Into::into));
+            }
+            Ok(Again::Breaks(reason))
+        })
+    }
+
+    /// Parks an input that was acknowledged before the model broke over it. The letter is said when all is heard.
+    pub(super) fn give_up(
+        &mut self,
+        heard: &Heard<'_>,
+        offset: Offset,
+        (identity, epoch): History,
+        reason: &str,
+    ) -> Result<()> {
+        let Heard { journal, topic, key, codec, payload, .. } = *heard;
+        let model = &*self.model;
+        tracing::error!(
+            model,
+            journal,
+            offset = offset.0,
+            topic,
+            reason,
+            "an input from before breaks the model as it is now: it is parked in the dead-letter topic"
+        );
+        let parked =
+            Parked { subscription: model, journal, identity, epoch, offset, topic, key, codec, payload };
+        let letter = DeadLetter::new(&parked, 1, reason, self.letter_bytes_max());
+        self.broken.inputs += 1;
+        self.outbox.add_json(DeadLetter::TOPIC, &letter, Some((&journal.into(), offset.0)))
+    }
+
+    /// The model has broken when all was heard again: parks whatever it broke over. `false` if that is none of them.
+    #[cold]
+    pub(super) fn blame(&mut self, error: &Error) -> Result<bool> {
+        let bytes_max = match error {
+            Error::Journal(journal::Error::TooLarge { limit, .. }) => limit.saturating_sub(RECORD_BYTES),
+            Error::Subscription { .. } | Error::Encode { .. } => usize::MAX,
+            _ => return Ok(false),
+        };
+        self.outbox.clear();
+        for (journal, offset, reason) in self.fold.find_broken(bytes_max) {
+            self.give_up_at(&journal, Offset(offset), &reason)?;
+        }
+        Ok(!self.broken.is_empty())
+    }
+
+    fn give_up_at(&mut self, journal: &Arc<str>, offset: Offset, reason: &str) -> Result<()> {
+        let folder = self.core.folders.state.join(&**journal);
+        if let Some(mut reader) = Reader::open(&folder, Start::Offset(offset), Level::Committed)?
+            && let identity = reader.position().journal
+            && let Some(Item::Record(record)) = reader.next()?
+            && record.offset == offset
+        {
+            let Record { time, topic, key, codec, payload, epoch, .. } = record;
+            let heard = Heard { journal, topic, key, time, codec, payload };
+            return self.give_up(&heard, offset, (identity, epoch), reason);
+        }
+        // Only its letter is left of it.
+        let folder = self.core.folders.instance(&self.core.instance);
+        for at in self.retried.keys() {
+            let Some(letter) = letters::find(&folder, Offset(*at))? else { continue };
+            if *letter.letter.journal == **journal && letter.letter.offset == offset.0 {
+                self.broken.inputs += 1;
+                let again = DeadLetter { reason: reason.to_owned(), ..letter.letter };
+                return self.outbox.add_json(DeadLetter::TOPIC, &again, Some((journal, offset.0)));
+            }
         }
         Ok(())
     }

@@ -151,6 +151,20 @@ impl<O: Output> Press<O> {
         self.texts.truncate(start);
     }
 
+    /// Encodes what the model has said because of an input at `at`, for its length alone: that of the longest output.
+    #[cold]
+    pub(super) fn longest_print(&mut self, at: EventTime) -> usize {
+        let mut lines = Lines::NONE;
+        let mut longest = 0;
+        for said in std::mem::take(&mut self.out.said) {
+            let start = self.texts.len();
+            self.out.said.push(said);
+            self.print(at, &mut lines);
+            longest = longest.max(self.texts.len() - start);
+        }
+        longest
+    }
+
     /// Takes what the model has said because of an input at `at` into the input's lines.
     #[inline]
     pub(super) fn print(&mut self, at: EventTime, lines: &mut Lines<O>) {

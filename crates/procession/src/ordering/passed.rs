@@ -45,6 +45,8 @@ impl Passed {
 
     pub(super) fn add_letter(&mut self, journal: &str, offset: u64, history: Option<History>, letter: u64) {
         let input: (Box<str>, u64) = (journal.into(), offset);
+        // It was delivered once more before, and that came to nothing.
+        self.retried.retain(|_, of| (&of.journal, of.offset) != (&input.0, offset));
         self.letters.insert(letter, input.clone());
         self.inputs.insert(input, Why { history, letter: Some(letter) });
     }
@@ -111,9 +113,12 @@ mod tests {
         }
         passed.add_letter("scale", 2, Some(history), 13);
         passed.add_late("scale", 3, Some(history));
-        [10, 11, 12].into_iter().for_each(|letter| passed.retry(letter));
+        passed.add_letter("scale", 4, Some(history), 14);
+        [10, 11, 12, 14].into_iter().for_each(|letter| passed.retry(letter));
+        // In a later life.
+        passed.add_letter("scale", 4, Some(history), 15);
         let counts = |offset| !passed.contains("scale", offset, history);
-        assert_eq!([1, 2, 3].map(counts), [true, false, false]);
+        assert_eq!([1, 2, 3, 4].map(counts), [true, false, false, false]);
         assert_eq!(passed.take_retried().into_keys().collect::<Vec<_>>(), [10]);
     }
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use journal::{Item, Level, Offset, Reader, Record, Start};
 
 use super::fold::Fold;
+use super::isolate::Broken;
 use super::model::{Compensate as _, Heard, Input, Model, Output};
 use super::order::Derivation;
 use super::passed::{Passed, Retried, history_of};
@@ -36,13 +37,44 @@ struct Undone {
     compensation: Option<(Box<str>, Vec<u8>)>,
 }
 
+/// What came of an attempt to rebuild.
+enum Rebuilt {
+    Whole,
+    /// The process is to stop.
+    Stopped,
+    /// The model broke over some inputs, whose letters are to be said.
+    Broken,
+}
+
 impl<M: Model> Running<M>
 where
     M::Input: Input,
 {
     /// Goes back to where the process was: its own journal tells what was said, what was final and what was late; the
     /// inputs' journals are read again as far as they were acknowledged. `false` if the process is to stop.
+    ///
+    /// What the model breaks over now is parked, and it begins again without: it was acknowledged, so nobody else would
+    /// park it, and each start would break over it. As the own journal tells what is parked, each start finds the same.
     pub(super) async fn rebuild(&mut self, since: Since<'_>) -> Result<bool> {
+        loop {
+            self.broken = Broken::default();
+            match self.try_rebuild(since).await? {
+                Rebuilt::Whole => return Ok(true),
+                Rebuilt::Stopped => return Ok(false),
+                Rebuilt::Broken => {}
+            }
+            match self.publish().await {
+                Ok(()) => {}
+                Err(Error::Journal(journal::Error::Full { .. })) if self.core.is_stopping() => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+            self.empty();
+        }
+    }
+
+    async fn try_rebuild(&mut self, since: Since<'_>) -> Result<Rebuilt> {
         let (header, bases, mut recall) = match self.read_snapshot() {
             Some(Snapshot { header, bases, recall }) => (Some(header), bases, recall),
             None => (None, Vec::new(), Recall::default()),
@@ -56,7 +88,9 @@ where
         let earlier = header.iter().flat_map(|header| &header.retried).chain(&earlier);
         self.add_retried(earlier, &passed, &mut retried)?;
         self.retried.clear();
-        let Some(replays) = self.find_replays(header.as_ref(), since).await? else { return Ok(false) };
+        let Some(replays) = self.find_replays(header.as_ref(), since).await? else {
+            return Ok(Rebuilt::Stopped);
+        };
         let diverged: Vec<Diverged> = replays
             .iter()
             .filter_map(|replay| Some(Diverged { settled, ..replay.diverged()? }))
@@ -70,10 +104,15 @@ where
             self.replay(replay, &passed, &mut retried).await?;
         }
         self.replay_letters(&retried)?;
+        if !self.broken.is_empty() {
+            return Ok(Rebuilt::Broken);
+        }
         self.sources.advance();
         self.report(diverged)?;
         self.retract_unfounded(settled).await?;
-        self.resume(settled).await?;
+        if let Err(error) = self.resume(settled).await {
+            return if self.blame(&error)? { Ok(Rebuilt::Broken) } else { Err(error) };
+        }
         if header.is_none() {
             self.take_snapshot().await?;
         }
@@ -86,17 +125,22 @@ where
             "the model is where it was"
         );
         self.tell_all();
-        Ok(true)
+        Ok(Rebuilt::Whole)
+    }
+
+    /// Forgets all that was heard; returns it.
+    fn empty(&mut self) -> Fold<M> {
+        self.window = Reorder::new(self.options.wait);
+        // Their cursors are claimed again.
+        self.sources = Sources::default();
+        self.replaying = true;
+        std::mem::replace(&mut self.fold, Fold::new(&self.model, self.options.fold.clone()))
     }
 
     /// Begins again, while it runs, because a journal has lost what was heard of it, or is back. Everything that was
     /// heard is acknowledged. `false` if the process is to stop.
     pub(super) async fn begin_again(&mut self, since: Since<'_>) -> Result<bool> {
-        let before = std::mem::replace(&mut self.fold, Fold::new(&self.model, self.options.fold.clone()));
-        self.window = Reorder::new(self.options.wait);
-        // Their cursors are claimed again.
-        self.sources = Sources::default();
-        self.replaying = true;
+        let before = self.empty();
         if !self.rebuild(since).await? {
             return Ok(false);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use journal::{Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, read_cursors};
 
-use super::intake::read;
+use super::isolate::Again;
 use super::model::{Heard, Input, Model};
 use super::passed::{History, Passed, Retried};
 use super::records::Diverged;
@@ -260,12 +260,11 @@ where
         }
         let Record { offset, time, topic, key, codec, payload, .. } = *record;
         let heard = Heard { journal, topic, key, time, codec, payload };
-        match read(&self.selection, &heard) {
-            Ok(word) => {
-                self.note_retried(letter, &word);
-                self.take(Place { source, offset: offset.0, history, time, topic }, word)
-            }
-            Err(reason) => {
+        let place = Place { source, offset: offset.0, history, time, topic };
+        match self.take_again(place, &heard, letter)? {
+            Again::Taken => Ok(()),
+            Again::Breaks(reason) => self.give_up(&heard, offset, history, &reason),
+            Again::Unreadable(reason) => {
                 // It was parked, in a part of the own journal that is trimmed by now; or the code has changed.
                 tracing::warn!(
                     model = self.model,
@@ -300,10 +299,10 @@ where
             };
             let (key, topic, payload) = (key.as_deref(), &*said.topic, &*payload);
             let heard = Heard { journal, topic, key, time, codec, payload };
-            if let Ok(word) = read(&self.selection, &heard) {
-                self.note_retried(Some(*at), &word);
-                let history = history.unwrap_or_default();
-                self.take(Place { source, offset: *offset, history, time, topic }, word)?;
+            let history = history.unwrap_or_default();
+            let place = Place { source, offset: *offset, history, time, topic };
+            if let Again::Breaks(reason) = self.take_again(place, &heard, Some(*at))? {
+                self.give_up(&heard, Offset(*offset), history, &reason)?;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::fold::{Fate, Fold};
 use super::intake::{Selection, Word, read};
+use super::isolate::Broken;
 use super::model::{Heard, Input, Model};
 use super::order::Order;
 use super::passed::History;
@@ -38,7 +39,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(500);
 const BATCH: &str = "batch";
 const ENTRIES: &str = "number of entries in a batch";
 /// What a record takes in a batch beside key and payload, at most: its header, names, and the acknowledgement.
-const RECORD_BYTES: usize = 1024;
+pub(super) const RECORD_BYTES: usize = 1024;
 
 pub(super) struct Running<M: Model> {
     pub(super) core: Arc<Core>,
@@ -66,6 +67,8 @@ pub(super) struct Running<M: Model> {
     /// Dead letters whose events were delivered once more, where they lie in the own journal, and the events' times: they
     /// are needed again until these are final.
     pub(super) retried: BTreeMap<u64, EventTime>,
+    /// What a rebuild breaks over.
+    pub(super) broken: Broken,
 }
 
 /// Who holds back what is final, and since when.
@@ -128,6 +131,7 @@ where
             replaying: true,
             absent: BTreeSet::new(),
             retried: BTreeMap::new(),
+            broken: Broken::default(),
         }
     }
 
@@ -321,13 +325,12 @@ where
             codec: delivery.event.codec,
             payload: &delivery.event.bytes,
         };
-        let letter = DeadLetter::new(
-            &parked,
-            delivery.attempt,
-            &reason,
-            letters::bytes_max(self.core.hearing.segment_bytes),
-        );
+        let letter = DeadLetter::new(&parked, delivery.attempt, &reason, self.letter_bytes_max());
         self.outbox.add_json(DeadLetter::TOPIC, &letter, Some((&journal.into(), offset)))
+    }
+
+    pub(super) fn letter_bytes_max(&self) -> usize {
+        letters::bytes_max(self.core.hearing.segment_bytes)
     }
 
     pub(super) fn miss(&self, missing: &Missing) {
@@ -434,7 +437,7 @@ where
     }
 
     /// All or nothing; waits for room if there is none.
-    async fn publish(&mut self) -> Result<()> {
+    pub(super) async fn publish(&mut self) -> Result<()> {
         if self.outbox.is_empty() {
             self.acking.iter().for_each(|(_, delivery)| delivery.ack());
         }
@@ -493,7 +496,10 @@ where
 
     /// Says what a rebuilt fold has to say.
     pub(super) async fn resume(&mut self, settled: EventTime) -> Result<()> {
-        self.fold.resume(settled, |saying| self.outbox.add(&saying)).map_err(encode_error)?;
+        let Self { fold, outbox, model, .. } = self;
+        guarded(|| fold.resume(settled, |saying| outbox.add(&saying)))
+            .map_err(|reason| Error::Subscription { name: model.clone(), reason })?
+            .map_err(encode_error)?;
         self.sources.forget(settled);
         self.replaying = false;
         self.publish().await

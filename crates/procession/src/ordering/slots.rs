@@ -122,6 +122,11 @@ impl<I, O> Slots<I, O> {
         self.count
     }
 
+    /// Whose record an input is.
+    pub(super) fn journal(&self, slot: &Slot<I, O>) -> &Arc<str> {
+        self.journals.name(slot.journal)
+    }
+
     /// A slot for an input, to be put in.
     #[inline]
     pub(super) fn prepare(&mut self, order: &Order, offset: u64, lines: Lines<O>) -> Slot<I, O> {

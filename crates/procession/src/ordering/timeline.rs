@@ -11,6 +11,7 @@ use super::order::Order;
 use super::recall::Recall;
 use super::slots::{SlotNumber, Slots};
 use super::time::EventTime;
+use crate::guarded::guarded;
 
 /// What all keys of a fold work with.
 pub(super) struct Shared<M: Model> {
@@ -240,6 +241,37 @@ impl<M: Model> Timeline<M> {
             }
         }
         press.out.said.clear();
+    }
+
+    /// The first input that the model breaks over, and why: it panics, or says what cannot be encoded, or what takes more
+    /// than `bytes_max`. Only for a fold that is thrown away, for it takes as long as all of them.
+    #[cold]
+    pub(super) fn find_broken(
+        &self,
+        shared: &mut Shared<M>,
+        bytes_max: usize,
+    ) -> Option<(SlotNumber, String)> {
+        let Shared { slots, press, .. } = shared;
+        let mut state = self.base().clone();
+        self.slots.iter().find_map(|number| {
+            let slot = &slots[*number];
+            let input = slot.input.as_ref()?;
+            press.clear();
+            press.out.said.clear();
+            let tried = guarded(|| {
+                state.apply(slot.at, input, &mut press.out);
+                press.longest_print(slot.at)
+            });
+            let reason = match (tried, press.take_error()) {
+                (Err(reason), _) => reason,
+                (Ok(_), Some((topic, reason))) => format!("{topic} cannot be encoded: {reason}"),
+                (Ok(bytes), None) if bytes > bytes_max => {
+                    format!("what follows from it has {bytes} bytes: at most {bytes_max} can be said")
+                }
+                (Ok(_), None) => return None,
+            };
+            Some((*number, reason))
+        })
     }
 
     /// How many slots lie before `settled`. All of these are about to be forgotten, so there is no shorter way.

@@ -510,6 +510,76 @@ fn whatever_a_model_breaks_over_is_that_events_fault_alone() {
 }
 
 #[test]
+fn what_other_code_breaks_over_is_parked_although_it_was_dealt_with_before() {
+    let mut case = Case::new(&Options::default());
+    let say = |case: &mut Case, account: &str, second: i64, cents: i64| {
+        let at = EventTime(BEGIN + second * SECOND);
+        case.say("moved", json!({"account": account, "at": at, "cents": cents}).to_string().as_bytes());
+    };
+    let teller = case.start(&[]);
+    // In order, and one that came later than those after it; so many of one key, and of several.
+    for account in ["a", "b"] {
+        for (second, cents) in [(1, 200), (2, -10), (3, 300), (5, -20), (4, 400)] {
+            say(&mut case, account, second, cents);
+        }
+    }
+    say(&mut case, "c", 1, -1);
+    wait_until("all is heard", || case.acknowledged() == 11 && case.balances() == [-1]);
+    kill(teller);
+    // What is more than 100 at once was fine before.
+    let strict = ["--most", "100"];
+    let mut teller = case.start(&strict);
+    wait_until("the rest counts", || case.balances() == [-30, -30, -10, -10, -1]);
+    assert!(!teller.has_ended());
+    let mut causes: Vec<_> = case.said_of(DeadLetter::TOPIC).iter().map(|letter| letter.cause).collect();
+    causes.sort_unstable();
+    assert_eq!(causes, [0, 2, 4, 5, 7, 9].map(Some));
+    // The same at each start, with and without a snapshot of it.
+    let before = case.said();
+    kill(teller);
+    for _ in 0..3 {
+        let mut teller = case.start(&strict);
+        teller.wait_for("the model is where it was");
+        teller.wait_for("\"ready\"");
+        assert_eq!(case.said()[..before.len()], before);
+        assert_eq!((case.said_of(DeadLetter::TOPIC).len(), case.balances().len()), (6, 5));
+        stop(teller);
+    }
+    // Code that can deal with them gets them on demand.
+    let teller = case.start(&[]);
+    let retried = call(&case.home, "teller", "RetryAll", &json!({})).unwrap();
+    assert_eq!(retried, json!({"letters": 6, "failed": []}));
+    wait_until("all counts", || case.balances() == [-1]);
+    stop(teller);
+    // And when it breaks over them again, they are parked again.
+    let teller = case.start(&strict);
+    wait_until("the rest counts", || case.balances() == [-30, -30, -10, -10, -1]);
+    assert_eq!(case.said_of(DeadLetter::TOPIC).len(), 12);
+    stop(teller);
+}
+
+#[test]
+fn what_breaks_a_model_after_its_wait_is_parked() {
+    let mut case = Case::new(&Options::default());
+    // The shop has yet to say how far it is, so all wait.
+    let waits = ["--wait", "100ms", "--hears", "bank/moved", "--hears", "shop/moved"];
+    let mut teller = case.start(&waits);
+    case.moved(1, -1);
+    case.moved(2, 2_000_000);
+    // It is acknowledged before it is applied.
+    wait_until("it is parked", || case.said_of(DeadLetter::TOPIC).len() == 1);
+    case.moved(3, -1);
+    wait_until("the others count", || case.balances() == [-2, -1]);
+    assert!(!teller.has_ended());
+    let before = case.said();
+    kill(teller);
+    let mut teller = case.start(&waits);
+    teller.wait_for("\"ready\"");
+    assert_eq!(case.said()[..before.len()], before);
+    stop(teller);
+}
+
+#[test]
 fn a_dead_letter_that_is_retried_counts_for_good() {
     let mut case = Case::new(&Options::default());
     let teller = case.start(&["--most", "100"]);
