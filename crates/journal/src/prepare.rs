@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ const AHEAD_BYTES_MIN: usize = 512 << 10;
 /// And this far ahead of a busy one. Each step that it takes doubles the distance.
 const AHEAD_BYTES_MAX: usize = 8 << 20;
 /// The writer tells where it is each time it has passed this much.
-pub(crate) const STEP_BYTES: usize = 256 << 10;
+const STEP_BYTES: usize = 256 << 10;
 
 /// The first segment of a journal, unless its largest ones are smaller: a process that says little takes no more.
 const FIRST_BYTES: usize = 256 << 10;
@@ -36,15 +37,37 @@ const SOON: Duration = Duration::from_mins(1);
 const SHRINKING: usize = 8;
 const LONG: Duration = Duration::from_mins(10);
 
+/// And it has this part of what is kept at least, however slow its writer: whoever goes through the segments has few
+/// hundreds to go through.
+const KEPT_SHARE: u64 = 64;
+
 /// A writer that fills a segment, or half of it, in this time is fast.
 const FAST_WITHIN: Duration = Duration::from_secs(1);
 /// Smaller segments are made in no time. (Tests of faults use small ones, and are to see what fast writers do.)
 const FAST_BYTES: usize = if cfg!(feature = "faults") { 1 } else { 4 << 20 };
 
+/// So many segments are dropped at most while a writer may wait for the next one, unless they are over the byte limit.
+const DROPPED_MAX: usize = 16;
+/// Dropping goes on after this time if a writer has come in between.
+const GIVE_WAY: Duration = Duration::from_millis(10);
+
 /// Name of a segment that waits for the writer.
 pub(crate) const WAITING: &str = "next.tmp";
 /// Name of a segment that the writer has taken and not yet begun.
 pub(crate) const TAKEN: &str = "taken.tmp";
+
+/// The position that a writer which is at `at`, in a segment of `bytes`, tells of when it has passed it. Half of a small
+/// segment is told, since the next one is made then; and somewhat more, if it has begun behind that.
+pub(crate) const fn tell_after(at: usize, bytes: usize) -> usize {
+    let (half, part) = (bytes / 2, bytes / 8);
+    if at > half {
+        at + if part < STEP_BYTES { part } else { STEP_BYTES }
+    } else if half < at + STEP_BYTES {
+        half
+    } else {
+        at + STEP_BYTES
+    }
+}
 
 /// A reserved, zeroed, mapped file that is not yet a segment.
 #[derive(Debug)]
@@ -68,6 +91,8 @@ struct Inner {
     segment_bytes_max: usize,
     /// Held while the next segment is made, so that a writer that needs it waits for just that.
     next: Mutex<Option<Prepared>>,
+    /// The writer waits for that.
+    wanted: AtomicBool,
     work: Mutex<Work>,
     working: Condvar,
 }
@@ -107,8 +132,10 @@ impl Work {
 }
 
 impl Work {
-    /// The size of the next segment, by how long the writer has taken for the current one.
-    fn next_bytes(&self, most: usize) -> usize {
+    /// The size of the next segment, by how long the writer has taken for the current one, and how much is `kept`.
+    fn next_bytes(&self, most: usize, kept: u64) -> usize {
+        let share = usize::try_from(kept / KEPT_SHARE).unwrap_or(most);
+        let least = FIRST_BYTES.max(share.next_multiple_of(PAGE_BYTES)).min(most);
         let bytes = match self.began.map(|began| began.elapsed()) {
             None => FIRST_BYTES,
             Some(took) if took < FAST_WITHIN => self.length.saturating_mul(GROWTH_FAST),
@@ -116,7 +143,7 @@ impl Work {
             Some(took) if took < LONG => self.length,
             Some(_) => (self.length / SHRINKING).next_multiple_of(PAGE_BYTES),
         };
-        bytes.clamp(FIRST_BYTES.min(most), most)
+        bytes.clamp(least, most)
     }
 }
 
@@ -143,7 +170,8 @@ impl Preparer {
             stop: false,
         };
         let (next, work, working) = (Mutex::default(), Mutex::new(work), Condvar::new());
-        let inner = Arc::new(Inner { trimmer, segment_bytes_max, next, work, working });
+        let wanted = AtomicBool::new(false);
+        let inner = Arc::new(Inner { trimmer, segment_bytes_max, next, wanted, work, working });
         // What a killed writer left takes up room.
         for name in [WAITING, TAKEN] {
             let _ = disk::remove(&inner.path(name));
@@ -193,7 +221,9 @@ impl Preparer {
     pub(crate) fn take(&self, bytes: usize) -> Result<Prepared> {
         // From here on names are given.
         self.inner.trimmer.shared.check_presence()?;
+        self.inner.wanted.store(true, Ordering::Relaxed);
         let mut next = lock(&self.inner.next);
+        self.inner.wanted.store(false, Ordering::Relaxed);
         if let Some(small) = next.take_if(|prepared| prepared.map.len() < bytes) {
             disk::remove(&small.path)?;
         }
@@ -281,10 +311,21 @@ impl Inner {
 
     fn trim(&self) {
         // While the next segment is made, so is room for it.
-        let _next = lock(&self.next);
-        if let Err(error) = self.trimmer.trim() {
-            tracing::warn!(%error, "cannot drop old segments");
+        let next = lock(&self.next);
+        let trimmed = self.trimmer.trim(&self.wanted);
+        drop(next);
+        match trimmed {
+            Ok(true) => {}
+            // A writer comes first, and takes the lock meanwhile.
+            Ok(false) => self.trim_in(GIVE_WAY),
+            Err(error) => tracing::warn!(%error, "cannot drop old segments"),
         }
+    }
+
+    fn trim_in(&self, time: Duration) {
+        let mut work = lock(&self.work);
+        work.trim_at = work.trim_at.min(Instant::now() + time);
+        self.working.notify_one();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -294,11 +335,16 @@ impl Inner {
     /// Makes a segment of `least` bytes, or more if the pace asks for it.
     fn make(&self, pace: Pace, least: usize) -> Result<Prepared> {
         let most = self.segment_bytes_max;
-        let wanted = lock(&self.work).next_bytes(most);
+        let present = self.trimmer.present()?;
+        let wanted = lock(&self.work).next_bytes(most, present.bytes());
         let bytes = wanted.max(least.next_multiple_of(PAGE_BYTES)).min(most);
         let path = self.path(WAITING);
-        let reused = self.trimmer.make_room(bytes as u64, (pace == Pace::Fast).then_some(&path))?;
-        let file = match reused.map(Reused::zeroed) {
+        let reuse = (pace == Pace::Fast).then_some(&*path);
+        let room = self.trimmer.make_room(present, bytes as u64, reuse, &|dropped| dropped >= DROPPED_MAX)?;
+        if room.is_partial {
+            self.trim_in(Duration::ZERO);
+        }
+        let file = match room.reused.map(Reused::zeroed) {
             // Its pages and blocks are there already: making new ones costs several times as much.
             Some(Ok(file)) => file,
             Some(Err(_)) | None => reserve(&path, bytes as u64, pace)?,
@@ -347,7 +393,7 @@ mod tests {
     fn segments_grow_and_shrink_with_the_pace() {
         const MIB: usize = 1 << 20;
         let most = 64 * MIB;
-        let next = |length, took| after(length, took).next_bytes(most);
+        let next = |length, took| after(length, took).next_bytes(most, 0);
         assert_eq!(next(FIRST_BYTES, Duration::ZERO), 2 * MIB);
         assert_eq!(next(2 * MIB, Duration::ZERO), 16 * MIB);
         assert_eq!(next(16 * MIB, Duration::ZERO), most);
@@ -356,7 +402,45 @@ mod tests {
         assert_eq!(next(MIB, Duration::from_secs(300)), MIB);
         assert_eq!(next(most, Duration::from_hours(1)), 8 * MIB);
         assert_eq!(next(MIB, Duration::from_hours(1)), FIRST_BYTES);
-        assert_eq!(after(8192, Duration::ZERO).next_bytes(8192), 8192, "a small journal stays as it is");
-        assert_eq!(Work { began: None, ..after(0, Duration::ZERO) }.next_bytes(most), FIRST_BYTES);
+        assert_eq!(
+            after(8192, Duration::ZERO).next_bytes(8192, 1 << 30),
+            8192,
+            "a small journal stays as it is"
+        );
+        assert_eq!(Work { began: None, ..after(0, Duration::ZERO) }.next_bytes(most, 0), FIRST_BYTES);
+    }
+
+    #[test]
+    fn a_slow_writer_that_keeps_much_has_few_segments() {
+        let most = 64 << 20;
+        let (mut sizes, mut kept, mut length) = (std::collections::VecDeque::new(), 0, 0);
+        for _ in 0..20_000 {
+            length = after(length, LONG).next_bytes(most, kept);
+            sizes.push_back(length as u64);
+            kept += length as u64;
+            while kept > 1 << 30 {
+                kept -= sizes.pop_front().unwrap();
+            }
+            assert!(sizes.len() < 400, "{} segments hold {kept} bytes", sizes.len());
+        }
+    }
+
+    #[test]
+    fn half_of_a_segment_is_told() {
+        for bytes in [8 << 10, 256 << 10, 384 << 10, 1 << 20, 64 << 20] {
+            for first in [128, 5000] {
+                let (mut at, mut told) = (first, Vec::new());
+                let mut tell_at = tell_after(at, bytes);
+                while at < bytes {
+                    at += 1000;
+                    if at > tell_at {
+                        told.push(at);
+                        tell_at = tell_after(at, bytes);
+                    }
+                }
+                let half = told.iter().find(|at| **at > bytes / 2).unwrap();
+                assert!(*half <= bytes.min(bytes / 2 + STEP_BYTES), "{half} of {bytes}");
+            }
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -13,6 +14,7 @@ use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
 use crate::options::{Retention, WhenFull};
+use crate::presence::LOOK_EVERY;
 use crate::readers::{Readers, Standing};
 use crate::release;
 use crate::segment::{self, Found, write_zeros};
@@ -55,6 +57,27 @@ impl Reused {
     }
 }
 
+/// The segments that there are, oldest first, and how large their files are.
+#[derive(Debug)]
+pub(crate) struct Present {
+    segments: Vec<Found>,
+    sizes: Vec<u64>,
+}
+
+impl Present {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.sizes.iter().sum()
+    }
+}
+
+/// What making room has come to.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) reused: Option<Reused>,
+    /// It was enough for now: more may go.
+    pub(crate) is_partial: bool,
+}
+
 impl Trimmer {
     /// How often [`Self::trim`] is to be called.
     pub(crate) fn period(&self) -> Duration {
@@ -63,45 +86,68 @@ impl Trimmer {
         self.readers.period().min(age.max(Duration::from_secs(1)))
     }
 
-    /// Drops what nobody holds back any more, and takes note of who is not there.
+    /// Drops what nobody holds back any more, and takes note of who is not there. `false` if it has stopped before its end
+    /// because `give_way` was set.
     ///
     /// # Errors
     /// I/O errors.
-    pub(crate) fn trim(&self) -> Result<()> {
-        if segment::list(&self.shared.folder)?.len() > 1 {
-            self.readers.look();
-            self.make_room(0, None)?;
+    pub(crate) fn trim(&self, give_way: &AtomicBool) -> Result<bool> {
+        let present = self.present()?;
+        if present.segments.len() < 2 {
+            return Ok(true);
         }
-        Ok(())
+        self.readers.look();
+        let room = self.make_room(present, 0, None, &|_| give_way.load(Ordering::Relaxed))?;
+        Ok(!room.is_partial)
     }
 
-    /// Makes room for `more` bytes.
+    /// The segments that there are.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn present(&self) -> Result<Present> {
+        let segments = segment::list(&self.shared.folder)?;
+        let size = |found: &Found| Ok(fs::metadata(&found.path).at("inspect", &found.path)?.len());
+        let sizes = segments.iter().map(size).collect::<Result<_>>()?;
+        Ok(Present { segments, sizes })
+    }
+
+    /// Makes room for `more` bytes, given what there is; stops for now, but for the byte limit, if it `is_enough` to have
+    /// dropped so many segments.
     ///
     /// With `reuse` it does not wait for the disk: what cannot go yet goes next time, but for the byte limit. And if a
     /// file of just that size is dropped that nobody has mapped, it is renamed to `reuse` and returned.
     ///
     /// # Errors
     /// [`Error::Full`] if the policy is to wait for a subscription.
-    pub(crate) fn make_room(&self, more: u64, reuse: Option<&Path>) -> Result<Option<Reused>> {
+    pub(crate) fn make_room(
+        &self,
+        present: Present,
+        more: u64,
+        reuse: Option<&Path>,
+        is_enough: &dyn Fn(usize) -> bool,
+    ) -> Result<Room> {
         // Files go by their names, which may be another journal's by now.
         self.shared.check_presence()?;
-        let mut segments = segment::list(&self.shared.folder)?;
-        let mut sizes = Vec::with_capacity(segments.len());
-        for found in &segments {
-            sizes.push(fs::metadata(&found.path).at("inspect", &found.path)?.len());
-        }
-        let mut total = sizes.iter().sum::<u64>() + more;
-        let (mut synced, mut reused) = (false, None);
-        // Once is enough: nobody goes back, and whoever comes meanwhile begins with what is kept.
-        let mut standings = None;
+        let mut total = present.bytes() + more;
+        let Present { mut segments, mut sizes } = present;
+        let (mut synced, mut reused, mut dropped) = (false, None, 0);
+        let (mut standings, mut looked) = (Vec::new(), None::<Instant>);
         // The newest segment stays: it is being written.
         while segments.len() > 1 {
             let over = self.retention.bytes_max.is_some_and(|most| total > most);
             if !over && total <= self.retention.bytes_kept && !self.is_old(&segments[0]) {
                 break;
             }
+            if !over && is_enough(dropped) {
+                return Ok(Room { reused, is_partial: true });
+            }
             let end = segments[1].base;
-            let standings = standings.get_or_insert_with(|| self.readers.look());
+            // Nobody goes back. But this may last, and whoever comes meanwhile gets what is there when he is seen.
+            if looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+                standings = self.readers.look();
+                looked = Some(Instant::now());
+            }
             if let Some(laggard) = standings.iter().min_by_key(|at| at.next).filter(|at| at.next < end) {
                 if !over {
                     if reuse.is_some() {
@@ -123,6 +169,8 @@ impl Trimmer {
                     break;
                 }
                 synced = true;
+                // That may have taken long.
+                continue;
             }
             let (oldest, size) = (segments.remove(0), sizes.remove(0));
             // The mark moves first: a reader that misses the file knows why.
@@ -137,8 +185,9 @@ impl Trimmer {
             // One after the other: power loss must not bring back an older one than one that is gone.
             self.shared.sync_names()?;
             total -= size;
+            dropped += 1;
         }
-        Ok(reused)
+        Ok(Room { reused, is_partial: false })
     }
 
     /// Those segments, oldest first, that are kept only because a subscription has not read them.

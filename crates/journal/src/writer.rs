@@ -20,7 +20,7 @@ use crate::map::WriteMap;
 use crate::marks::{Marks, MarksWriter};
 use crate::names::check_name;
 use crate::options::{Options, TAIL_BYTES};
-use crate::prepare::{Preparer, STEP_BYTES};
+use crate::prepare::{Preparer, tell_after};
 use crate::presence::Presence;
 use crate::readers::Readers;
 use crate::record::{self, Head, Kind, Place};
@@ -152,7 +152,7 @@ impl Writer {
         fault::point("takeover.opened");
         preparer.begin(&map, place.at);
         let mut writer = Self {
-            tell_at: place.at + STEP_BYTES,
+            tell_at: tell_after(place.at, map.len()),
             map,
             place,
             next,
@@ -247,7 +247,7 @@ impl Writer {
         self.shared.committed.moved(self.next);
         self.shared.mark_dirty();
         if self.place.at > self.tell_at {
-            self.tell_at = self.place.at + STEP_BYTES;
+            self.tell_at = tell_after(self.place.at, self.map.len());
             self.preparer.passed(self.place.at);
         }
     }
@@ -412,7 +412,7 @@ impl Writer {
         self.shared.begin_segment(next.segment.file);
         fault::point("roll.begun");
         self.preparer.begin(&self.map, self.place.at);
-        self.tell_at = self.place.at + STEP_BYTES;
+        self.tell_at = tell_after(self.place.at, self.map.len());
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use journal::{
     Batch, Checkpoint, Codec, Entry, Item, Level, Options, Reader, Start, Writer, journal_folder, verify,
 };
 
-use crate::support::fast_folder;
+use crate::support::{append_until, bases, fast_folder, keeps, segments, wait_until};
 
 const MIB: u64 = 1 << 20;
 
@@ -85,4 +85,40 @@ fn what_does_not_fit_into_a_small_segment_gets_a_large_one() {
     assert_eq!(writer.checkpoint("c"), Some(&*value));
     assert_eq!(writer.next_offset().0, 3);
     assert_eq!(verify(&instance).unwrap().damage, []);
+}
+
+#[test]
+fn the_next_segment_is_there_before_a_small_one_is_full() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("small");
+    let mut writer = Writer::open(&instance, &Options::default()).unwrap();
+    let bytes = fs::metadata(&segments(&instance)[0]).unwrap().len();
+    for _ in 0..bytes / 1100 * 2 / 3 {
+        say(&mut writer, &[7; 1000]);
+    }
+    assert_eq!(segments(&instance).len(), 1);
+    let next = journal_folder(&instance).join("next.tmp");
+    wait_until("the next segment is made", || next.exists());
+}
+
+#[test]
+fn many_segments_go_at_once_without_another_append() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("many");
+    let mut writer = Writer::open(&instance, &keeps(1000)).unwrap();
+    while bases(&instance).len() < 100 {
+        let end = writer.next_offset().0 + 50;
+        append_until(&mut writer, end);
+    }
+    drop(writer);
+    let mut writer = Writer::open(&instance, &keeps(1)).unwrap();
+    // A writer that needs the next segment waits for a few of them only.
+    let newest = bases(&instance).pop();
+    while bases(&instance).pop() == newest {
+        let end = writer.next_offset().0 + 1;
+        append_until(&mut writer, end);
+    }
+    wait_until("the others are gone", || bases(&instance).len() <= 3);
+    let end = writer.next_offset().0;
+    assert!(end > 0 && verify(&instance).unwrap().damage.is_empty());
 }
