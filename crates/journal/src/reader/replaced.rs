@@ -94,16 +94,24 @@ impl Reader {
     /// The same file may have been written over with an older copy.
     fn look_back(&mut self) -> Result<AtPath> {
         let Some(now) = self.marks.load()? else { return Ok(AtPath::Same) };
-        let went_back = self.unchecked.is_none()
-            && self
-                .known
-                .newest()
-                .is_some_and(|newest| now.epoch < newest.epoch || now.same_boot && now.trusted() < self.next);
+        let went_back = match self.known.newest() {
+            Some(newest) if self.unchecked.is_none() => {
+                now.epoch < newest.epoch
+                    || now.same_boot && now.trusted() < self.next && !self.is_behind_last()?
+            }
+            _ => false,
+        };
         if now.journal == self.journal && !went_back {
             return Ok(AtPath::Same);
         }
         self.go_over(&now);
         Ok(AtPath::Another)
+    }
+
+    /// Whether the last record that was read is there: a writer that was killed before it could move its mark past it
+    /// leaves the mark behind.
+    fn is_behind_last(&self) -> Result<bool> {
+        Ok(self.last.0 != Epoch(0) && self.holds(&self.position())? == Some(true))
     }
 
     fn go_over(&mut self, now: &Marks) {
@@ -146,7 +154,12 @@ impl Reader {
                 return Ok((resume < position.next || !is_bare).then_some(resume.min(position.next)));
             }
         }
-        let Some(first) = earlier().next().or((!is_bare).then_some(position)) else { return Ok(None) };
+        let Some(first) = earlier().next().or((!is_bare).then_some(position)) else {
+            // Nothing was read. But a place that was once the end of this journal lies not behind it, unless the end is
+            // an earlier one now.
+            let end = marks.trusted();
+            return Ok((position.journal != 0 && end < position.next).then_some(end));
+        };
         let resume =
             if marks.epoch > first.epoch { self.first_after(first.epoch, marks)? } else { first.next };
         // Else an older copy has used the epochs of what was read once more: no epoch tells the two apart.

@@ -252,3 +252,44 @@ fn a_journal_begun_anew_has_later_epochs_than_its_readers_know() {
     check(&mut reader, diverged(0, 5), old(0..1, 1));
     assert!(reader.position().is_later_than(&before), "the older acknowledgement would win");
 }
+
+#[test]
+fn who_stands_at_the_end_and_has_read_nothing_hears_what_an_older_copy_says_in_place_of_it() {
+    let place = Place::new();
+    place.speak(50, 0);
+    place.back_up();
+    place.speak(50, 0);
+    let mut alive = place.read(Start::End);
+    check(&mut alive, None, old(0..0, 0));
+    let at = alive.position();
+    place.remove();
+    place.put_back();
+    place.speak(30, 1);
+    assert_eq!(alive.look_at_path().unwrap(), AtPath::Another);
+    check(&mut alive, diverged(80, 100), old(0..0, 0));
+    let mut restarted = place.read(Start::Position(at));
+    check(&mut restarted, diverged(80, 100), old(0..0, 0));
+    place.speak(40, 2);
+    for reader in [&mut alive, &mut restarted] {
+        check(reader, None, old(80..120, 2));
+    }
+}
+
+#[test]
+fn a_mark_that_a_killed_writer_has_left_behind_the_last_record_makes_no_other_journal() {
+    let place = Place::new();
+    let mut writer = Writer::open(&place.instance(), &small(8)).unwrap();
+    let marks = place.instance().join("journal/marks");
+    for offset in 0..20 {
+        writer.append(&Said::at(offset).entry()).unwrap();
+    }
+    let before = fs::read(&marks).unwrap();
+    writer.append(&Said::at(20).entry()).unwrap();
+    drop(writer);
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..21, 0));
+    fs::File::options().write(true).open(&marks).unwrap().write_all_at(&before, 0).unwrap();
+    assert_eq!(reader.look_at_path().unwrap(), AtPath::Same);
+    place.speak(5, 0);
+    check(&mut reader, None, old(21..26, 0));
+}
