@@ -24,8 +24,8 @@ type Waiting = Pin<Box<dyn Future<Output = (Woken, Option<Client>)> + Send>>;
 /// Why it is worth looking at the journal again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Woken {
-    /// The publisher says that it has said more.
-    Moved,
+    /// The publisher says that it has said more than this.
+    Moved(Offset),
     /// Somebody answers who did not before. Whoever it is has opened the journal that lies at its path now.
     Connected,
     /// Nobody could be asked, or does answer any more, for a while.
@@ -132,5 +132,5 @@ async fn ask(
         return Ok((Woken::Connected, Client::connect_to(publisher).await?));
     };
     let Reply {} = client.call("io.procession.Journal.Wait", what).await?;
-    Ok((Woken::Moved, client))
+    Ok((Woken::Moved(Offset(what.after)), client))
 }

@@ -421,11 +421,15 @@ impl Source {
         open.settle();
         let next = open.reader.position().next;
         let durable = self.level == Level::Durable || !open.reader.is_live();
-        match ready!(self.latch.poll_past(next, durable, context)) {
-            Woken::Moved => self.seemed = Some(next),
-            Woken::Connected | Woken::Alone => self.suspect(),
+        loop {
+            match ready!(self.latch.poll_past(next, durable, context)) {
+                // It was asked before what is read by now: it has yet to be asked for more than that.
+                Woken::Moved(after) if after != next => continue,
+                Woken::Moved(_) => self.seemed = Some(next),
+                Woken::Connected | Woken::Alone => self.suspect(),
+            }
+            return Poll::Ready(());
         }
-        Poll::Ready(())
     }
 }
 

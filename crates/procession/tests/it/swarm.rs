@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use journal::{Entry, Item, Level, Options, Reader, Start, Writer};
+use journal::{Entry, Item, Level, Options, Reader, Start, Time, Writer};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -114,6 +114,36 @@ fn each_greeting_has_one_answer_whoever_is_killed() {
         assert_eq!(answer.payload["to"], greeting.payload["number"]);
         assert_eq!(answer.cause, Some(("greeter".to_owned(), offset as u64)));
     }
+}
+
+/// When an instance has said the records of a topic, in order.
+fn times(home: &Home, instance: &str, topic: &str) -> Vec<Time> {
+    let reader = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap();
+    let (Some(mut reader), mut times) = (reader, Vec::new()) else { return Vec::new() };
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Record(record) = item else { panic!("{item:?}") };
+        if record.topic == topic {
+            times.push(record.time);
+        }
+    }
+    times
+}
+
+#[test]
+fn who_sleeps_between_two_greetings_answers_each_before_many_others_are_said() {
+    let home = Home::new();
+    let _listener = start(&home, "listener", &[]);
+    let greeter = start(&home, "greeter", &["--every", "10ms"]);
+    wait_until("it is greeted", || times(&home, "greeter", "greeting").len() >= 150);
+    greeter.kill();
+    let greetings = times(&home, "greeter", "greeting");
+    wait_until("all is answered", || times(&home, "listener", "answer").len() >= greetings.len());
+    let answers = times(&home, "listener", "answer");
+    // How many were said before each was answered; the median, as the machine has other work, too.
+    let behind = |(index, answer)| greetings.partition_point(|greeting| greeting < answer) - index;
+    let mut behind: Vec<usize> = answers.iter().enumerate().map(behind).collect();
+    behind.sort_unstable();
+    assert!(behind[behind.len() / 2] <= 5, "{behind:?}");
 }
 
 #[test]
