@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::map::WriteMap;
 use crate::marks::boot_id;
 use crate::segment::extend;
-use crate::types::Offset;
+use crate::types::{Epoch, Offset};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PROCFIN1");
 
@@ -23,6 +23,7 @@ const AT_BLOCKS: usize = 8;
 const AT_BOOT: [usize; 2] = [16, 24];
 const AT_JOURNAL: usize = 32;
 const AT_STOPPED: usize = 40;
+const AT_EPOCH: usize = 48;
 const HEADER_BYTES: usize = 64;
 
 /// Words with a bit for each offset of a block.
@@ -103,6 +104,23 @@ impl Finished {
         self.get(offset, AT_BEGUN)
     }
 
+    /// Says which epoch the record at `offset` is of, the next one that is read. If it is a later one than all before,
+    /// whatever is known of this offset and those after it is of records that were lost, and is forgotten: an
+    /// earlier process has read them, and others were said in their place.
+    pub fn read_on(&self, offset: Offset, epoch: Epoch) {
+        let epoch = u64::from(epoch.0);
+        let known = self.word(AT_EPOCH).load(Ordering::Acquire);
+        if epoch <= known {
+            return;
+        }
+        // A file that is older than this word says nothing of epochs: what it knows is believed once more.
+        if known != 0 {
+            self.clear_from(offset);
+        }
+        // Last: who dies before this forgets once more.
+        self.word(AT_EPOCH).store(epoch, Ordering::Release);
+    }
+
     /// Notes that the process is told to stop: the next one counts nothing as begun. Survives SIGKILL.
     pub fn note_stop(&self) {
         self.word(AT_STOPPED).store(1, Ordering::Release);
@@ -138,6 +156,27 @@ impl Finished {
     /// Forgets everything: history has changed.
     pub fn clear(&self) {
         (0..self.blocks).for_each(|index| self.word(self.at(index)).store(0, Ordering::Release));
+    }
+
+    /// Forgets what is known of this offset and of those after it.
+    pub fn clear_from(&self, offset: Offset) {
+        let (first, bit) = (offset.0 / Self::BLOCK_OFFSETS, offset.0 % Self::BLOCK_OFFSETS);
+        for index in 0..self.blocks {
+            let at = self.at(index);
+            let Some(number) = self.word(at).load(Ordering::Acquire).checked_sub(1) else { continue };
+            if number > first {
+                self.word(at).store(0, Ordering::Release);
+            } else if number == first {
+                for (word, begin) in (0..WORDS).zip((0..Self::BLOCK_OFFSETS).step_by(64)) {
+                    let below = bit.saturating_sub(begin).min(64);
+                    let kept =
+                        1_u64.checked_shl(u32::try_from(below).unwrap_or(64)).map_or(u64::MAX, |bit| bit - 1);
+                    for bits in [AT_FINISHED, AT_BEGUN] {
+                        self.word(at + bits + word * 8).fetch_and(kept, Ordering::Release);
+                    }
+                }
+            }
+        }
     }
 
     /// The process that had begun with them was told to stop.
@@ -200,6 +239,7 @@ impl Finished {
         self.clear();
         self.word(AT_BLOCKS).store(self.blocks, Ordering::Relaxed);
         self.word(AT_STOPPED).store(0, Ordering::Relaxed);
+        self.word(AT_EPOCH).store(0, Ordering::Relaxed);
         self.word(AT_JOURNAL).store(journal, Ordering::Relaxed);
         for (at, word) in AT_BOOT.into_iter().zip(boot_words()) {
             self.word(at).store(word, Ordering::Relaxed);
@@ -254,6 +294,31 @@ mod tests {
         assert_eq!(Finished::open(&path, 8, 4).unwrap().end(), Offset(0), "another journal");
         Finished::open(&path, 8, 4).unwrap().finish(Offset(1));
         assert_eq!(Finished::open(&path, 8, 5).unwrap().end(), Offset(0), "another size");
+    }
+
+    #[test]
+    fn what_is_known_of_records_that_were_lost_is_forgotten_when_others_are_read_there() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("s@j");
+        let open = || Finished::open(&path, 7, 4).unwrap();
+        let finished = open();
+        finished.read_on(Offset(500), Epoch(2));
+        for offset in [500, 503, 505, 600, 1100] {
+            finished.finish(Offset(offset));
+        }
+        let known = |finished: &Finished| {
+            (490..1200).filter(|offset| finished.is_finished(Offset(*offset))).collect::<Vec<_>>()
+        };
+        finished.read_on(Offset(502), Epoch(2));
+        drop(finished);
+        assert_eq!(known(&open()), [500, 503, 505, 600, 1100], "the same records");
+        open().read_on(Offset(504), Epoch(3));
+        assert_eq!(known(&open()), [500, 503], "others from 504 on");
+        let finished = open();
+        finished.finish(Offset(505));
+        finished.read_on(Offset(512), Epoch(4));
+        finished.read_on(Offset(500), Epoch(2));
+        assert_eq!(known(&finished), [500, 503, 505], "nothing was known from the next block on");
     }
 
     #[test]

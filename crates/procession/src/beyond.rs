@@ -262,7 +262,7 @@ impl Beyond {
         }
         inner.open.add(offset, (before.epoch, before.checksum));
         inner.read = Position { next: offset.plus(1), epoch, checksum, journal: self.identity };
-        inner.note_epoch(offset, epoch);
+        inner.note_epoch(&self.finished, offset, epoch);
     }
 
     /// The application gets a delivery. Returns the how-many-th time that is: more than 1 if a process has ended over
@@ -284,6 +284,8 @@ impl Beyond {
     #[cold]
     fn find_finished(&self, offset: Offset, epoch: Epoch) -> bool {
         let mut inner = self.lock();
+        // Before it is asked: the record that was finished here may be another one.
+        self.finished.read_on(offset, epoch);
         let found = inner
             .left
             .get_mut(&(offset.0 / Finished::BLOCK_OFFSETS))
@@ -293,7 +295,7 @@ impl Beyond {
         }
         let done = found || self.finished.is_finished(offset);
         if done {
-            inner.note_epoch(offset, epoch);
+            inner.note_epoch(&self.finished, offset, epoch);
         }
         done
     }
@@ -479,8 +481,9 @@ impl Inner {
         self.open.first(identity).unwrap_or(self.read)
     }
 
-    fn note_epoch(&mut self, offset: Offset, epoch: Epoch) {
+    fn note_epoch(&mut self, finished: &Finished, offset: Offset, epoch: Epoch) {
         if self.epochs.back().is_none_or(|(_, last)| *last != epoch) {
+            finished.read_on(offset, epoch);
             self.epochs.push_back((offset.0, epoch));
         }
     }

@@ -28,6 +28,8 @@ enum Step {
     SayAndDie(Index),
     /// With a part of what the publisher has said.
     LosePower(Index),
+    /// The publisher's journal alone is an older copy of it, put back while the subscriber is down.
+    LoseEnd(Index),
     /// The publisher starts again.
     NextEpoch,
 }
@@ -49,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Kill),
         1 => any::<Index>().prop_map(Step::SayAndDie),
         1 => any::<Index>().prop_map(Step::LosePower),
+        1 => any::<Index>().prop_map(Step::LoseEnd),
         1 => Just(Step::NextEpoch),
     ]
 }
@@ -223,6 +226,11 @@ impl World {
             bytes[at] ^= 1;
             fs::write(&path, bytes).unwrap();
         }
+        self.lose_end(lost);
+    }
+
+    fn lose_end(&mut self, lost: Index) {
+        self.life = None;
         let said = self.publisher.epochs.len();
         self.publisher.epochs.truncate(said - lost.index(said + 1).min(said));
         self.publisher.epoch += 1;
@@ -264,6 +272,7 @@ impl World {
                 self.start();
             }
             Step::LosePower(lost) => self.lose_power(*lost),
+            Step::LoseEnd(lost) => self.lose_end(*lost),
             Step::NextEpoch => self.publisher.epoch += 1,
         }
     }
