@@ -83,7 +83,7 @@ fn open_private(path: &Path) -> Result<File> {
 }
 
 /// The lock was not there, but the journal is: if somebody has removed the lock under its holder, that one goes on for up
-/// to [`LOOK_EVERY`] until it notices. This one asks for signs of life, which it does not do where the lock was there:
+/// to [`LOOK_EVERY`] until it notices, or for as long as the disk keeps it from looking. This one asks for signs of life, which it does not do where the lock was there:
 /// others can fake them.
 ///
 /// # Errors
@@ -93,20 +93,27 @@ fn outlive_holder_of_removed(instance: &Path, deadline: Instant) -> Result<()> {
         return Ok(());
     };
     let path = layout::alive_path(instance);
-    let alive = match disk::open_to_read(&path) {
-        Ok(alive) => alive,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Removed as well, or never copied with the rest. Whoever has lost it notices within this time.
-            if marks.pid != std::process::id() && Path::new(&format!("/proc/{}", marks.pid)).exists() {
-                thread::sleep(2 * LOOK_EVERY);
-            }
-            return Ok(());
-        }
+    match disk::open_to_read(&path) {
+        Ok(alive) => return outlive(&alive, &path, instance, deadline),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).at("open", &path),
-    };
-    while ofd::is_shared(&alive).at("inspect the lock of", &path)? {
+    }
+    // Removed as well, or never copied with the rest.
+    let path = layout::marks_path(instance);
+    let file = disk::open_to_read(&path).at("open", &path)?;
+    outlive(&file, &path, instance, deadline)?;
+    // One of an earlier version gives no such sign, and notices within this time that it has lost its lock.
+    if marks.pid != std::process::id() && Path::new(&format!("/proc/{}", marks.pid)).exists() {
+        thread::sleep(2 * LOOK_EVERY);
+    }
+    Ok(())
+}
+
+/// Waits until nobody shows life by this file any more.
+fn outlive(file: &File, path: &Path, instance: &Path, deadline: Instant) -> Result<()> {
+    while ofd::is_shared(file).at("inspect the lock of", path)? {
         if Instant::now() >= deadline {
-            return Err(Error::Locked { holder: Holder::noted(&alive), path: layout::lock_path(instance) });
+            return Err(Error::Locked { holder: Holder::noted(file), path: layout::lock_path(instance) });
         }
         thread::sleep(Duration::from_millis(5));
     }

@@ -13,6 +13,7 @@ use crate::disk::{self, FILE_MODE};
 use crate::error::{At, Error, Result};
 use crate::map::{ReadMap, WriteMap};
 use crate::memory::{Word, Words};
+use crate::ofd;
 use crate::segment::{FORMAT_VERSION, extend};
 use crate::types::{Epoch, JournalId, Offset};
 
@@ -93,6 +94,8 @@ impl MarksWriter {
     /// Also returns what an earlier writer left, if it is intact.
     pub(crate) fn open(path: &Path) -> Result<(Self, Option<Marks>)> {
         let file = disk::open_own(path, FILE_MODE)?;
+        // A second sign of life, on a file without which there is nothing to go on with.
+        ofd::share(&file).at("lock", path)?;
         extend(&file, BYTES as u64, path)?;
         let map = WriteMap::new(&file, BYTES, path)?;
         let left = read(&map, boot_id(), path)?;

@@ -343,7 +343,17 @@ impl Shared {
                 while let Some(left) = due.checked_duration_since(Instant::now())
                     && !(asked.now || asked.stop || left.is_zero())
                 {
+                    // However long the period is: meanwhile somebody may take the files away.
+                    let left = left.min(LOOK_EVERY.saturating_sub(looked.elapsed()));
                     asked = self.asking.wait_timeout(asked, left).unwrap_or_else(PoisonError::into_inner).0;
+                    if !asked.stop && looked.elapsed() >= LOOK_EVERY {
+                        drop(asked);
+                        looked = Instant::now();
+                        if self.check_presence().is_err() {
+                            return;
+                        }
+                        asked = lock(&self.asked);
+                    }
                 }
             }
             if asked.stop {

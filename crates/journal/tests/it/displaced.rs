@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use journal::{Error, Options, Start, Writer, verify};
+use journal::{Error, Options, Start, SyncPolicy, Writer, verify};
 
 use crate::support::{Said, read_records, small};
 
@@ -91,6 +91,25 @@ fn a_second_writer_does_not_begin_before_one_that_has_lost_its_lock_has_ended() 
         let second = Writer::open(&instance, &impatient());
         assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
     }
+    wait_for_the_end_of(&first);
+    drop(first);
+    let mut second = Writer::open(&instance, &impatient()).unwrap();
+    second.append(&Said::at(1).entry()).unwrap();
+    check(&instance, 2);
+}
+
+#[test]
+fn nor_does_it_if_the_sign_of_life_is_gone_too_and_the_first_has_long_not_to_sync() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("lifeless");
+    let lazy = Options { sync: SyncPolicy::Every(Duration::from_secs(3600)), ..small(8) };
+    let mut first = Writer::open(&instance, &lazy).unwrap();
+    first.append(&Said::at(0).entry()).unwrap();
+    for name in ["lock", "alive"] {
+        fs::remove_file(instance.join(name)).unwrap();
+    }
+    let second = Writer::open(&instance, &impatient());
+    assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
     wait_for_the_end_of(&first);
     drop(first);
     let mut second = Writer::open(&instance, &impatient()).unwrap();

@@ -77,8 +77,9 @@ fn nonsense_for_a_start_is_answered_by_records_gaps_or_nothing() {
                 for journal in [own.journal, 0, own.journal ^ 1, u64::MAX] {
                     let position = Position { next, epoch, checksum, journal };
                     let foreign = journal != 0 && journal != own.journal;
-                    // A bare offset is believed, for it may be that of a record to come.
-                    let end = if !foreign && epoch == Epoch(0) { 500.max(next.0) } else { 500 };
+                    // A bare offset is believed, for it may be that of a record to come. As a place of this journal it
+                    // was there, so that history has changed if it is not.
+                    let end = if journal == 0 && epoch == Epoch(0) { 500.max(next.0) } else { 500 };
                     let gaps = check(&instance, Start::Position(position), end);
                     if foreign && next.0 > 0 {
                         let all = Gap { from: Offset(0), to: next, reason: GapReason::Diverged };
