@@ -10,6 +10,17 @@ pub(crate) fn share(file: &File) -> io::Result<()> {
     control(file, libc::F_OFD_SETLK, libc::F_RDLCK).map(drop)
 }
 
+/// Takes the lock on all of a file alone, until [`let_go`]. Only by a descriptor that may write: nobody who may only read
+/// can take it.
+pub(crate) fn have_alone(file: &File) -> io::Result<()> {
+    control(file, libc::F_OFD_SETLK, libc::F_WRLCK).map(drop)
+}
+
+/// Lets go of what this opening of a file has locked.
+pub(crate) fn let_go(file: &File) -> io::Result<()> {
+    control(file, libc::F_OFD_SETLK, libc::F_UNLCK).map(drop)
+}
+
 /// Whether somebody has a shared lock on a file, by another opening of it than this one. Takes nothing, and may be asked
 /// by whoever may read the file.
 pub(crate) fn is_shared(file: &File) -> io::Result<bool> {

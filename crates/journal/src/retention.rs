@@ -13,6 +13,7 @@ use crate::clock::wall_clock_ns;
 use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
+use crate::ofd;
 use crate::options::{Retention, WhenFull};
 use crate::presence::LOOK_EVERY;
 use crate::readers::{Readers, Standing};
@@ -39,8 +40,9 @@ impl Reused {
     /// Takes the file at `path` out of the journal; `None` if a reader still has it mapped, or nobody can tell.
     fn take(path: &Path, name: &Path) -> Option<Self> {
         let file = disk::reopen_own(path).ok()?;
-        // Readers hold a shared lock for as long as they have the file mapped.
+        // Readers hold a shared lock for as long as they have the file mapped; those of earlier versions by `flock`.
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        ofd::have_alone(&file).ok()?;
         disk::rename(path, name).ok()?;
         Some(Self(file))
     }
@@ -53,6 +55,7 @@ impl Reused {
         write_zeros(&self.0, 0, self.0.metadata()?.len())?;
         // Once it is a segment again it is the readers' to lock.
         flock(&self.0, FlockOperation::Unlock)?;
+        ofd::let_go(&self.0)?;
         Ok(self.0)
     }
 }

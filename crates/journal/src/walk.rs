@@ -12,6 +12,7 @@ use crate::commit::look;
 use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::map::ReadMap;
+use crate::ofd;
 use crate::options::TAIL_BYTES;
 use crate::record::{self, ALIGN, Decoded, Kind, Place};
 use crate::segment::{HEADER_BYTES, Header};
@@ -63,8 +64,8 @@ impl Segment {
         }
         // Longer than any segment: not ours, and mapping it would be a waste.
         let length = usize::try_from(length.min(2 << 30)).unwrap_or(usize::MAX);
+        let header = Header::decode(&read_header(&file, path)?, path)?;
         let map = ReadMap::new(&file, length, path)?;
-        let header = Header::decode(map.bytes(), path)?;
         if crate::segment::base_in_name(path).is_some_and(|base| base != header.base) {
             let reason = format!("the header begins at {}, which the file's name does not say", header.base);
             return Err(Error::Corrupt { path: path.to_owned(), offset: header.base, reason });
@@ -145,14 +146,24 @@ impl Segment {
     }
 }
 
+/// By a read: what the disk refuses to a mapping is a signal that kills.
+fn read_header(file: &File, path: &Path) -> Result<[u8; HEADER_BYTES]> {
+    let mut bytes = [0; HEADER_BYTES];
+    file.read_exact_at(&mut bytes, 0).at("read", path)?;
+    Ok(bytes)
+}
+
 /// Keeps a segment's file from being used again while it is mapped: its bytes would change under the reader.
 ///
-/// The kernel's lock goes with its holder, however that dies. The writer takes an exclusive one before it renames a
-/// dropped file, so whoever has the shared one, and still finds the file under its name, has it for good.
+/// The kernel's lock goes with its holder, however that dies. The writer takes an exclusive one, which needs a descriptor
+/// that may write, before it renames a dropped file, so whoever has the shared one, and still finds the file under its name,
+/// has it for good.
 fn hold(file: &File, path: &Path, inode: u64) -> Result<()> {
     let gone = || std::io::Error::new(std::io::ErrorKind::NotFound, "the segment was dropped just now");
+    // For a writer of an earlier version. Others who may read can keep this one away, which therefore means nothing.
+    let _ = flock(file, FlockOperation::NonBlockingLockShared);
     // Where there are no such locks, the writer gets none either.
-    if let Err(rustix::io::Errno::WOULDBLOCK) = flock(file, FlockOperation::NonBlockingLockShared) {
+    if ofd::share(file).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
         return Err(gone()).at("open", path);
     }
     let found = std::fs::metadata(path).at("open", path)?;

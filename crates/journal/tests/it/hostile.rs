@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use journal::{Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Start, Time, WhenFull, Writer};
+use journal::{
+    Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Start, Time, WhenFull, Writer, verify,
+};
+use rustix::fs::{FlockOperation, fcntl_lock, flock};
 
-use crate::support::{Got, Random, Said, append_until, bases, drain, fast_folder, keeps, small};
+use crate::support::{Got, Random, Said, append_until, bases, drain, fast_folder, keeps, segments, small};
 
 fn open(instance: &Path, start: Start) -> Reader {
     Reader::open(instance, start, Level::Committed).unwrap().unwrap()
@@ -33,6 +36,28 @@ fn check(instance: &Path, start: Start, end: u64) -> Vec<Gap> {
     }
     assert!(next.is_none_or(|next| next == end), "{start:?}: it ends at {next:?} instead of {end}");
     gaps
+}
+
+#[test]
+fn whoever_may_only_read_keeps_nobody_from_a_segment() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("held");
+    let mut writer = Writer::open(&instance, &keeps(3)).unwrap();
+    append_until(&mut writer, 400);
+    let hostile: Vec<_> =
+        segments(&instance).into_iter().map(|path| std::fs::File::open(path).unwrap()).collect();
+    for file in &hostile {
+        flock(file, FlockOperation::NonBlockingLockExclusive).unwrap();
+        fcntl_lock(file, FlockOperation::NonBlockingLockShared).unwrap();
+        assert!(fcntl_lock(file, FlockOperation::NonBlockingLockExclusive).is_err());
+    }
+    let mut reader = open(&instance, Start::Beginning);
+    assert!(matches!(reader.next().unwrap(), Some(Item::Record(_))));
+    assert_eq!(verify(&instance).unwrap().damage, []);
+    drop(writer);
+    let mut writer = Writer::open(&instance, &keeps(3)).unwrap();
+    append_until(&mut writer, 1000);
+    assert!(bases(&instance)[0] > 400);
 }
 
 #[test]
