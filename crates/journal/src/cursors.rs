@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::wall_clock_ns;
 use crate::disk::{self, FILE_MODE};
@@ -45,6 +45,7 @@ pub struct Cursors {
     epoch: Epoch,
     /// Whoever was not seen for so long may have to give his place away.
     lease: Duration,
+    opened: Instant,
     /// Mapped chunks and claims. Locked when a subscription starts or ends, never by an acknowledgement.
     inner: Mutex<Inner>,
 }
@@ -83,6 +84,7 @@ impl Cursors {
             shared,
             epoch: writer.epoch(),
             lease: writer.lease(),
+            opened: Instant::now(),
             inner: Mutex::default(),
         };
         {
@@ -281,7 +283,10 @@ impl Cursors {
         let oldest =
             inner.slots().filter(|slot| !inner.claimed.contains(slot)).min_by_key(|slot| seen(*slot));
         let now = Duration::from_nanos(wall_clock_ns());
-        let Some(slot) = oldest.filter(|slot| now.saturating_sub(seen(*slot)) > self.lease) else {
+        // The wall clock may leap, and whoever is about to claim his place at a start has not done so yet.
+        let has_lived = self.opened.elapsed() > self.lease;
+        let Some(slot) = oldest.filter(|slot| has_lived && now.saturating_sub(seen(*slot)) > self.lease)
+        else {
             let reason = format!(
                 "more than {} subscriptions: forget those that are read no more (procession subscriptions)",
                 CHUNKS_MAX * CHUNK_SLOTS

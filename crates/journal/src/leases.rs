@@ -6,9 +6,8 @@
 //! for no more than a small part of the lease: no single leap ends one.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::wall_clock_ns;
@@ -19,6 +18,9 @@ use crate::error::{At, Result};
 const UNWATCHED_SHARE: u32 = 8;
 /// So often in a lease the file is written.
 const SAVES: u32 = 100;
+
+/// More than all subscriptions of a machine take: what is behind it is not ours.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Instance and subscription.
 type Name = (String, String);
@@ -46,7 +48,7 @@ pub(crate) struct Leases {
 impl Leases {
     /// What an earlier publisher has left; nothing if that cannot be read, which ends no lease.
     pub(crate) fn load(path: PathBuf, lease: Duration) -> Self {
-        let text = fs::read_to_string(&path).unwrap_or_default();
+        let text = read(&path).unwrap_or_default();
         let mut lines = text.lines();
         let saved_ns = lines.next().and_then(|line| line.parse().ok());
         let unwatched = saved_ns.map_or(0, |saved| wall_clock_ns().saturating_sub(saved));
@@ -102,6 +104,12 @@ impl Leases {
     }
 }
 
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    disk::open_to_read(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn parse(line: &str) -> Option<(Name, u64, Duration)> {
     let (seen, rest) = line.split_once(' ')?;
     let (duration, names) = rest.split_once(' ')?;
@@ -113,6 +121,8 @@ fn parse(line: &str) -> Option<(Name, u64, Duration)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

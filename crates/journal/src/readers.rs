@@ -16,6 +16,10 @@ use crate::types::{Epoch, JournalId, Offset};
 /// So often the same trouble is told again.
 const TELL_EVERY: Duration = Duration::from_secs(600);
 
+const UNKNOWN: &str = "cannot tell how far everybody has read: everything is kept, up to the byte limit";
+const NOT_SAVED: &str =
+    "cannot write down how long subscriptions have not been seen: after a restart their leases end later";
+
 /// A subscription that holds back what it has not read; or trouble in finding out which do.
 #[derive(Debug)]
 pub(crate) struct Standing {
@@ -56,7 +60,7 @@ impl Readers {
         let mut standings = Vec::new();
         let mut whole = true;
         let mut unknown = |error: Error, standings: &mut Vec<Standing>| {
-            self.tell(&error);
+            self.tell(UNKNOWN, &error);
             let who = format!("a subscription that nobody can tell of ({error})");
             standings.push(Standing { who, next: Offset::ZERO });
             whole = false;
@@ -72,7 +76,7 @@ impl Readers {
             }
         }
         // Not written down it is counted again: a lease ends later then.
-        leases.end_look(whole).unwrap_or_else(|error| self.tell(&error));
+        leases.end_look(whole).unwrap_or_else(|error| self.tell(NOT_SAVED, &error));
         standings
     }
 
@@ -99,15 +103,11 @@ impl Readers {
     }
 
     /// Says what is wrong, not over and over.
-    fn tell(&self, error: &Error) {
+    fn tell(&self, what: &str, error: &Error) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let text = error.to_string();
         if told.as_ref().is_none_or(|(before, at)| *before != text || at.elapsed() >= TELL_EVERY) {
-            tracing::warn!(
-                journal = self.name,
-                error = text,
-                "cannot tell how far everybody has read: everything is kept, up to the byte limit"
-            );
+            tracing::warn!(journal = self.name, error = text, "{what}");
             *told = Some((text, Instant::now()));
         }
     }

@@ -100,6 +100,12 @@ fn a_pipe_is_refused_at_once_by_writers_and_readers() {
         ];
         assert_eq!(refused.iter().any(Result::is_err), ["alive", "journal/marks", "cursors"].contains(&name));
     }
+    // Without it leases begin anew, and what is written replaces it.
+    let leases = home.path().join("piped-0/leases");
+    fs::remove_file(home.path().join("piped-0/lock")).unwrap();
+    mknodat(CWD, &leases, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    make(&home.path().join("piped-0"));
+
     let instance = home.path().join("piped-segment");
     make(&instance);
     let newest = segments(&instance).pop().unwrap();
