@@ -20,9 +20,9 @@ const SHOWN_MAX: usize = 8;
 /// A condition under which the process can't do its work, until this is dropped.
 ///
 /// ```no_run
-/// # async fn f(process: procession::Process<procession::NoSettings>, mut bank: Bank) {
 /// # struct Bank;
 /// # impl Bank { async fn ask(&mut self) -> Result<(), std::io::Error> { Ok(()) } }
+/// # async fn f(process: procession::Process<procession::NoSettings>, mut bank: Bank) {
 /// let mut waiting = None;
 /// while let Err(error) = bank.ask().await {
 ///     waiting.get_or_insert_with(|| process.waiting("the bank doesn't answer")).say(error.to_string());

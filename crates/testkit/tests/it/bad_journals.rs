@@ -13,6 +13,8 @@ use crate::tape::{Gap, Line, Tape, place};
 /// What is said before the damage, and after it.
 const BEFORE: u32 = 200;
 const AFTER: u32 = 260;
+/// A block near the end of what is said before the damage.
+const LATE: u32 = 191;
 
 /// Where in its segment a record lies.
 struct Spot {
@@ -40,7 +42,7 @@ impl Spot {
 /// A swarm that has dealt with the first blocks, and stands still: all processes are dead.
 fn at_rest() -> Swarm {
     let swarm = Swarm::new();
-    // All of it in one segment, which is small enough to be searched.
+    // Few segments, which are small enough to be searched.
     swarm.set_segment_bytes("4 MiB");
     let recording = blocks::write(swarm.home.path(), BEFORE);
     let running = [swarm.node(&recording, &[]), swarm.broadcaster(), swarm.bot(), swarm.watch()];
@@ -51,6 +53,11 @@ fn at_rest() -> Swarm {
         process.kill9();
     }
     swarm
+}
+
+/// The segment that is being written.
+fn newest(swarm: &Swarm, instance: &str) -> PathBuf {
+    swarm.home.segments(instance).pop().expect("something was said")
 }
 
 /// The node plays on, from the blocks before to some more.
@@ -90,17 +97,19 @@ fn corrupt(journal: &str, from: u64, to: u64) -> Gap {
 fn a_flipped_bit_under_the_broadcaster_is_a_gap_of_one_record() {
     let swarm = at_rest();
     let before = swarm.tail("broadcaster");
-    let lost = offset_of_post(&before, "comment", 101);
+    let lost = offset_of_post(&before, "comment", LATE);
     // The text of a reply names its parent, so it is the post's own record that has this.
     let spot = Spot::of(
         &swarm,
         "broadcaster",
         &format!(
             r#""parent_permlink":"category","author":"ann{}","permlink":"{}","title":"Gr"#,
-            101 % 7,
-            blocks::permlink(101)
+            LATE % 7,
+            blocks::permlink(LATE)
         ),
     );
+    // Whoever takes the journal over reads the newest segment.
+    assert_eq!(spot.segment, newest(&swarm, "broadcaster"));
     flip_bit(&spot.segment, spot.at, 0);
     let damage = check_verify_finds(&swarm, "broadcaster", &spot.segment);
     assert_eq!((&damage[0]["from"], &damage[0]["to"]), (&lost.into(), &(lost + 1).into()), "{damage:?}");
@@ -183,7 +192,7 @@ fn a_truncated_journal_under_the_broadcaster_is_a_gap_and_is_said_again() {
 #[test]
 fn a_foreign_version_under_the_broadcaster_is_refused() {
     let swarm = at_rest();
-    let segment = swarm.home.segments("broadcaster").remove(0);
+    let segment = newest(&swarm, "broadcaster");
     make_foreign(&segment);
     let bytes = fs::read(&segment).unwrap();
     let path = segment.to_str().unwrap();
@@ -202,7 +211,7 @@ fn a_foreign_version_under_the_broadcaster_is_refused() {
 #[test]
 fn a_foreign_version_under_a_bot_is_refused() {
     let swarm = at_rest();
-    let segment = swarm.home.segments("bot").remove(0);
+    let segment = newest(&swarm, "bot");
     make_foreign(&segment);
     swarm.bot().wait(DEADLINE).assert_code(1).assert_says(&[segment.to_str().unwrap(), "format version 99"]);
     check_verify_names_version(&swarm, "bot");
@@ -281,7 +290,7 @@ fn a_truncated_journal_under_a_bot_is_a_gap() {
 #[test]
 fn rubbish_behind_the_last_record_is_cut_off() {
     let swarm = at_rest();
-    let segment = swarm.home.segments("broadcaster").remove(0);
+    let segment = newest(&swarm, "broadcaster");
     let bytes = fs::read(&segment).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
     overwrite(&segment, end.next_multiple_of(8), &[0x5a; 200]);
