@@ -177,7 +177,8 @@ impl Reader {
             }
             Start::Position(position) => {
                 self.last = (position.epoch, position.checksum);
-                self.unchecked = Some(position);
+                // Before the first record there is nothing to compare.
+                self.unchecked = (position.next > Offset::ZERO).then_some(position);
                 position.next
             }
         };
@@ -199,7 +200,8 @@ impl Reader {
             }
         };
         self.known = Known::default();
-        if resume < position.next {
+        // Another journal is told of also where nothing was read yet: what follows is that one's.
+        if resume < position.next || replaced {
             self.gap = Some(Gap { from: resume, to: position.next, reason: GapReason::Diverged });
         }
         (self.next, self.last) = (resume, (Epoch(0), 0));

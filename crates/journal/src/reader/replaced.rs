@@ -59,7 +59,8 @@ impl Known {
 
 impl Reader {
     /// Compares what is mapped with what lies at the journal's path, and goes over to that if it is something else: the
-    /// next item is a gap then, if anything that was read is gone.
+    /// next item is a gap then, if anything that was read is gone. Where nothing was read of a journal that is another one
+    /// now, the gap is empty.
     ///
     /// For whoever was woken and finds nothing, and for whoever is idle. Costs a system call.
     ///

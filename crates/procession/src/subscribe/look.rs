@@ -241,7 +241,9 @@ impl<P: Payload> Subscription<P> {
         }
         let source =
             self.sources.iter_mut().find(|source| source.acks().is_some_and(|own| Arc::ptr_eq(own, acks)));
-        let record = source.map_or(Ok(None), |source| source.fetch(offset))?;
+        // Its journal has another history since: if it is still there, it comes again by itself.
+        let Some(source) = source else { return Ok(None) };
+        let record = source.fetch(offset)?;
         if record.is_none() {
             let (subscription, journal, offset) = (&*self.name, &*acks.journal, offset.0);
             tracing::error!(subscription, journal, offset, "a record is lost that was to be delivered again");
@@ -264,6 +266,10 @@ impl<P: Payload> Subscription<P> {
         let journal = Arc::clone(&source.journal);
         if gap.reason != GapReason::Diverged {
             source.pass_gap();
+        } else if gap.from == gap.to {
+            // Another journal, before anything was read: nothing is missing.
+            self.diverge(index)?;
+            return Ok(Look::Parked);
         } else if !self.keeps_diverged {
             self.diverge(index)?;
         }
