@@ -153,8 +153,8 @@ impl Finished {
         Offset(known.max().unwrap_or(0))
     }
 
-    /// Forgets everything: history has changed.
-    pub fn clear(&self) {
+    /// Forgets everything.
+    fn clear(&self) {
         (0..self.blocks).for_each(|index| self.word(self.at(index)).store(0, Ordering::Release));
     }
 
@@ -179,7 +179,13 @@ impl Finished {
         }
     }
 
-    /// The process that had begun with them was told to stop.
+    /// History is another one from this offset on: forgets what is finished there, and all that has begun.
+    pub fn part_at(&self, offset: Offset) {
+        self.clear_from(offset);
+        self.forgive();
+    }
+
+    /// Nobody has ended over those that had begun.
     fn forgive(&self) {
         for index in 0..self.blocks {
             for word in 0..WORDS {
@@ -330,6 +336,22 @@ mod tests {
         finished.word(AT_BOOT[0]).fetch_xor(1, Ordering::Relaxed);
         drop(finished);
         assert!(!Finished::open(&path, 7, 4).unwrap().is_finished(Offset(3)));
+    }
+
+    #[test]
+    fn what_lies_before_the_place_where_histories_part_is_remembered() {
+        let home = tempfile::tempdir().unwrap();
+        for from in [0, 1, 63, 64, 600, 1024, 1100] {
+            let finished = Finished::open(&home.path().join(from.to_string()), 7, 4).unwrap();
+            (0..1200).for_each(|offset| finished.finish(Offset(offset)));
+            finished.begin(Offset(700));
+            finished.clear_from(Offset(from));
+            assert!(
+                (0..1200).all(|offset| finished.is_finished(Offset(offset)) == (offset < from)),
+                "{from}"
+            );
+            assert!(!finished.has_begun(Offset(700)));
+        }
     }
 
     proptest! {

@@ -186,15 +186,20 @@ impl Acks {
     /// What follows these acknowledgements, now that the journal has another history from `position` on: whatever is
     /// delivered next is acknowledged there. What was delivered before may still be acknowledged here, and moves nothing.
     ///
+    /// What both histories have, and is not done, is to be delivered again: it is from the successor's
+    /// [place](Self::position) on. Returns what of that is done, unless deliveries may be acknowledged in any order.
+    ///
     /// For the subscription alone.
     #[cfg(not(loom))]
-    pub(crate) fn succeed(&self, position: Position) -> Self {
+    pub(crate) fn succeed(&self, position: Position) -> (Self, Vec<Offset>) {
+        let mut done = Vec::new();
         if let Some(beyond) = self.beyond() {
             beyond.close();
         } else if self.settling().is_none() {
             match self.listed() {
                 Some(mut list) => {
-                    list.open.clear();
+                    done.extend(list.open.drain(..).filter(|open| open.done).map(|open| open.offset));
+                    done.retain(|offset| *offset < position.next);
                     list.refused = None;
                     self.lone.store(CLOSED, Ordering::Release);
                 }
@@ -202,10 +207,13 @@ impl Acks {
             }
         }
         let cursor = self.cursor.again();
-        cursor.store(position);
-        let acks = Self::new(Arc::clone(&self.subscription), Arc::clone(&self.journal), cursor, position);
+        // Before it all is done.
+        let is_shared = |done: &Position| done.journal == position.journal && done.next < position.next;
+        let from = cursor.position().filter(is_shared).unwrap_or(position);
+        cursor.store(from);
+        let acks = Self::new(Arc::clone(&self.subscription), Arc::clone(&self.journal), cursor, from);
         acks.parked.store(self.parked(), Ordering::Relaxed);
-        acks
+        (acks, done)
     }
 
     /// From here on deliveries may be acknowledged in any order. False while one is open.

@@ -80,6 +80,8 @@ struct Inner {
     kept_end: u64,
     /// Whoever waits for the low mark to move.
     waker: Option<Waker>,
+    /// What was delivered is of a history that is not the journal's any more, or is delivered again elsewhere.
+    is_closed: bool,
 }
 
 /// How far deliveries of each journal may run ahead, so that what is remembered of all of them finds room.
@@ -90,12 +92,15 @@ pub(crate) struct Reach {
     journals: AtomicU64,
     /// Offsets of one journal.
     span: AtomicU64,
+    /// Whoever waits for more. Any of the process's tasks does.
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Reach {
     pub(crate) fn new(segment_bytes: u64) -> Arc<Self> {
         let blocks = segment_bytes / SHARE_OF_ALL / BLOCK_BYTES;
-        Arc::new(Self { blocks, journals: AtomicU64::new(0), span: AtomicU64::new(u64::MAX) })
+        let (journals, span) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Arc::new(Self { blocks, journals, span, wakers: Mutex::default() })
     }
 
     /// There is one journal more.
@@ -106,6 +111,20 @@ impl Reach {
     /// There is one less.
     fn leave(&self) {
         self.divide(self.journals.fetch_sub(1, Ordering::Relaxed) - 1);
+        let wakers = std::mem::take(&mut *self.wakers());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes the task once there is one journal less.
+    fn attend(&self, waker: &Waker) {
+        let mut wakers = self.wakers();
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn divide(&self, journals: u64) {
@@ -187,6 +206,7 @@ impl Beyond {
             kept,
             kept_end: 0,
             waker: None,
+            is_closed: false,
         };
         let reach = Reach::new(segment_bytes);
         reach.join();
@@ -227,17 +247,30 @@ impl Beyond {
         self.finished.span() - Finished::BLOCK_OFFSETS
     }
 
-    /// Whether the record at `offset` lies near enough to the low mark for its acknowledgement to be remembered.
+    /// Whether the record at `offset` lies near enough to the low mark for its acknowledgement to be remembered. Where
+    /// nothing is open, the mark moves there with it.
     #[inline]
     pub(crate) fn reaches(&self, offset: Offset) -> bool {
+        self.is_near(offset) || self.has_none_open()
+    }
+
+    #[cold]
+    fn has_none_open(&self) -> bool {
+        self.lock().open.is_empty()
+    }
+
+    #[inline]
+    fn is_near(&self, offset: Offset) -> bool {
         let span = self.span().min(self.reach.span.load(Ordering::Relaxed));
         offset.0 < self.low.load(Ordering::Relaxed).saturating_add(span)
     }
 
     /// Whether it reaches the record at `offset` by now; otherwise the task is woken when it may.
     pub(crate) fn poll_reach(&self, offset: Offset, context: &Context<'_>) -> bool {
+        // Before the look: one journal less may mean more room right after it.
+        self.reach.attend(context.waker());
         let mut inner = self.lock();
-        let reaches = self.reaches(offset);
+        let reaches = self.is_near(offset) || inner.open.is_empty();
         inner.waker = if reaches { None } else { Some(context.waker().clone()) };
         reaches
     }
@@ -325,9 +358,13 @@ impl Beyond {
     /// What an output that finishes the deliveries at `offsets` must be stored with. Nothing may be stored for others
     /// between this and their acknowledgement.
     ///
-    /// `None` if they run further ahead of the low mark than can be told.
+    /// `None` if they run further ahead of the low mark than can be told, or are of a history that is not the journal's
+    /// any more.
     pub(crate) fn store(&self, offsets: &[Offset]) -> Option<Stored> {
         let mut inner = self.lock();
+        if inner.is_closed {
+            return None;
+        }
         let position = inner.open.first_but(offsets, self.identity).unwrap_or(inner.read);
         let mut blocks: Vec<u64> = offsets
             .iter()
@@ -389,15 +426,17 @@ impl Beyond {
         }
     }
 
-    /// The publisher has lost what was read, and says something else now: nothing is known of that.
-    pub(crate) fn forget(&self) {
-        self.finished.clear();
-        self.lock().left.clear();
+    /// The publisher has lost what was read from `offset` on, and says something else now: nothing is known of that.
+    /// Returns the names of checkpoints that tell of what is lost.
+    pub(crate) fn forget_from(&self, offset: Offset) -> Vec<String> {
+        self.finished.part_at(offset);
+        self.lock().forget_from(offset).into_iter().map(|index| format!("{}{index}", self.prefix)).collect()
     }
 
-    /// Nothing that was delivered counts any more.
+    /// Nothing that was delivered is acknowledged here any more.
     pub(crate) fn close(&self) {
         let mut inner = self.lock();
+        inner.is_closed = true;
         inner.open.truncate(Offset::ZERO);
         inner.refused.clear();
     }
@@ -476,6 +515,19 @@ impl Inner {
         passed
     }
 
+    /// Forgets what is finished from `offset` on. Returns the last parts of the names of blocks that told of it.
+    fn forget_from(&mut self, offset: Offset) -> Vec<u64> {
+        let end = |number: &u64| (number + 1) * Finished::BLOCK_OFFSETS;
+        self.left.retain(|number, _| number * Finished::BLOCK_OFFSETS < offset.0);
+        if let Some(block) = self.left.get_mut(&(offset.0 / Finished::BLOCK_OFFSETS)) {
+            block.forget_from(offset);
+        }
+        let lost =
+            self.kept.extract_if(.., |_, number| end(number) > offset.0).map(|(index, _)| index).collect();
+        self.kept_end = self.kept.values().map(end).min().unwrap_or(u64::MAX);
+        lost
+    }
+
     /// Everything before it is done.
     fn low(&self, identity: u64) -> Position {
         self.open.first(identity).unwrap_or(self.read)
@@ -513,6 +565,15 @@ impl Block {
                 Some((_, known)) => known.iter_mut().zip(bits).for_each(|(known, bits)| *known |= bits),
                 None => self.0.push((*epoch, *bits)),
             }
+        }
+    }
+
+    /// Of an offset of the block, and those after it, nothing is finished.
+    fn forget_from(&mut self, offset: Offset) {
+        let (first, bit) = place(offset);
+        for (_, bits) in &mut self.0 {
+            bits[first] &= bit - 1;
+            bits[first + 1..].fill(0);
         }
     }
 

@@ -74,8 +74,8 @@ struct Opened {
     waits: Waits,
     /// The journal's files are gone: the process says so until there are some again.
     gone: Option<Waiting>,
-    /// What an earlier process has done is nothing to go by.
-    has_diverged: bool,
+    /// From here on what was done before is nothing to go by.
+    parted: Option<Offset>,
 }
 
 /// Whether a topic is wanted, and where its deliveries come from if it is.
@@ -190,7 +190,7 @@ impl Source {
             suspect: false,
             waits: self.waits.clone(),
             gone: None,
-            has_diverged: false,
+            parted: None,
         });
         Ok(self.acks())
     }
@@ -223,10 +223,11 @@ impl Source {
         let earlier = |name: &str| core.outlet.checkpoint(name);
         let beyond = Beyond::open(names, &path, open.reader.position(), core.hearing.segment_bytes, earlier)?;
         let beyond = beyond.sharing(&core.hearing.reach);
-        core.outlet.remove_checkpoints(&beyond.take_passed())?;
-        if open.has_diverged {
-            beyond.forget();
+        let mut unused = beyond.take_passed();
+        if let Some(parted) = open.parted.take() {
+            unused.extend(beyond.forget_from(parted));
         }
+        core.outlet.remove_checkpoints(&unused)?;
         if !open.acks.allow_any_order(beyond) {
             let reason = "acknowledge what was delivered before its deliveries are taken by key".to_owned();
             return Err(Error::Subscription { name: subscription.to_string(), reason });
@@ -348,12 +349,19 @@ impl Source {
     pub(crate) fn diverge(&mut self) -> Option<&Arc<Acks>> {
         let open = self.open.as_mut()?;
         let position = open.reader.position();
-        open.acks = Arc::new(open.acks.succeed(position));
+        let parted = position.next;
+        let (acks, done) = open.acks.succeed(position);
+        // What is not done of the history that is still there comes again.
+        if let Some(from) = acks.position().map(|from| from.next).filter(|from| *from < parted) {
+            open.reader.go_back(from);
+        }
+        open.acks = Arc::new(acks);
         open.identity = position.journal;
-        open.has_diverged = true;
+        open.parted = Some(open.parted.map_or(parted, |earlier| earlier.min(parted)));
         (open.held, open.last, open.again, open.any_order, open.passed) = (None, None, None, false, 0);
         open.origins.clear();
-        open.done.clear();
+        open.done.retain(|done| *done < parted);
+        open.done.extend(done);
         open.back.clear();
         self.acks()
     }

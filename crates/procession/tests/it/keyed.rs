@@ -380,3 +380,47 @@ fn faults_are_told_and_can_be_kept_to_one_subscription() {
     let ended = running.wait();
     assert!(!ended.stderr.contains("FAULTS"), "{}", ended.stderr);
 }
+
+#[test]
+fn what_nobody_wants_between_two_events_does_not_keep_the_second_out_of_reach() {
+    let home = Home::new();
+    let mut writer = source(&home);
+    say(&mut writer, 1..3, half_hot);
+    let beat = Entry { topic: "_heartbeat", key: None, cause: None, codec: Codec::Json, payload: b"{}" };
+    // Further than what is done can be remembered in segments as small as these.
+    for _ in 0..3000 {
+        writer.append(&beat).unwrap();
+    }
+    say(&mut writer, 3..5, half_hot);
+    let _sorter = sorter(&home, &["--any-order", "--journal-segment-bytes", "64KiB"]);
+    wait_until("all is said", || said(&home, "sorted").len() == 4);
+    wait_until("all is acknowledged", || acknowledged(&home) == 3004);
+}
+
+#[test]
+fn what_a_key_is_at_is_not_lost_when_an_older_copy_is_put_back() {
+    let home = Home::new();
+    let mut writer = source(&home);
+    let key = |number| if number == 3 { "three".to_owned() } else { half_hot(number) };
+    say(&mut writer, 0..10, key);
+    drop(writer);
+    let (source_folder, aside) = (folder(&home, "source"), home.path().join("aside"));
+    let copied = std::process::Command::new("cp").arg("-a").arg(&source_folder).arg(&aside).status().unwrap();
+    assert!(copied.success());
+    let first = sorter(&home, &["--hang", "three"]);
+    say(&mut source(&home), 10..14, key);
+    wait_until("all but one are said", || said(&home, "sorted").len() == 13);
+    fs::remove_dir_all(&source_folder).unwrap();
+    fs::rename(&aside, &source_folder).unwrap();
+    say(&mut source(&home), 100..102, key);
+    wait_until("what is new is said", || said(&home, "sorted").len() == 15);
+    assert_eq!(acknowledged(&home), 3);
+    first.kill();
+    let _second = sorter(&home, &[]);
+    wait_until("the one is said", || said(&home, "sorted").len() == 16);
+    wait_until("all is acknowledged", || acknowledged(&home) == 12);
+    let mut numbers: Vec<_> =
+        said(&home, "sorted").iter().filter_map(|said| said["number"].as_u64()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..14).chain(100..102).collect::<Vec<_>>());
+}

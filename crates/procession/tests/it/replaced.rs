@@ -157,6 +157,48 @@ fn a_subscriber_goes_back_to_where_an_older_copy_parts() {
 }
 
 #[test]
+fn what_an_older_copy_still_has_and_is_not_done_comes_again() {
+    let home = Home::new();
+    speak(&home, 1..5);
+    let source = folder(&home, "source");
+    let copied = Command::new("cp").arg("-a").arg(&source).arg(home.path().join("copy")).status().unwrap();
+    assert!(copied.success());
+    speak(&home, 5..8);
+    let careful = start(&home, "careful", &["--hold", "7"]);
+    wait_to_hear(&home, &numbers(1..8, 0..0));
+    fs::remove_dir_all(&source).unwrap();
+    fs::rename(home.path().join("copy"), &source).unwrap();
+    speak(&home, 100..103);
+    let all: Vec<u64> = (1..8).chain(1..5).chain(100..103).collect();
+    wait_to_hear(&home, &all);
+    careful.kill();
+    assert_eq!(acknowledged(&home), 1, "what was held of the history before counts for nothing");
+    let _careful = start(&home, "careful", &["--hold", "0"]);
+    wait_to_hear(&home, &[&all[..], &[2, 3, 4, 100, 101, 102]].concat());
+}
+
+#[test]
+fn a_journal_begun_anew_before_anything_was_heard_is_another_one() {
+    let home = Home::new();
+    speak(&home, 1..1);
+    let careful = start(&home, "careful", &["--hold", "0"]);
+    let cursors = || read_cursors(&folder(&home, "careful")).unwrap_or_default();
+    let of_source = || cursors().into_iter().find(|cursor| cursor.journal == "source");
+    wait_until("it listens", || of_source().is_some());
+    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    speak(&home, 100..103);
+    wait_to_hear(&home, &[100, 101, 102]);
+    wait_until("all is acknowledged", || acknowledged(&home) == 3);
+    let marks = journal::read_marks(&folder(&home, "source")).unwrap().unwrap();
+    let identity = of_source().map(|cursor| u128::from(cursor.position.journal));
+    assert_eq!(identity, Some(marks.journal.0 & u128::from(u64::MAX)));
+    careful.kill();
+    speak(&home, 103..104);
+    let _careful = start(&home, "careful", &["--hold", "0"]);
+    wait_to_hear(&home, &[100, 101, 102, 103]);
+}
+
+#[test]
 fn a_publisher_that_begins_anew_is_heard_by_those_who_listened_before() {
     let home = Home::new();
     let greet = ["--every", "1ms"];
