@@ -345,7 +345,7 @@ mod tests {
             let finished = Finished::open(&home.path().join(from.to_string()), 7, 4).unwrap();
             (0..1200).for_each(|offset| finished.finish(Offset(offset)));
             finished.begin(Offset(700));
-            finished.clear_from(Offset(from));
+            finished.part_at(Offset(from));
             assert!(
                 (0..1200).all(|offset| finished.is_finished(Offset(offset)) == (offset < from)),
                 "{from}"
