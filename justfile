@@ -80,7 +80,7 @@ test: lint doc
         cargo test --workspace --locked --no-fail-fast
     cargo test --package journal --features faults --locked --no-fail-fast faults
     cargo build --package procession --features faults --examples --locked
-    cargo test --package procession --features faults --test it --locked poisoned
+    cargo test --package procession --features faults --test it --locked -- poisoned whoever_dies_between
     @'{{ just_executable() }}' bench-guard
 
 # Count the instructions of what is done most often: none may have grown by more than 3 %; `--record` writes them anew

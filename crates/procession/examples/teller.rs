@@ -153,6 +153,10 @@ impl Model for Account {
             out.say(Finding::Overdrawn { account: "x".repeat(1 << 18), balance: 0 });
             return;
         }
+        if moved.cents == i64::MIN + 1 {
+            out.say(Finding::Fee { account: "x".repeat(1 << 18) });
+            return;
+        }
         self.balance += moved.cents;
         if self.balance < 0 {
             let account = moved.account.clone();

@@ -314,6 +314,16 @@ impl Beyond {
         offset < self.known_end && self.find_finished(offset, epoch)
     }
 
+    /// Whether the record at `offset`, which is of this epoch, was dealt with, or passed over, in this process or before.
+    pub(crate) fn is_finished(&self, offset: Offset, epoch: Epoch) -> bool {
+        let inner = self.lock();
+        if offset < inner.read.next {
+            return !inner.open.contains(offset);
+        }
+        drop(inner);
+        self.was_finished(offset, epoch)
+    }
+
     #[cold]
     fn find_finished(&self, offset: Offset, epoch: Epoch) -> bool {
         let mut inner = self.lock();

@@ -348,3 +348,17 @@ fn an_output_that_was_said_just_before_the_end_is_known() {
     world.say(&all).acknowledge();
     assert_eq!(world.outputs(), [(0, 1), (1, 1), (2, 1)].into());
 }
+
+#[test]
+fn what_is_done_in_this_life_counts_as_finished_as_well() {
+    let mut world = World::new();
+    let place = world.publisher.place_after(0);
+    let life = world.life.as_ref().unwrap();
+    let beyond = life.acks.beyond().unwrap();
+    for offset in [0, 2, 3] {
+        beyond.deliver(place, Offset(offset), Epoch(1), 0);
+    }
+    beyond.acknowledge(Offset(2), life.acks.cursor());
+    let finished = [0, 1, 2, 3, 4].map(|offset| beyond.is_finished(Offset(offset), Epoch(1)));
+    assert_eq!(finished, [false, true, true, false, false], "1 was of no interest, and 4 has not come");
+}

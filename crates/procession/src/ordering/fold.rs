@@ -1,6 +1,7 @@
 //! A model over all of its keys: takes inputs in any order, and says what follows from them in the order of event
 //! time; what it said before and does not follow any more, it takes back.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -100,6 +101,11 @@ impl<M: Model> Fold<M> {
             shared: Shared { snapshot_every, slots, press, recall },
             payload: Vec::new(),
         }
+    }
+
+    /// Refuses outputs that wait to be final and have more bytes: they could not be said then.
+    pub(super) fn let_wait(&mut self, bytes: usize) {
+        self.shared.press.waiting_bytes_max = Some(bytes);
     }
 
     /// Nothing below changes any more.
@@ -367,10 +373,24 @@ impl<M: Model> Fold<M> {
         self.keys.iter().flatten().map(|timeline| (&*timeline.key, timeline.base()))
     }
 
-    /// What is asserted, not final, and does not follow from any input that is there, before [`Self::resume`]: it is to
-    /// be taken back.
-    pub(super) fn take_unfounded(&mut self, settled: EventTime) -> Vec<(Derivation, Recalled)> {
-        self.shared.recall.take_unfounded(settled)
+    /// Inputs because of which something is asserted that is not final, and that have not come by now, before
+    /// [`Self::resume`].
+    pub(super) fn unasked(&self, settled: EventTime) -> HashSet<Derivation> {
+        self.shared.recall.unasked(settled)
+    }
+
+    /// What is asserted because of `inputs`, which are gone: it is to be taken back.
+    pub(super) fn take_unfounded(
+        &mut self,
+        inputs: &HashSet<Derivation>,
+        settled: EventTime,
+    ) -> Vec<(Derivation, Recalled)> {
+        self.shared.recall.take_unfounded(inputs, settled)
+    }
+
+    /// What the first output of an input is called.
+    pub(super) fn derive(&self, key: &[u8], order: &Order) -> Derivation {
+        order.derive(self.name.bytes(key))
     }
 
     /// What was said because of inputs that are not final; also of those that are gone, for a revision must not be used

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::to_raw_value;
 
+use super::effect::Effect;
 use super::hash::Hash;
 use super::model::{Output, Outputs};
 use super::recall::{Recalled, Undo};
@@ -110,13 +111,15 @@ pub(super) struct Press<O> {
     texts: Vec<u8>,
     /// Where `texts` starts among all texts: what lies before was forgotten.
     start: u64,
+    /// Largest output that may wait to be final, once a rebuild is over.
+    pub(super) waiting_bytes_max: Option<usize>,
     /// The first output that could not be encoded.
     error: Option<(&'static str, String)>,
 }
 
 impl<O: Output> Press<O> {
     pub(super) const fn new() -> Self {
-        Self { out: Outputs::new(), texts: Vec::new(), start: 1, error: None }
+        Self { out: Outputs::new(), texts: Vec::new(), start: 1, waiting_bytes_max: None, error: None }
     }
 
     /// Forgets all texts.
@@ -141,6 +144,23 @@ impl<O: Output> Press<O> {
     fn text(&self, text: Text) -> Option<&[u8]> {
         let start = usize::try_from(text.start.checked_sub(self.start)?).ok()?;
         self.texts.get(start..start + text.length)
+    }
+
+    /// What waits to be final and cannot be said then is the fault of the input that it follows from, which is known now.
+    #[cold]
+    fn weigh(&mut self, value: &O, length: usize, start: usize) {
+        let Some(limit) = self.waiting_bytes_max.filter(|_| self.error.is_none()) else { return };
+        if value.effect() != Effect::Irrevocable {
+            return;
+        }
+        let reason = if self.texts.get(start) == Some(&b'{') {
+            format!(
+                "it has {length} bytes, and must wait to be final: the limit of this journal is {limit} bytes"
+            )
+        } else {
+            "what a model says must be a JSON object".to_owned()
+        };
+        self.error = Some((value.topic(), reason));
     }
 
     /// Writes a value that no line holds, for a compensation.
@@ -177,6 +197,11 @@ impl<O: Output> Press<O> {
             let at = if delay.is_zero() { at } else { at.plus(delay) };
             let start = self.texts.len();
             let text = self.encode(&value);
+            if self.waiting_bytes_max.is_some_and(|most| text.length > most)
+                || self.texts.get(start) != Some(&b'{')
+            {
+                self.weigh(&value, text.length, start);
+            }
             let hash = hash_of(value.topic(), at, &self.texts[start..]);
             match lines.get_mut(ordinal) {
                 Some(line) => line.put(value, at, hash, text),

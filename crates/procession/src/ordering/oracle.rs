@@ -318,7 +318,8 @@ impl<const L: usize> Node<L> {
             assert!(fate != Some(Fate::Late) || !forget && self.kept.is_some());
         }
         let mut again = Vec::new();
-        for (id, Recalled { revision, at, topic, .. }) in self.fold.take_unfounded(last) {
+        let gone = self.fold.unasked(last);
+        for (id, Recalled { revision, at, topic, .. }) in self.fold.take_unfounded(&gone, last) {
             let retract = Retract { id, revision, at, topic: topic.into() };
             again.push(post(Retract::TOPIC, at, &retract, None));
         }

@@ -4,7 +4,7 @@
 //! What was said and follows from nothing that is there any more is taken back, if it is not final. So there is one way
 //! for all that can happen in between: whoever dies, and whenever, finds the same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ use super::passed::{Passed, Retried, history_of};
 use super::recall::{Recall, Recalled};
 use super::records::{Diverged, Retract, Said};
 use super::reorder::Reorder;
-use super::replay::{Pace, Since};
+use super::replay::{Pace, Replay, Since};
 use super::run::Change;
 use super::running::Running;
 use super::snapshot::{self, Header, Snapshot};
@@ -100,6 +100,7 @@ where
         // All of them, before the first is heard: time goes as fast as the slowest.
         self.add_silent_sources()?;
         self.add_missing_sources()?;
+        let unheard: Vec<_> = replays.iter().filter_map(Replay::unheard).collect();
         for replay in replays {
             self.replay(replay, &passed, &mut retried).await?;
         }
@@ -109,7 +110,8 @@ where
         }
         self.sources.advance();
         self.report(diverged)?;
-        self.retract_unfounded(settled).await?;
+        let gone = self.find_gone(&unheard, &passed, settled).await?;
+        self.retract_unfounded(&gone, settled).await?;
         if let Err(error) = self.resume(settled).await {
             return if self.blame(&error)? { Ok(Rebuilt::Broken) } else { Err(error) };
         }
@@ -221,8 +223,8 @@ where
     }
 
     /// Takes back what follows from nothing that is there.
-    async fn retract_unfounded(&mut self, settled: EventTime) -> Result<()> {
-        let unfounded = self.fold.take_unfounded(settled);
+    async fn retract_unfounded(&mut self, gone: &HashSet<Derivation>, settled: EventTime) -> Result<()> {
+        let unfounded = self.fold.take_unfounded(gone, settled);
         if unfounded.is_empty() {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! What a model has said before it was restarted, as its own journal tells.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use journal::Record;
 use serde::{Deserialize, Serialize};
@@ -176,11 +176,21 @@ impl Recall {
             .flat_map(|(id, lines)| lines.iter().map(|(ordinal, recalled)| (id.nth(*ordinal), recalled)))
     }
 
-    /// What is asserted, not final, and no input has asked for: it follows from nothing that is there, and does not
-    /// count as asserted from here on. The newest comes first.
-    pub(super) fn take_unfounded(&mut self, settled: EventTime) -> Vec<(Derivation, Recalled)> {
+    /// The inputs that have not asked for what is asserted because of them and not final, by their first outputs.
+    pub(super) fn unasked(&self, settled: EventTime) -> HashSet<Derivation> {
+        let may_go = |lines: &[(u16, Recalled)]| lines.iter().any(|(_, recalled)| recalled.may_go(settled));
+        self.lines.iter().filter(|(_, lines)| may_go(lines)).map(|(id, _)| *id).collect()
+    }
+
+    /// What is asserted because of `inputs`, and not final: it follows from nothing that is there, and does not count as
+    /// asserted from here on. The newest comes first.
+    pub(super) fn take_unfounded(
+        &mut self,
+        inputs: &HashSet<Derivation>,
+        settled: EventTime,
+    ) -> Vec<(Derivation, Recalled)> {
         let mut unfounded = Vec::new();
-        for (id, lines) in &mut self.lines {
+        for (id, lines) in self.lines.iter_mut().filter(|(id, _)| inputs.contains(id)) {
             for (ordinal, recalled) in lines.iter_mut().filter(|(_, recalled)| recalled.may_go(settled)) {
                 unfounded.push((id.nth(*ordinal), recalled.clone()));
                 recalled.said = 0;

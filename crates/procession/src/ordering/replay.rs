@@ -4,20 +4,24 @@
 //! first compared with what was heard of it, by the last record that was acknowledged; and with what the snapshot holds of
 //! it. What the journal has lost since is not read again, whatever lies at these offsets now: it comes as anything new.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use journal::{Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, read_cursors};
 
+use super::intake::{Word, read};
 use super::isolate::Again;
 use super::model::{Heard, Input, Model};
+use super::order::{Derivation, Order};
 use super::passed::{History, Passed, Retried};
 use super::records::Diverged;
 use super::running::{Place, Running};
 use super::snapshot::{Header, Heeded};
+use super::time::EventTime;
 use crate::acks::Acks;
 use crate::error::{Error, Result};
+use crate::guarded::guarded;
 use crate::letters::{self, Letter};
 use crate::subscribe::Missing;
 
@@ -45,6 +49,12 @@ impl Replay {
         let (from, to, epoch) = (end.0, position.next.0, position.epoch.0);
         let (journal, settled) = (acks.journal.to_string(), super::EventTime::MIN);
         (from < to).then_some(Diverged { journal, from, to, epoch, settled })
+    }
+
+    /// Its journal, and from where on it comes again what was heard and not acknowledged; nothing does of what is gone.
+    pub(super) fn unheard(&self) -> Option<(Arc<str>, Position)> {
+        let Self { acks, position, end, .. } = self;
+        (*end >= position.next).then(|| (Arc::clone(&acks.journal), *position))
     }
 }
 
@@ -228,7 +238,7 @@ where
             };
             if record.offset >= end {
                 let Some(beyond) = acks.beyond().filter(|_| end >= position.next) else { break };
-                if !beyond.was_finished(record.offset, record.epoch) {
+                if !beyond.is_finished(record.offset, record.epoch) {
                     continue;
                 }
             }
@@ -277,6 +287,50 @@ where
                 Ok(())
             }
         }
+    }
+
+    /// Which of the inputs that have something asserted because of them, and have not come, are gone.
+    ///
+    /// Those that were never acknowledged and are still there are not: whoever dies between the parts of a large correction
+    /// has said what follows from some inputs, and acknowledged none. They come once more, and find it said.
+    pub(super) async fn find_gone(
+        &self,
+        unheard: &[(Arc<str>, Position)],
+        passed: &Passed,
+        settled: EventTime,
+    ) -> Result<HashSet<Derivation>> {
+        let mut gone = self.fold.unasked(settled);
+        let mut pace = Pace::default();
+        for (journal, position) in unheard {
+            if gone.is_empty() {
+                break;
+            }
+            let folder = self.core.folders.state.join(&**journal);
+            let opened = Reader::open(&folder, Start::Position(*position), Level::Committed)?;
+            let Some(mut reader) = opened else { continue };
+            let identity = reader.position().journal;
+            while !gone.is_empty()
+                && let Some(Item::Record(record)) = reader.next()?
+            {
+                pace.step().await;
+                let Record { offset, epoch, time, topic, key, codec, payload, .. } = record;
+                if passed.contains(journal, offset.0, (identity, epoch)) {
+                    continue;
+                }
+                let heard = Heard { journal, topic, key, time, codec, payload };
+                let order = |at| Order::of_event(at, Arc::clone(journal), offset.0);
+                let word = guarded(|| read::<M::Input>(&self.selection, &heard));
+                let (key, order) = match word {
+                    Ok(Ok(Word::Event { key, at, .. })) => (key, order(at)),
+                    Ok(Ok(Word::Assert { key, said, .. })) => {
+                        (key, Order { turn: said.turn, id: said.id, ..order(said.at) })
+                    }
+                    _ => continue,
+                };
+                gone.remove(&self.fold.derive(&key, &order));
+            }
+        }
+        Ok(gone)
     }
 
     /// The events of dead letters that were delivered once more, and that their journals do not keep any longer.

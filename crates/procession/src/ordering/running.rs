@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journal::{Codec, Cursor, Offset, Position, Time};
+use journal::{Codec, Cursor, Offset, PAYLOAD_BYTES_MAX, Position, Time};
 use serde::Serialize;
 
 use super::fold::{Fate, Fold};
@@ -113,10 +113,10 @@ where
     ) -> Self {
         let now = Instant::now();
         Self {
+            fold: Fold::new(model, options.fold.clone()),
             core,
             model: model.to_owned(),
             selection,
-            fold: Fold::new(model, options.fold.clone()),
             window: Reorder::new(options.wait),
             options,
             watch,
@@ -409,8 +409,13 @@ where
             return Ok(None);
         }
         self.said_final = now;
+        // Corrections are said before, so that what is behind them was released.
+        self.outbox.released = Some(self.outbox.posts.len());
         self.fold.settle(at, |saying| self.outbox.add(&saying)).map_err(encode_error)?;
         self.outbox.add_json(Final::TOPIC, &Final { at }, None)?;
+        if let Some(last) = self.outbox.posts.last_mut() {
+            last.at = EventTime::MAX;
+        }
         self.sources.forget(at);
         Ok(Some(at))
     }
@@ -436,35 +441,18 @@ where
         Ok(())
     }
 
-    /// All or nothing; waits for room if there is none.
+    /// All or nothing, unless it is too large for one batch; waits for room if there is none.
     pub(super) async fn publish(&mut self) -> Result<()> {
-        if self.outbox.is_empty() {
+        let count = self.outbox.posts.len();
+        if count == 0 {
             self.acking.iter().for_each(|(_, delivery)| delivery.ack());
-        }
-        let (mut from, mut most) = (0, self.outbox.posts.len());
-        while from < self.outbox.posts.len() {
-            let to = self.outbox.posts.len().min(from + most);
-            // The acknowledgements with the last of it: should the process die before, it says the rest anew.
-            let acking = if to == self.outbox.posts.len() { &self.acking[..] } else { &[] };
-            match self.outbox.publish(from..to, &self.core, acking) {
-                Ok(()) => from = to,
-                // Not if it would fail over one of them in the end: then none of it is to be said.
-                Err(Error::Journal(journal::Error::TooLarge { what, limit, .. }))
-                    if most > 1 && (what == ENTRIES || what == BATCH && self.outbox.largest() <= limit) =>
-                {
-                    most = (to - from).div_ceil(2);
-                    tracing::warn!(
-                        model = self.model,
-                        posts = to - from,
-                        "a correction is too large for one batch"
-                    );
-                }
-                Err(error @ Error::Journal(journal::Error::Full { .. })) if !self.core.is_stopping() => {
-                    tracing::error!(%error, "a model waits for room to say what it has to say");
-                    tokio::time::sleep(FULL_PAUSE).await;
-                }
-                Err(error) => return Err(error),
+        } else if let Err(error) = self.put(0..count, &self.acking, None).await {
+            // Not if it would fail over one of them in the end: then none of it is to be said.
+            if count == 1 || !self.outbox.can_be_parted(&error) {
+                return Err(error);
             }
+            tracing::warn!(model = self.model, posts = count, "a correction is too large for one batch");
+            self.publish_parts().await?;
         }
         for (source, delivery) in self.acking.drain(..) {
             if let Some(position) = delivery.acks().position() {
@@ -473,6 +461,75 @@ where
         }
         self.outbox.clear();
         Ok(())
+    }
+
+    /// First what has changed, and with the last of it the acknowledgements: should the process die before, it hears the
+    /// inputs again, and says the rest. Then what has waited for final, each part with the `_final` that releases it:
+    /// without that it might be taken back.
+    async fn publish_parts(&mut self) -> Result<()> {
+        let count = self.outbox.posts.len();
+        let released = self.outbox.released.unwrap_or(count);
+        let (mut from, mut most) = (0, released);
+        if released == 0 {
+            self.acking.iter().for_each(|(_, delivery)| delivery.ack());
+        }
+        while from < released {
+            let to = released.min(from + most);
+            let acking = if to == released { &self.acking[..] } else { &[] };
+            match self.put(from..to, acking, None).await {
+                Ok(()) => from = to,
+                Err(error) if to - from > 1 && self.outbox.can_be_parted(&error) => {
+                    most = (to - from).div_ceil(2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.outbox.posts[released..].sort_by_key(|post| post.at);
+        most = count - released;
+        while from < count {
+            let (to, settled) = self.outbox.releases(from, most);
+            match self.put(from..to, &[], settled).await {
+                Ok(()) => from = to,
+                Err(error) if most > 1 && self.outbox.can_be_parted(&error) => most = most.div_ceil(2),
+                // What waited for one instant is too much for a batch, so it cannot be said with its final.
+                Err(error) if to - from > 1 && self.outbox.can_be_parted(&error) => {
+                    from = self.put_some(from..to).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says as many of the posts as find room in a batch, but not all; returns where the others begin.
+    async fn put_some(&self, posts: Range<usize>) -> Result<usize> {
+        let (from, mut most) = (posts.start, posts.len());
+        loop {
+            most = most.div_ceil(2);
+            match self.put(from..from + most, &[], None).await {
+                Ok(()) => return Ok(from + most),
+                Err(error) if most > 1 && self.outbox.can_be_parted(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for room if there is none.
+    async fn put(
+        &self,
+        posts: Range<usize>,
+        acking: &[(usize, Delivery<Any>)],
+        settled: Option<EventTime>,
+    ) -> Result<()> {
+        loop {
+            match self.outbox.publish(posts.clone(), &self.core, acking, settled) {
+                Err(error @ Error::Journal(journal::Error::Full { .. })) if !self.core.is_stopping() => {
+                    tracing::error!(%error, "a model waits for room to say what it has to say");
+                    tokio::time::sleep(FULL_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Tells the application what is new.
@@ -502,6 +559,9 @@ where
             .map_err(encode_error)?;
         self.sources.forget(settled);
         self.replaying = false;
+        // What waits for final must find room in a batch then, whatever else a segment begins with: half of it at most.
+        let room = usize::try_from(self.core.hearing.segment_bytes / 2).unwrap_or(usize::MAX);
+        self.fold.let_wait(room.min(PAYLOAD_BYTES_MAX).saturating_sub(2 * RECORD_BYTES));
         self.publish().await
     }
 
@@ -554,6 +614,8 @@ fn encode_error(error: Unsayable) -> Error {
 pub(super) struct Outbox {
     posts: Vec<Post>,
     bytes: Vec<u8>,
+    /// The posts from this one on have waited for final; the last of them is `_final`.
+    released: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -562,13 +624,11 @@ struct Post {
     cause: Option<(Arc<str>, u64)>,
     key: Option<Range<usize>>,
     payload: Range<usize>,
+    /// When the input happened that it follows from.
+    at: EventTime,
 }
 
 impl Outbox {
-    fn is_empty(&self) -> bool {
-        self.posts.is_empty()
-    }
-
     /// Bytes of the largest record, about.
     fn largest(&self) -> usize {
         let bytes = |post: &Post| {
@@ -580,6 +640,31 @@ impl Outbox {
     pub(super) fn clear(&mut self) {
         self.posts.clear();
         self.bytes.clear();
+        self.released = None;
+    }
+
+    /// Whether what failed so finds room in several batches.
+    fn can_be_parted(&self, error: &Error) -> bool {
+        match error {
+            Error::Journal(journal::Error::TooLarge { what, limit, .. }) => {
+                *what == ENTRIES || *what == BATCH && self.largest() <= *limit
+            }
+            _ => false,
+        }
+    }
+
+    /// Where a part of what was released ends that begins at `from` and has `most` posts, about; and what is final with
+    /// it, if it is not the last. All that has waited for one instant goes together.
+    fn releases(&self, from: usize, most: usize) -> (usize, Option<EventTime>) {
+        let (posts, last) = (&self.posts, self.posts.len() - 1);
+        let to = last.min(from + most.max(1));
+        let at = posts[to].at;
+        let begin = posts[..to].partition_point(|post| post.at < at).max(from);
+        let end = to + posts[to..].partition_point(|post| post.at <= at);
+        match if begin > from { begin } else { end } {
+            to if to < last => (to, Some(posts[to].at)),
+            _ => (posts.len(), None),
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -589,15 +674,16 @@ impl Outbox {
     }
 
     fn add(&mut self, saying: &Saying<'_>) {
-        let Saying { topic, key, cause: (journal, offset), payload, .. } = *saying;
+        let Saying { topic, key, cause: (journal, offset), payload, said, .. } = *saying;
         let (key, payload) = (Some(self.put(key)), self.put(payload));
-        self.posts.push(Post { topic, cause: Some((Arc::clone(journal), offset)), key, payload });
+        let at = said.since.unwrap_or(said.at);
+        self.posts.push(Post { topic, cause: Some((Arc::clone(journal), offset)), key, payload, at });
     }
 
     /// Without a cause.
     pub(super) fn add_bytes(&mut self, topic: &'static str, key: Option<&[u8]>, payload: &[u8]) {
         let (key, payload) = (key.map(|key| self.put(key)), self.put(payload));
-        self.posts.push(Post { topic, cause: None, key, payload });
+        self.posts.push(Post { topic, cause: None, key, payload, at: EventTime::MIN });
     }
 
     pub(super) fn add_json<T: Serialize>(
@@ -610,13 +696,20 @@ impl Outbox {
         serde_json::to_writer(&mut self.bytes, value)
             .map_err(|error| Error::Encode { topic: topic.to_owned(), reason: error.to_string() })?;
         let cause = cause.map(|(journal, offset)| (Arc::clone(journal), offset));
-        self.posts.push(Post { topic, cause, key: None, payload: start..self.bytes.len() });
+        let payload = start..self.bytes.len();
+        self.posts.push(Post { topic, cause, key: None, payload, at: EventTime::MIN });
         Ok(())
     }
 
-    fn publish(&self, posts: Range<usize>, core: &Core, acking: &[(usize, Delivery<Any>)]) -> Result<()> {
+    fn publish(
+        &self,
+        posts: Range<usize>,
+        core: &Core,
+        acking: &[(usize, Delivery<Any>)],
+        settled: Option<EventTime>,
+    ) -> Result<()> {
         let mut batch = Batch::new(&core.outlet);
-        for Post { topic, cause, key, payload } in &self.posts[posts] {
+        for Post { topic, cause, key, payload, .. } in &self.posts[posts] {
             batch.add_message(Message {
                 topic: Cow::Borrowed(topic),
                 key: key.clone().map(|key| Cow::Borrowed(&self.bytes[key])),
@@ -624,6 +717,9 @@ impl Outbox {
                 codec: Codec::Json,
                 payload: Cow::Borrowed(&self.bytes[payload.clone()]),
             })?;
+        }
+        if let Some(at) = settled {
+            batch.add(&Final { at })?;
         }
         for (_, delivery) in acking {
             batch.ack(delivery);

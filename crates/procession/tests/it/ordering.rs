@@ -59,8 +59,7 @@ impl Case {
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
-        let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples/teller");
-        Running::start(&mut self.home.command_of(&program, &[&["run"], arguments].concat()))
+        Running::start(&mut self.home.command_of(&program(), &[&["run"], arguments].concat()))
     }
 
     fn folder(&self) -> PathBuf {
@@ -165,6 +164,10 @@ impl Case {
             cursors.iter().find(|cursor| (&*cursor.subscription, &*cursor.journal) == ("teller", "bank"));
         cursor.map_or(0, |cursor| cursor.position.next.0)
     }
+}
+
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples/teller")
 }
 
 fn kill(teller: Running) {
@@ -474,7 +477,8 @@ fn whatever_a_model_breaks_over_is_that_events_fault_alone() {
         let at = EventTime(BEGIN + said * SECOND / 100);
         case.say("moved", json!({"account": account, "at": at, "cents": cents}).to_string().as_bytes());
     };
-    let bad = [("panics", i64::MAX), ("says too much", i64::MIN)];
+    let bad =
+        [("panics", i64::MAX), ("says too much", i64::MIN), ("would say too much once final", i64::MIN + 1)];
     for (account, cents) in bad {
         for _ in 0..50 {
             say(&mut case, "a", -1);
@@ -487,24 +491,25 @@ fn whatever_a_model_breaks_over_is_that_events_fault_alone() {
     }
     let mut teller = case.start(&small);
     wait_until("all others count", || {
-        case.said_of(DeadLetter::TOPIC).len() == 3 && case.balances().len() == 150
+        case.said_of(DeadLetter::TOPIC).len() == 4 && case.balances().len() == 200
     });
     assert!(!teller.has_ended(), "without a restart");
     let letters = case.said_of(DeadLetter::TOPIC);
     let reasons: Vec<_> = letters.iter().map(|letter| letter.payload["reason"].as_str().unwrap()).collect();
     assert_eq!(
         letters.iter().map(|letter| letter.cause).collect::<Vec<_>>(),
-        [Some(50), Some(101), Some(102)]
+        [Some(50), Some(101), Some(152), Some(153)]
     );
     assert!(reasons[0].contains("more than there is"), "{reasons:?}");
     assert!(reasons[1].contains("limit"), "{reasons:?}");
-    assert!(reasons[2].contains("70000 bytes"), "{reasons:?}");
+    assert!(reasons[2].contains("must wait to be final"), "{reasons:?}");
+    assert!(reasons[3].contains("70000 bytes"), "{reasons:?}");
     // The same after a restart.
     let before = case.said();
     kill(teller);
     let teller = case.start(&small);
     say(&mut case, "a", -1);
-    wait_until("one more counts", || case.balances().len() == 151);
+    wait_until("one more counts", || case.balances().len() == 201);
     assert_eq!(case.said()[..before.len()], before);
     stop(teller);
 }
@@ -577,6 +582,37 @@ fn what_breaks_a_model_after_its_wait_is_parked() {
     teller.wait_for("\"ready\"");
     assert_eq!(case.said()[..before.len()], before);
     stop(teller);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn whoever_dies_between_the_parts_of_a_large_correction_takes_nothing_back() {
+    for (lateness, count) in [("10s", 1)] {
+        let mut case = Case::new(&Options::default());
+        (0..1000).for_each(|second| case.moved(second, -1));
+        let arguments = ["--journal-segment-bytes", "128 KiB", "--lateness", lateness];
+        let mut command = case.home.command_of(&program(), &[&["run"], &arguments[..]].concat());
+        let ended = Running::start(command.env("JOURNAL_FAULT", format!("batch.committed:{count}"))).wait();
+        assert_eq!(ended.code, None, "it was killed: {ended:?}");
+        let (acknowledged, said) = (case.acknowledged(), case.said().len());
+        assert!(said > 0, "it has begun to say what follows");
+        // Nothing irrevocable is said before what makes it final.
+        let released = case.said().into_iter().rev().take_while(|record| record.topic != Final::TOPIC);
+        assert_eq!(released.filter(|record| record.topic == "fee").count(), 0, "{lateness}, {count}");
+        let teller = case.start(&arguments);
+        wait_until("all of it", || case.acknowledged() == 1000 && case.balances().len() == 1000);
+        wait_until("final", || case.settled() > Some(985));
+        let about =
+            format!("{lateness}, {count}: {acknowledged} were acknowledged, {said} records were said");
+        assert_eq!(case.said_of(Retract::TOPIC).len(), 0, "{about}");
+        assert_eq!(case.said_of("overdrawn").len(), 1000, "{about}");
+        let fees = case.said_of("fee");
+        let once: std::collections::BTreeSet<_> =
+            fees.iter().map(|fee| fee.said.unwrap().id.to_string()).collect();
+        assert_eq!(once.len(), fees.len(), "{about}");
+        assert!(case.said_of(Late::TOPIC).is_empty(), "{about}");
+        stop(teller);
+    }
 }
 
 #[test]
