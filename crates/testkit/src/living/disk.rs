@@ -91,7 +91,13 @@ pub(super) fn forget_boot(instance: &Path, random: &mut StdRng) -> io::Result<()
         }
     }
     for (path, at) in places {
-        File::options().write(true).open(path)?.write_all_at(&random.random::<[u8; 16]>(), at)?;
+        let boot: [u8; 16] = random.random();
+        match File::options().write(true).open(path) {
+            Ok(file) => file.write_all_at(&boot, at)?,
+            // It was killed before it came to that.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

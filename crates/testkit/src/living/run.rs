@@ -105,6 +105,7 @@ impl Run {
         self.source = Some(self.start_source(&["--count", &count]));
         self.settle(count.parse().unwrap_or_default())
             .map_err(|Trouble(what)| Trouble(format!("after {loss:?} in life {}: {what}", self.life)))?;
+        self.plain.view.has_come_back = false;
         *self.report.rounds.entry(loss).or_default() += 1;
         if self.random.random_bool(0.5) {
             self.make_copy()?;
@@ -162,6 +163,7 @@ impl Run {
                 let image = disk::lose_power(&early, &disk::capture(&journal)?, &mut self.random);
                 if loss == Loss::PowerOfAll {
                     self.listeners.drain(..).for_each(Running::kill9);
+                    self.plain.view.has_come_back = true;
                     for name in LISTENERS {
                         disk::forget_boot(&self.home.instance(name), &mut self.random)?;
                     }
@@ -185,7 +187,10 @@ impl Run {
                 {
                     fs::remove_dir_all(&folder)?;
                     self.pause(20);
-                    disk::copy(&self.copies[index], &folder)?;
+                    // In one step: files that are missing because they have yet to come look like damage.
+                    let whole = self.home.path().join("put-back");
+                    disk::copy(&self.copies[index], &whole)?;
+                    fs::rename(whole, &folder)?;
                 }
                 self.pause(50);
             }

@@ -19,6 +19,9 @@ pub struct View {
     pub again: u64,
     /// What it was told to forget last.
     dropped: Vec<u64>,
+    /// It has come back after a power loss of its own: the place that it has kept may be an earlier one, of what is gone
+    /// since, so that a gap reaches further than what was heard.
+    pub has_come_back: bool,
 }
 
 impl View {
@@ -51,11 +54,12 @@ impl View {
             self.lives.extend((from..to).map(|_| UNKNOWN));
             return Ok(());
         }
-        if reason != "diverged" || to != next || from >= to {
+        let reaches = to == next || self.has_come_back && from <= next;
+        if reason != "diverged" || !reaches || from >= to {
             return Err(Trouble(format!("a gap from {from} up to {to}, {reason}: {next} was next")));
         }
         let kept = usize::try_from(from).unwrap_or(usize::MAX);
-        self.forgotten += to - from;
+        self.forgotten += next - from;
         self.dropped = self.lives.clone();
         self.lives.truncate(kept);
         Ok(())
