@@ -15,11 +15,12 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, FileType, Mode, OFlags, access, fstat, open};
 use rustix::process::geteuid;
 
 use crate::names::Instance;
@@ -34,7 +35,8 @@ const COMPOSE_FILE: &str = "process-compose.yaml";
 /// The socket's name in the folder of its instance.
 const SOCKET_NAME: &str = "socket";
 const STATE_MODE: u32 = 0o750;
-const RUNTIME_MODE: u32 = 0o770;
+/// With the sticky bit: who may make a folder here may not exchange another's.
+const RUNTIME_MODE: u32 = 0o1770;
 const SOCKET_FOLDER_MODE: u32 = 0o750;
 const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -123,29 +125,18 @@ impl Folders {
     }
 
     /// Creates what the instance owns, unless it is there: its state folder (mode 0750) and the folder of its socket
-    /// (0750, in a runtime root of 0770), all less the umask. Checks that this process may write in both, that
+    /// (0750, in a runtime root of 1770), all less the umask. Checks that this process may write in both, that
     /// both are its user's, and that nobody else may put a socket beside its own.
     ///
     /// # Errors
     /// A folder can't be made, isn't a folder, may not be written, or is not this user's alone.
     pub fn create(&self, instance: &Instance) -> Result<(), FolderError> {
         let state = self.instance(instance);
-        create(Folder::State, &state, STATE_MODE)?;
-        let found = fs::metadata(&state);
-        check_owner(Folder::State, &state, found)?;
-
-        let own = self.socket_folder(instance);
-        if fs::symlink_metadata(&own).is_err() {
-            make(Folder::Runtime, &self.runtime, RUNTIME_MODE)?;
-        }
-        create(Folder::Runtime, &own, SOCKET_FOLDER_MODE)?;
-        // Not through a link: what it leads to may be exchanged by whoever owns the link.
-        let found = fs::symlink_metadata(&own);
-        let mode = check_owner(Folder::Runtime, &own, found)?;
-        if mode & WRITABLE_BY_OTHERS != 0 {
-            return Err(FolderError::WritableByOthers { path: own, mode });
-        }
-        Ok(())
+        make(Folder::State, &state, STATE_MODE)?;
+        let found = fs::metadata(&state).map_err(|source| unusable(Folder::State, &state, source))?;
+        check_owner(Folder::State, &state, found.is_dir(), found.uid())?;
+        check_writable(Folder::State, &state)?;
+        own_socket_folder(&self.socket_folder(instance)).map(drop)
     }
 
     /// Reads the secret called `name` from the credentials folder; `None` if there is none. One
@@ -190,8 +181,31 @@ fn development_folder(current: &Path) -> &Path {
     upward.find(|folder| folder.join(COMPOSE_FILE).is_file()).unwrap_or(current)
 }
 
-fn create(folder: Folder, path: &Path, mode: u32) -> Result<(), FolderError> {
-    make(folder, path, mode)?;
+/// The folder of a socket, made unless it is there, once it is sure that it is this user's alone. Whoever goes on by
+/// the descriptor is in that folder, whatever lies at the path meanwhile.
+pub(crate) fn own_socket_folder(path: &Path) -> Result<OwnedFd, FolderError> {
+    let failed = |source: io::Error| unusable(Folder::Runtime, path, source);
+    if fs::symlink_metadata(path).is_err()
+        && let Some(root) = path.parent()
+    {
+        make(Folder::Runtime, root, RUNTIME_MODE)?;
+    }
+    make(Folder::Runtime, path, SOCKET_FOLDER_MODE)?;
+    // Not through a link: what it leads to may be exchanged by whoever owns the link.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+    let found = fstat(&folder).map_err(|error| failed(error.into()))?;
+    let is_folder = FileType::from_raw_mode(found.st_mode).is_dir();
+    check_owner(Folder::Runtime, path, is_folder, found.st_uid)?;
+    let mode = found.st_mode & 0o7777;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(FolderError::WritableByOthers { path: path.to_owned(), mode });
+    }
+    check_writable(Folder::Runtime, path)?;
+    Ok(folder)
+}
+
+fn check_writable(folder: Folder, path: &Path) -> Result<(), FolderError> {
     access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| FolderError::NotWritable {
         folder,
         path: path.to_owned(),
@@ -201,21 +215,23 @@ fn create(folder: Folder, path: &Path, mode: u32) -> Result<(), FolderError> {
 
 fn make(folder: Folder, path: &Path, mode: u32) -> Result<(), FolderError> {
     let made = DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(|source| FolderError::Create { folder, path: path.to_owned(), source })
+    made.map_err(|source| unusable(folder, path, source))
 }
 
-/// Whether the folder is this user's; its mode.
-fn check_owner(folder: Folder, path: &Path, found: io::Result<fs::Metadata>) -> Result<u32, FolderError> {
-    let path = || path.to_owned();
-    let found = found.map_err(|source| FolderError::Create { folder, path: path(), source })?;
-    if !found.is_dir() {
-        return Err(FolderError::Create { folder, path: path(), source: ErrorKind::NotADirectory.into() });
+/// Whether what was found is a folder of this user's.
+fn check_owner(folder: Folder, path: &Path, is_folder: bool, owner: u32) -> Result<(), FolderError> {
+    if !is_folder {
+        return Err(unusable(folder, path, ErrorKind::NotADirectory.into()));
     }
     let user = geteuid().as_raw();
-    if found.uid() != user {
-        return Err(FolderError::Foreign { folder, path: path(), owner: found.uid(), user });
+    if owner != user {
+        return Err(FolderError::Foreign { folder, path: path.to_owned(), owner, user });
     }
-    Ok(found.mode() & 0o7777)
+    Ok(())
+}
+
+fn unusable(folder: Folder, path: &Path, source: io::Error) -> FolderError {
+    FolderError::Create { folder, path: path.to_owned(), source }
 }
 
 /// A secret. Its `Debug` form doesn't show it.

@@ -113,7 +113,8 @@ impl<S: Settings> Process<S> {
                 "`process.socket.{key}` names {grantee}, whom this machine doesn't have: nobody, for now"
             );
         }
-        let server = Server::start(socket, services::all(&core), socket_options(&framework, name, version))?;
+        let options_of_socket = socket_options(&framework, name, version);
+        let server = Server::start_own(socket, services::all(&core), options_of_socket, core.waits.clone())?;
         let signals = {
             let _on = server.runtime().enter();
             Signals::catch().map_err(|source| Error::Io {

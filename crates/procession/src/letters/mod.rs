@@ -20,6 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use journal::{Codec, Item, Level, Offset, Reader, Record, Start, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::aside::Gone;
 use crate::error::Result;
 use crate::event::Event;
 use crate::subscribe::{self, DeadLetter};
@@ -109,17 +110,21 @@ impl Letter {
 }
 
 /// Goes through the journal of the instance in `folder` from `start` on: what `take` makes of each letter is added to
-/// `open`, and goes when the letter is settled. Returns where the journal ends.
+/// `open`, and goes when the letter is settled. Returns where the journal ends, or how far it came until nobody waited
+/// for it any more.
 pub(crate) fn scan<T>(
     folder: &Path,
     start: Start,
     open: &mut BTreeMap<Offset, T>,
+    gone: &Gone,
     take: impl Fn(Letter) -> Option<T>,
 ) -> Result<Offset> {
     let Some(mut reader) = Reader::open(folder, start, Level::Committed)? else {
         return Ok(Offset::ZERO);
     };
-    while let Some(item) = reader.next()? {
+    while !gone.is_true()
+        && let Some(item) = reader.next()?
+    {
         let Item::Record(record) = item else { continue };
         if record.topic == DeadLetter::TOPIC
             && let Ok(letter) = serde_json::from_slice(record.payload)
@@ -147,9 +152,14 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Letters that one look through the journal has found, up to its end then.
+    fn new(letters: impl IntoIterator<Item = Offset>, end: Offset) -> Self {
+        Self { letters: letters.into_iter().map(|at| (at, ())).collect(), end }
+    }
+
     /// Looks through what was said since, for letters of a subscription and a key as letters have it.
-    pub(crate) fn go_on(&mut self, folder: &Path, subscription: &str, key: &[u8]) -> Result<()> {
-        self.end = scan(folder, Start::Offset(self.end), &mut self.letters, |letter| {
+    pub(crate) fn go_on(&mut self, folder: &Path, gone: &Gone, subscription: &str, key: &[u8]) -> Result<()> {
+        self.end = scan(folder, Start::Offset(self.end), &mut self.letters, gone, |letter| {
             (letter.letter.subscription == subscription && letter.key.as_deref() == Some(key)).then_some(())
         })?;
         Ok(())

@@ -1,6 +1,6 @@
 //! `io.procession.DeadLetters`: decisions about letters, from outside.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use journal::{Offset, Start};
@@ -45,7 +45,9 @@ struct Failed {
 }
 
 /// Subscription and key of open letters, by where they lie.
-type OpenLetters = BTreeMap<Offset, (String, Option<Box<[u8]>>)>;
+type OpenLetters = BTreeMap<Offset, OfKey>;
+/// A subscription, and a key of it as letters have it.
+type OfKey = (String, Option<Box<[u8]>>);
 
 #[derive(Serialize)]
 struct ParkedKeys {
@@ -102,18 +104,23 @@ impl LettersService {
     /// One look through the journal, then one letter after the other: each is delivered before the next is thought of.
     async fn retry_all(&self, call: Call) -> Result<(), CallError> {
         let All { subscription: only } = call.parameters()?;
-        let mut released = HashSet::new();
+        let (open, end) = self.open_letters(only).await?;
+        let mut of_keys = by_key(&open);
         let (mut letters, mut failed) = (0, Vec::new());
-        for (at, (subscription, key)) in self.open_letters(only).await? {
-            if key.as_ref().is_some_and(|key| released.contains(&(subscription.clone(), key.clone()))) {
+        for (at, (subscription, key)) in open {
+            // Those of a key that was released went with it.
+            let of_key = (subscription, key);
+            if of_key.1.is_some() && !of_keys.contains_key(&of_key) {
                 continue;
             }
-            let parked = parked_keys(&self.core, &subscription).map_err(|error| failed_for(&error))?;
-            let retried = match key.filter(|key| parked.contains(key)) {
+            let parked = parked_keys(&self.core, &of_key.0).map_err(|error| failed_for(&error))?;
+            let is_parked = of_key.1.as_ref().is_some_and(|key| parked.contains(key));
+            let found = is_parked.then(|| of_keys.remove(&of_key)).flatten();
+            let (subscription, key) = of_key;
+            let retried = match key.zip(found) {
                 None => self.order(&subscription, What::Retry(at), at.0, "").await.map(|_| 1),
-                Some(key) => {
-                    released.insert((subscription.clone(), key.clone()));
-                    let found = self.letters_of(&subscription, key.clone()).await?;
+                Some((key, found)) => {
+                    let found = Found::new(found, end);
                     let text = json::key(&key);
                     let what = What::Release { key, give_up: false, letters: found };
                     self.order(&subscription, what, at.0, &text).await
@@ -127,17 +134,17 @@ impl LettersService {
         call.reply(&json!({"letters": letters, "failed": failed}))
     }
 
-    /// Where the open letters lie, with their subscriptions and keys.
-    async fn open_letters(&self, only: Option<String>) -> Result<OpenLetters, CallError> {
+    /// Where the open letters lie, with their subscriptions and keys; and where the journal ended then.
+    async fn open_letters(&self, only: Option<String>) -> Result<(OpenLetters, Offset), CallError> {
         let folder = self.core.folders.instance(&self.core.instance);
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = aside::run(move |gone| {
             let mut open = OpenLetters::new();
             let is_wanted =
                 |letter: &Letter| only.as_ref().is_none_or(|only| *only == letter.letter.subscription);
-            super::scan(&folder, Start::Beginning, &mut open, |letter| {
+            super::scan(&folder, Start::Beginning, &mut open, gone, |letter| {
                 is_wanted(&letter).then_some((letter.letter.subscription, letter.key))
             })
-            .map(|_| open)
+            .map(|end| (open, end))
         });
         looked.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))
     }
@@ -166,10 +173,10 @@ impl LettersService {
     /// The letter at an offset, if it is open. Finding out reads the journal from there on, off this thread.
     async fn open_letter(&self, offset: u64) -> Result<Letter, CallError> {
         let folder = self.core.folders.instance(&self.core.instance);
-        let found = aside::run(move |_| {
+        let found = aside::run(move |gone| {
             let mut open = BTreeMap::new();
             let take = |letter: Letter| (letter.at == Offset(offset)).then_some(letter);
-            super::scan(&folder, Start::Offset(Offset(offset)), &mut open, take).map(|_| open)
+            super::scan(&folder, Start::Offset(Offset(offset)), &mut open, gone, take).map(|_| open)
         });
         let open = found.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))?;
         open.into_values().next().ok_or_else(|| refused(Refusal::NoLetter, offset, "", ""))
@@ -179,9 +186,9 @@ impl LettersService {
     async fn letters_of(&self, subscription: &str, key: Box<[u8]>) -> Result<Found, CallError> {
         let folder = self.core.folders.instance(&self.core.instance);
         let subscription = subscription.to_owned();
-        let looked = aside::run(move |_| {
+        let looked = aside::run(move |gone| {
             let mut found = Found::default();
-            found.go_on(&folder, &subscription, &key).map(|()| found)
+            found.go_on(&folder, gone, &subscription, &key).map(|()| found)
         });
         looked.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))
     }
@@ -197,6 +204,15 @@ impl LettersService {
         let done = replied.await.map_err(|_| not_reading())?;
         done.map_err(|refusal| refused(refusal, offset, subscription, key))
     }
+}
+
+/// Where the letters of each key lie.
+fn by_key(open: &OpenLetters) -> HashMap<OfKey, Vec<Offset>> {
+    let mut of_keys: HashMap<OfKey, Vec<Offset>> = HashMap::new();
+    for (at, of_key) in open.iter().filter(|(_, of_key)| of_key.1.is_some()) {
+        of_keys.entry(of_key.clone()).or_default().push(*at);
+    }
+    of_keys
 }
 
 fn refused(refusal: Refusal, offset: u64, subscription: &str, key: &str) -> CallError {

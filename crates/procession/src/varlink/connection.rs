@@ -1,6 +1,7 @@
 //! One connection of a server: its requests, one at a time.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::json;
 use tokio::time::sleep;
@@ -9,6 +10,7 @@ use tracing::{debug, warn};
 
 use super::call::{Call, CallError};
 use super::codec::CodecError;
+use super::denials::{Denials, Denied};
 use super::input::{Input, InputError, PeerGone};
 use super::link::{Link, Progress};
 use super::message::{OutgoingReply, Request, error_names};
@@ -38,6 +40,7 @@ pub(super) struct Connection {
     input: Input,
     granted: Granted,
     registry: Arc<Registry>,
+    denials: Arc<Denials>,
     limits: Limits,
 }
 
@@ -47,10 +50,18 @@ impl Connection {
         peer: Peer,
         granted: Granted,
         registry: Arc<Registry>,
+        denials: Arc<Denials>,
         limits: Limits,
     ) -> Self {
         let link = Arc::new(Link::new(socket, peer, &limits));
-        Self { input: Input::new(Arc::clone(&link), limits.clone()), link, granted, registry, limits }
+        Self {
+            input: Input::new(Arc::clone(&link), limits.clone()),
+            link,
+            granted,
+            registry,
+            denials,
+            limits,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -85,7 +96,7 @@ impl Connection {
         );
         let outcome = tokio::select! {
             biased;
-            outcome = dispatch(&self.registry, self.granted, call) => outcome,
+            outcome = dispatch(&self.registry, &self.denials, self.granted, call) => outcome,
             // Work whose caller is gone is dropped.
             gone = self.input.gone() => return Err(gone.into()),
         };
@@ -142,7 +153,12 @@ impl Drop for Connection {
 
 /// Hands the call to its service. When this is over, the call is answered,
 /// dropped, or in somebody else's hands.
-async fn dispatch(registry: &Registry, granted: Granted, call: Call) -> Result<(), CallError> {
+async fn dispatch(
+    registry: &Registry,
+    denials: &Denials,
+    granted: Granted,
+    call: Call,
+) -> Result<(), CallError> {
     if call.upgrade() {
         return Err(CallError::new(error_names::UPGRADE_REFUSED, json!({})));
     }
@@ -153,7 +169,9 @@ async fn dispatch(registry: &Registry, granted: Granted, call: Call) -> Result<(
         Some(service) if granted.has(service.right(call.method())) => service.call(call).await,
         Some(service) => {
             let right = service.right(call.method());
-            warn!(peer = %call.peer(), method = call.full_method(), ?right, "call denied");
+            if denials.is_first(Denied::Call, call.peer().uid, Instant::now()) {
+                warn!(peer = %call.peer(), method = call.full_method(), ?right, "call denied");
+            }
             Err(CallError::new(error_names::PERMISSION_DENIED, json!({})))
         }
         None => Err(CallError::interface_not_found(call.interface())),

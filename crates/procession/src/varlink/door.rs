@@ -1,10 +1,9 @@
 //! The loop that takes connections in, and keeps the socket where its callers look for it.
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interprocess::local_socket::traits::tokio::Listener as _;
 use serde_json::{Value, json};
@@ -17,14 +16,17 @@ use tracing::{debug, error, warn};
 use super::address::{Listener, Stream};
 use super::codec::{MESSAGE_BYTES_MAX, encode};
 use super::connection::Connection;
+use super::denials::{Denials, Denied};
 use super::listener::{Place as SocketPlace, SocketFile, listen_now};
 use super::message::{OutgoingReply, error_names};
 use super::peer::Peer;
 use super::places::Places;
 use super::rights::{Registrar, Rights};
-use super::server::Limits;
+use super::server::{Limits, StartError};
 use super::service::Registry;
 use super::socket::{Socket, send_now};
+use crate::folders::own_socket_folder;
+use crate::waiting::{Waiting, Waits};
 
 /// Pauses of the accept loop after an error, the first and the longest.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -33,9 +35,6 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often the socket's file is looked at: one system call. A notice would take one of the few watches that a user
 /// has, and would still not see that a folder above is another one now.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// The folder of a socket that is made anew.
-const FOLDER_MODE: u32 = 0o750;
 
 /// So many of those who are turned away are heard out first, each for so long and so many bytes.
 const HEARD_OUT_MAX: usize = 16;
@@ -46,11 +45,13 @@ const HEARD_OUT_BYTES_MAX: usize = 16 * 1024;
 pub(super) struct Door {
     listener: Listener,
     file: SocketFile,
-    /// The socket's file is not where it was, and could not be put back.
-    is_lost: bool,
+    waits: Waits,
+    /// There while the socket's file is not where it was, and can't be put back.
+    lost: Option<Waiting>,
     registry: Arc<Registry>,
     registrar: Registrar,
     places: Places,
+    denials: Arc<Denials>,
     limits: Limits,
     stop: CancellationToken,
     turned_away: JoinSet<()>,
@@ -62,16 +63,19 @@ impl Door {
         registry: Arc<Registry>,
         limits: Limits,
         rights: Rights,
+        waits: Waits,
         stop: CancellationToken,
     ) -> Self {
         let own_uid = rustix::process::geteuid().as_raw();
         Self {
             listener,
             file,
-            is_lost: false,
+            waits,
+            lost: None,
             registry,
             registrar: Registrar::new(rights, own_uid),
             places: Places::new(limits.connections_max, limits.connections_per_user, own_uid),
+            denials: Arc::default(),
             limits,
             stop,
             turned_away: JoinSet::new(),
@@ -89,7 +93,10 @@ impl Door {
                 () = self.stop.cancelled() => break,
                 Some(ended) = connections.join_next() => report(ended),
                 Some(_) = self.turned_away.join_next() => {}
-                _ = look.tick() => self.stay(),
+                _ = look.tick() => {
+                    self.stay();
+                    self.denials.log_counted(Instant::now());
+                }
                 accepted = self.listener.accept() => match accepted {
                     Ok(stream) => {
                         pause = ACCEPT_PAUSE_MIN;
@@ -115,13 +122,17 @@ impl Door {
         };
         let granted = self.registrar.grant(peer, self.file.group());
         if granted.is_nothing() {
-            warn!(%peer, "connection denied: neither the user nor a group of it has any right here");
+            if self.denials.is_first(Denied::Connection, peer.uid, Instant::now()) {
+                warn!(%peer, "connection denied: neither the user nor a group of it has any right here");
+            }
             return self.turn_away(stream, error_names::PERMISSION_DENIED, &json!({}));
         }
         let place = match self.places.take(peer) {
             Ok(place) => place,
             Err(limit) => {
-                debug!(%peer, limit, "connection denied: too many");
+                if self.denials.is_first(Denied::Place, peer.uid, Instant::now()) {
+                    warn!(%peer, limit, "connection denied: too many");
+                }
                 return self.turn_away(stream, error_names::TOO_MANY_CONNECTIONS, &json!({"limit": limit}));
             }
         };
@@ -130,8 +141,8 @@ impl Door {
             Err(error) => return warn!(%peer, %error, "a connection can't be served"),
         };
         debug!(%peer, "connected");
-        let registry = Arc::clone(&self.registry);
-        let connection = Connection::new(socket, peer, granted, registry, self.limits.clone());
+        let (registry, denials) = (Arc::clone(&self.registry), Arc::clone(&self.denials));
+        let connection = Connection::new(socket, peer, granted, registry, denials, self.limits.clone());
         connections.spawn(async move {
             connection.run().await;
             drop(place);
@@ -162,25 +173,23 @@ impl Door {
     fn stay(&mut self) {
         let found = self.file.place();
         if found == SocketPlace::Ours {
-            self.is_lost = false;
+            self.lost = None;
             return;
         }
         let path = self.file.path().to_owned();
-        if let Some(folder) = path.parent() {
-            // If it can't be made, listening says why.
-            let _ = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
-        }
-        match listen_now(&path) {
+        match listen_again(&path) {
             Ok((listener, file)) => {
                 warn!(path = %path.display(), ?found, "somebody has removed the socket: it is there again");
                 (self.listener, self.file) = (listener, file);
-                self.is_lost = false;
+                self.lost = None;
             }
-            // Tried again, but said once.
-            Err(_) if self.is_lost => {}
+            // Tried again, but said once for each reason.
             Err(error) => {
-                error!(%error, "somebody has removed the socket, and it can't be put back: nobody can reach this process");
-                self.is_lost = true;
+                let reason = format!("nobody can reach this process, its socket is gone: {error}");
+                match &self.lost {
+                    Some(lost) => lost.say(reason),
+                    None => self.lost = Some(self.waits.begin(reason)),
+                }
             }
         }
     }
@@ -199,6 +208,12 @@ impl Door {
             () = sleep(pause) => {}
         }
     }
+}
+
+/// Whoever has taken the socket away may have exchanged its folder, too.
+fn listen_again(path: &Path) -> Result<(Listener, SocketFile), StartError> {
+    let folder = own_socket_folder(path.parent().unwrap_or(Path::new("/")))?;
+    listen_now(path, &Arc::new(folder))
 }
 
 /// Returns when the peer has said its first message, or enough.

@@ -19,6 +19,7 @@ mod call;
 mod client;
 mod codec;
 mod connection;
+mod denials;
 mod depth;
 mod door;
 mod endpoint;

@@ -1,6 +1,7 @@
 //! The server: a listening socket and the thread that answers on it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -15,9 +16,11 @@ use super::address::AddressError;
 use super::codec::{MESSAGE_BYTES_MAX, NESTING_MAX};
 use super::door::Door;
 use super::introspection::{Introspection, Protocol};
-use super::listener::listen;
+use super::listener::{folder_of, listen};
 use super::rights::Rights;
 use super::service::{DuplicateInterface, Registry, Service};
+use crate::folders::{FolderError, own_socket_folder};
+use crate::waiting::Waits;
 
 /// Who the server says it is.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -107,6 +110,9 @@ pub enum StartError {
         /// What it says.
         source: io::Error,
     },
+    /// The folder is not the server's own.
+    #[error("can't listen there: {0}")]
+    Folder(#[from] FolderError),
     /// Two services of one name.
     #[error(transparent)]
     Duplicate(#[from] DuplicateInterface),
@@ -128,7 +134,8 @@ pub struct Server {
 impl Server {
     /// Listens at `path` (mode 0660) and answers on a thread of its own. The
     /// caller holds the lock of the instance: the socket of a dead predecessor is
-    /// removed. Should somebody remove this one, it is put back within a second or two.
+    /// removed. Should somebody remove this one, it is put back within a second or two, in a folder that is this user's
+    /// alone.
     ///
     /// # Errors
     /// The path is too long, taken by something else, or can't be listened at.
@@ -138,6 +145,29 @@ impl Server {
         options: Options,
     ) -> Result<Self, StartError> {
         let path = path.into();
+        let folder = folder_of(&path)?;
+        Self::start_in(folder, path, services, options, Waits::default())
+    }
+
+    /// As [`start`](Self::start), in a folder that is this user's alone. That nobody can reach the server is one of
+    /// the `waits`.
+    pub(crate) fn start_own(
+        path: PathBuf,
+        services: Vec<Arc<dyn Service>>,
+        options: Options,
+        waits: Waits,
+    ) -> Result<Self, StartError> {
+        let folder = own_socket_folder(path.parent().unwrap_or(Path::new("/")))?;
+        Self::start_in(folder, path, services, options, waits)
+    }
+
+    fn start_in(
+        folder: OwnedFd,
+        path: PathBuf,
+        services: Vec<Arc<dyn Service>>,
+        options: Options,
+        waits: Waits,
+    ) -> Result<Self, StartError> {
         let registry = Arc::new(Registry::default());
         registry.set_incomplete(options.incomplete);
         registry.add(Arc::new(Introspection::new(options.identity, &registry)))?;
@@ -151,7 +181,8 @@ impl Server {
         let door = {
             let _entered = handle.enter();
             let limits = within_open_files(options.limits);
-            Door::new(listen(&path)?, Arc::clone(&registry), limits, options.rights, stop.clone())
+            let listening = listen(&path, folder)?;
+            Door::new(listening, Arc::clone(&registry), limits, options.rights, waits, stop.clone())
         };
         let thread = thread::Builder::new()
             .name("io".to_owned())

@@ -1,14 +1,18 @@
 //! The command line and the life of a process: exit codes, signals, readiness, logs.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::sample::{DEADLINE, Home, Running};
+use crate::swarm::wait_until;
 
 #[test]
 fn no_verb_is_usage_and_help_is_help() {
@@ -209,4 +213,68 @@ fn what_lies_where_the_socket_belongs_is_named() {
     refused("somebody's socket");
     drop(listener);
     assert_eq!(home.run(&["run", "--behaviour", "finish"]).code, Some(0));
+}
+
+/// How the sample says that it is, asked at a socket.
+fn health_at(socket: &Path) -> Option<Value> {
+    use procession::varlink::Client;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut client = runtime.block_on(Client::connect(socket)).ok()?;
+    runtime.block_on(client.call("io.procession.Process.Health", &serde_json::json!({}))).ok()
+}
+
+#[test]
+fn a_socket_is_not_put_back_where_somebody_else_may_write() {
+    let home = Home::new();
+    let mut running = Running::start(home.command(&["run", "--behaviour", "wait"]).stdout(Stdio::null()));
+    running.wait_for("ready");
+    let own = home.path().join("run/sample");
+    let moved = home.path().join("run/moved");
+    fs::rename(&own, &moved).unwrap();
+    fs::create_dir(&own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+    running.wait_for("nobody can reach this process");
+    assert!(!own.join("socket").exists());
+    let health = health_at(&moved.join("socket")).unwrap();
+    assert!(health["waiting"].to_string().contains("others may write"), "{health}");
+
+    let other = home.path().join("elsewhere");
+    fs::create_dir(&other).unwrap();
+    fs::remove_dir(&own).unwrap();
+    std::os::unix::fs::symlink(&other, &own).unwrap();
+    let waiting = || health_at(&moved.join("socket")).unwrap()["waiting"].to_string();
+    wait_until("it says why", || waiting().contains("can't be created"));
+    fs::remove_file(&own).unwrap();
+    wait_until("it is there again", || health_at(&own.join("socket")).is_some());
+    assert!(!other.join("socket").exists());
+    wait_until("it no longer waits", || {
+        health_at(&own.join("socket"))
+            .is_some_and(|health| !health["waiting"].to_string().contains("nobody can reach"))
+    });
+    let mode = fs::metadata(home.path().join("run")).unwrap().mode();
+    assert_eq!(mode & 0o1000, 0o1000, "the next folder could be exchanged: {mode:o}");
+}
+
+#[test]
+fn a_folder_of_another_user_s_is_named_by_its_owner() {
+    const STRANGER: u32 = 20_012;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new();
+    let started = |folder: &str| {
+        let mut command = home.command(&["run", "--behaviour", "finish"]);
+        command.env("PROCESSION_RUNTIME", home.path().join(folder)).uid(STRANGER).gid(STRANGER);
+        command.spawn()
+    };
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let Ok(mut able) = started("theirs") else {
+        return println!("not run: another user can't reach the program");
+    };
+    assert!(able.wait().unwrap().success());
+    fs::create_dir_all(home.path().join("run/sample")).unwrap();
+    let ended = started("run").unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(78), "{said}");
+    assert!(said.contains("belongs to user root") && said.contains("20012"), "{said}");
 }

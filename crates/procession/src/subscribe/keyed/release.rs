@@ -10,6 +10,7 @@ use journal::Offset;
 use super::lanes::{Key, LaneId, Work};
 use super::{Keyed, Place};
 use crate::acks::Origin;
+use crate::aside::Gone;
 use crate::error::{Error, Result};
 use crate::event::Payload;
 use crate::letters::{Found, Letter, Order, Outcome, Refusal, Settled, What, short_key};
@@ -64,7 +65,7 @@ where
         let core = &self.subscription.core;
         let name = &*self.subscription.name;
         // What was said since somebody looked; that is little.
-        found.go_on(&core.folders.instance(&core.instance), name, key)?;
+        found.go_on(&core.folders.instance(&core.instance), &Gone::default(), name, key)?;
         let mut letters = found.into_letters();
         let count = letters.len();
         tracing::warn!(
@@ -82,37 +83,46 @@ where
         }
         self.releasing.insert(key.into(), letters);
         Ok(match self.next_letter(None, key)? {
-            true => Ok(count as u64),
-            false => {
+            Ok(()) => Ok(count as u64),
+            Err(why) => {
                 self.releasing.remove(key);
-                let reason = "its first letter cannot be dealt with now: the log says why".to_owned();
-                Err(Refusal::Failed(reason))
+                Err(Refusal::Failed(format!("its first letter cannot be dealt with now: {why}")))
             }
         })
     }
 
-    /// The key's next letter comes before all that waits behind it. False if that cannot be: the key stays parked.
-    fn next_letter(&mut self, lane: Option<LaneId>, key: &[u8]) -> Result<bool> {
-        let Some(at) = self.releasing.get_mut(key).and_then(VecDeque::pop_front) else { return Ok(false) };
-        let Some(letter) = self.subscription.find_letter(at)? else { return Ok(false) };
+    /// The key's next letter comes before all that waits behind it. Or why that cannot be: the key stays parked.
+    fn next_letter(&mut self, lane: Option<LaneId>, key: &[u8]) -> Result<Result<(), &'static str>> {
+        let Some(at) = self.releasing.get_mut(key).and_then(VecDeque::pop_front) else {
+            return Ok(Err("it has none"));
+        };
+        let Some(letter) = self.subscription.find_letter(at)? else {
+            return Ok(Err("it is no longer in the journal"));
+        };
         let acks = self.subscription.acks_of_letters(&letter.letter.journal)?;
         let (offset, topic) = (Offset(letter.letter.offset), letter.letter.topic.as_str().into());
         if !acks.settling().is_some_and(|settling| settling.begin(offset, at)) {
-            return Ok(false);
+            return Ok(Err("its event is being dealt with"));
         }
         let origin = Arc::new(Origin { topic, acks: Arc::clone(&acks) });
         let work = Work::Deferred(Place { origin, offset, failed: None });
         if let Some(lane) = lane {
             self.lanes.put_back(lane, work);
-            return Ok(true);
+            return Ok(Ok(()));
         }
         // The event's own key: the letter may have but what was made of it.
         let key = self.subscription.fetch_recalled(&acks, offset)?.map(|record| record.key);
-        let is_first = key.is_some_and(|key| self.lanes.put_first(&key, work).is_ok());
-        if let (false, Some(settling)) = (is_first, acks.settling()) {
+        let put = match key {
+            None => Err("its event cannot be had any more, and the letter does not have it whole"),
+            Some(key) => self
+                .lanes
+                .put_first(&key, work)
+                .map_err(|_| "an event of its key is being dealt with, or waits to be tried again"),
+        };
+        if let (Err(_), Some(settling)) = (put, acks.settling()) {
             settling.forget(offset);
         }
-        Ok(is_first)
+        Ok(put)
     }
 
     /// Gives letters up, and lets their key go. False if there is no room to say so.
@@ -162,10 +172,9 @@ where
         let Some(key) = key.as_deref().map(short_key) else { return Ok(false) };
         let Some(left) = self.releasing.get(&*key) else { return Ok(false) };
         if !left.is_empty() {
-            if self.next_letter(lane, &key)? {
-                return Ok(true);
-            }
+            let Err(why) = self.next_letter(lane, &key)? else { return Ok(true) };
             tracing::error!(
+                why,
                 subscription = &*self.subscription.name,
                 key = crate::json::key(&key),
                 "the next letter of a key cannot be dealt with now: the key stays parked"

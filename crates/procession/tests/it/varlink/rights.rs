@@ -114,6 +114,28 @@ fn start(home: &Home, arguments: &[&str]) -> Running {
     running
 }
 
+#[test]
+fn who_is_turned_away_again_and_again_fills_no_log() {
+    let home = Home::new();
+    home.write("procession.toml", "[process.socket]\nconnections_per_user = 4\n");
+    let sample = start(&home, &[]);
+    let socket = home.path().join("run/sample/socket");
+    let stop = without_parameters("io.procession.Process.Stop");
+    let messages: Vec<Value> = std::iter::repeat_n(stop.clone(), 40).collect();
+    let group = rustix::process::getegid().as_raw();
+    let Some(_) = as_stranger(&socket, group, &messages) else { return };
+    let stopped = as_stranger(&socket, group, &[stop]).unwrap();
+    assert_eq!(stopped[0]["error"], error_names::PERMISSION_DENIED);
+    sample.signal(rustix::process::Signal::TERM);
+    let ended = sample.wait();
+    let lines = |text: &str| {
+        let lines: Vec<_> = ended.stderr.lines().filter(|line| line.contains(text)).collect();
+        assert!((2..=4).contains(&lines.len()), "{lines:#?}");
+        lines.iter().any(|line| line.contains("more"))
+    };
+    assert!(lines("call denied") && lines("connection denied: too many"), "{}", ended.stderr);
+}
+
 fn without_parameters(method: &str) -> Value {
     json!({"method": method})
 }
