@@ -24,6 +24,8 @@ const AHEAD_BYTES_MIN: usize = 512 << 10;
 const AHEAD_BYTES_MAX: usize = 8 << 20;
 /// The writer tells where it is each time it has passed this much.
 const STEP_BYTES: usize = 256 << 10;
+/// The successor of a smaller segment is made when it is needed: nobody is told of it before.
+const TOLD_BYTES_MIN: usize = 16 << 10;
 
 /// The first segment of a journal, unless its largest ones are smaller: a process that says little takes no more.
 const FIRST_BYTES: usize = 256 << 10;
@@ -59,6 +61,9 @@ pub(crate) const TAKEN: &str = "taken.tmp";
 /// The position that a writer which is at `at`, in a segment of `bytes`, tells of when it has passed it. Half of a small
 /// segment is told, since the next one is made then; and somewhat more, if it has begun behind that.
 pub(crate) const fn tell_after(at: usize, bytes: usize) -> usize {
+    if bytes < TOLD_BYTES_MIN {
+        return at + STEP_BYTES;
+    }
     let (half, part) = (bytes / 2, bytes / 8);
     if at > half {
         at + if part < STEP_BYTES { part } else { STEP_BYTES }
@@ -427,7 +432,7 @@ mod tests {
 
     #[test]
     fn half_of_a_segment_is_told() {
-        for bytes in [8 << 10, 256 << 10, 384 << 10, 1 << 20, 64 << 20] {
+        for bytes in [64 << 10, 256 << 10, 384 << 10, 1 << 20, 64 << 20] {
             for first in [128, 5000] {
                 let (mut at, mut told) = (first, Vec::new());
                 let mut tell_at = tell_after(at, bytes);

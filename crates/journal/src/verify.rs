@@ -81,6 +81,10 @@ pub fn verify(instance: &Path) -> Result<Report> {
         };
         check.report.segments += 1;
         check.report.bytes += bytes;
+        if found.base > check.next {
+            // What was dropped since the marks were read is not missing.
+            check.next = check.next.max(trimmed(instance)?.min(found.base));
+        }
         check.segment(found)?;
     }
     if check.next < check.trusted {
@@ -107,7 +111,13 @@ fn start(segments: &[Found], marks: Option<Marks>) -> Offset {
 
 /// Whether retention has dropped the segment that begins at `base`, since it was listed.
 fn is_trimmed(instance: &Path, base: Offset) -> Result<bool> {
-    Ok(read_marks(instance)?.is_some_and(|marks| base < marks.trimmed))
+    Ok(base < trimmed(instance)?)
+}
+
+/// Where what is kept begins by now, if that is certain.
+fn trimmed(instance: &Path) -> Result<Offset> {
+    let marks = read_marks(instance)?.filter(|marks| marks.same_boot);
+    Ok(marks.map_or(Offset::ZERO, |marks| marks.trimmed))
 }
 
 /// What lies in the journal's folder and was not put there by its writer: files of other names, and those with a segment's
