@@ -42,12 +42,9 @@ fn broadcaster(swarm: &Swarm) -> Running {
 
 /// The thread that makes segments ahead misses the room first: what is left of the newest segment is said before.
 fn until_stuck(swarm: &Swarm) {
-    let deadline = std::time::Instant::now() + DEADLINE;
     let waits =
         |status: serde_json::Value| status["waiting"].as_array().is_some_and(|waits| !waits.is_empty());
-    while !swarm.status("broadcaster").is_some_and(waits) {
-        assert!(std::time::Instant::now() < deadline, "it never says that it waits");
-    }
+    testkit::wait_until(DEADLINE, "the broadcaster waits", || swarm.status("broadcaster").is_some_and(waits));
 }
 
 /// While there is no room the broadcaster waits; it answers, says why, and loses nothing.
