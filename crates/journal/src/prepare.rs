@@ -46,7 +46,7 @@ const KEPT_SHARE: u64 = 64;
 /// A writer that fills a segment, or half of it, in this time is fast.
 const FAST_WITHIN: Duration = Duration::from_secs(1);
 /// Smaller segments are made in no time. (Tests of faults use small ones, and are to see what fast writers do.)
-const FAST_BYTES: usize = if cfg!(feature = "faults") { 1 } else { 4 << 20 };
+const FAST_BYTES: usize = if cfg!(feature = "faults") { 1 } else { 32 << 20 };
 
 /// So many segments are dropped at most while a writer may wait for the next one, unless they are over the byte limit.
 const DROPPED_MAX: usize = 16;
