@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::breaker::Breaker;
 use super::discovery::Discovery;
 use super::faults::Faults;
+use super::journals::Overdue;
 use super::parking::Room;
 use super::{Selector, Sources, Subscription, Turn};
 use crate::core::Core;
@@ -112,6 +113,7 @@ impl<P: Payload> Subscribe<P> {
         let faults = faults.are_on(&name).then(|| Box::new(Faults::new(faults, &name)));
         let mut subscription = Subscription {
             discovery: Discovery::watch(&self.core.folders.state, &self.core.folders.runtime)?,
+            overdue: Overdue::new(if known { Start::Beginning } else { self.start }),
             name: name.into(),
             ear: self.core.outlet.listen(),
             core: self.core,
@@ -141,12 +143,10 @@ impl<P: Payload> Subscribe<P> {
             trouble: None,
             unheard: None,
         };
-        // A journal that appears while the subscription exists is read from its beginning.
-        let start = if known { Start::Beginning } else { self.start };
         if subscription.any_order {
             subscription.forget_other_sources()?;
         }
-        subscription.discover(start)?;
+        subscription.discover()?;
         Ok(subscription)
     }
 }

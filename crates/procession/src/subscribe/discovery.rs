@@ -44,17 +44,25 @@ impl Discovery {
     }
 
     /// Names of the instance folders that are there now, sorted.
-    pub(crate) fn instances(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(&self.state)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| crate::names::Instance::new(name.as_str()).is_ok())
-            .collect();
+    ///
+    /// # Errors
+    /// [`Error::Io`]: then nobody knows which there are.
+    pub(crate) fn instances(&self) -> Result<Vec<String>> {
+        let at = |source| Error::Io { action: "list", path: self.state.clone(), source };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.state).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => names.extend(entry.file_name().into_string().ok()),
+                Ok(_) => {}
+                // It has gone just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(at(error)),
+            }
+        }
+        names.retain(|name| crate::names::Instance::new(name.as_str()).is_ok());
         names.sort();
-        names
+        Ok(names)
     }
 
     /// Tells of an instance's socket from now on, as soon as its folder is there. One system call while it is not, and

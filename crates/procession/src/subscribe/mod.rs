@@ -10,6 +10,7 @@ mod dead_letter;
 mod delivery;
 mod discovery;
 mod faults;
+mod journals;
 mod keyed;
 mod latch;
 mod look;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use journal::{Level, Offset, Start};
+use journal::{Level, Offset};
 use tokio::time::Instant;
 
 pub use self::begin::Subscribe;
@@ -40,6 +41,7 @@ pub use self::selector::Sources;
 use self::breaker::Breaker;
 use self::discovery::Discovery;
 use self::faults::Faults;
+use self::journals::Overdue;
 use self::look::{Trouble, take_event};
 use self::parking::Room;
 use self::record::OwnedRecord;
@@ -49,7 +51,6 @@ use crate::acks::{Acks, Origin, Refused};
 use crate::core::{Core, Reading};
 use crate::error::{Error, Result};
 use crate::event::Payload;
-use crate::names::Instance;
 use crate::outlet::Ear;
 use crate::waiting::Waiting;
 
@@ -68,6 +69,7 @@ pub struct Subscription<P> {
     sources: Vec<Source>,
     journals: BTreeSet<String>,
     discovery: Discovery,
+    overdue: Overdue,
     level: Level,
     strict: bool,
     spin: bool,
@@ -173,7 +175,8 @@ impl<P: Payload> Subscription<P> {
     /// dropped while it waits.
     ///
     /// # Errors
-    /// [`Error::Gap`] if it is strict; [`Error::Journal`] for journals that cannot be read.
+    /// [`Error::Gap`] if it is strict. A journal that cannot be read is waited for, and the process says so, while the
+    /// others go on.
     #[inline]
     pub async fn next(&mut self) -> Result<Option<Delivery<P>>> {
         loop {
@@ -202,7 +205,7 @@ impl<P: Payload> Subscription<P> {
     /// The next delivery or gap, waiting for it; `None` once the process is to stop.
     ///
     /// # Errors
-    /// [`Error::Journal`] for journals that cannot be read.
+    /// [`Error::Journal`] if this process cannot keep how far it has come. A journal that cannot be read is waited for.
     pub async fn hear(&mut self) -> Result<Option<Heard<P>>> {
         loop {
             match self.wait().await? {
@@ -288,7 +291,7 @@ impl<P: Payload> Subscription<P> {
 
     /// Ready with whether a new instance may have appeared.
     fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        if self.discovery.poll_change(context).is_ready() {
+        if self.poll_appeared(context).is_ready() {
             return Poll::Ready(true);
         }
         // All are polled, so that each is waited for.
@@ -317,54 +320,8 @@ impl<P: Payload> Subscription<P> {
             self.sources.iter_mut().for_each(Source::suspect);
         }
         // What spinning does not see: new instances, and journals that are not there yet.
-        let appeared = poll_fn(|context| Poll::Ready(self.discovery.poll_change(context).is_ready())).await;
+        let appeared = poll_fn(|context| Poll::Ready(self.poll_appeared(context).is_ready())).await;
         if appeared { self.look_around() } else { Ok(()) }
-    }
-
-    /// A folder or a socket has appeared.
-    fn look_around(&mut self) -> Result<()> {
-        self.sources.iter_mut().for_each(Source::retry);
-        self.discover(Start::Beginning)
-    }
-
-    /// What is kept of finished records goes with the last pattern that takes their journal.
-    fn forget_other_sources(&self) -> Result<()> {
-        let own = self.core.instance.as_str();
-        let takes =
-            |journal: &str| self.selectors.iter().any(|selector| selector.takes_instance(journal, own));
-        self.core.forget_other_sources(&self.name, takes)
-    }
-
-    /// Takes in the journals of instances that are named and not read yet.
-    fn discover(&mut self, start: Start) -> Result<()> {
-        let mut instances = self.discovery.instances();
-        // A process that has never run is waited for under its own name.
-        instances.extend(self.selectors.iter().filter_map(|selector| selector.process()).map(str::to_owned));
-        for instance in instances {
-            let own = self.core.instance.to_string();
-            let wanted = self.selectors.iter().any(|selector| selector.takes_instance(&instance, &own));
-            if !wanted || !self.journals.insert(instance.clone()) {
-                continue;
-            }
-            let cursor = self.core.cursors.claim(&self.name, &instance)?;
-            let folders = &self.core.folders;
-            let publisher = Instance::new(&*instance)?;
-            let (folder, publisher) = (folders.instance(&publisher), folders.endpoint(&publisher));
-            let mut source =
-                Source::new(&instance, folder, publisher, cursor, start, self.level, &self.core.waits);
-            if let Some(acks) = source.open(&self.name)? {
-                self.reading.add(acks);
-                if self.any_order {
-                    source.allow_any_order(&self.core, !self.keyed)?;
-                }
-            }
-            self.sources.push(source);
-        }
-        self.sources.sort_by(|a, b| a.journal.cmp(&b.journal));
-        for source in &self.sources {
-            self.discovery.attend(&source.journal);
-        }
-        Ok(())
     }
 }
 

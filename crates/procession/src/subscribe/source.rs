@@ -1,6 +1,7 @@
 //! One journal that a subscription reads.
 
 mod found;
+mod trouble;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -12,8 +13,10 @@ use journal::{AtPath, Cursor, Gap, Item, Level, Offset, Position, Reader, Start,
 use tokio::time::Instant;
 
 pub(crate) use self::found::{Attempt, Found};
+pub(crate) use self::trouble::is_lack;
 
 use self::found::{count, origin_of};
+use self::trouble::Trouble;
 use super::latch::{Latch, Woken};
 use super::pause::Pause;
 use super::record::{Held, OwnedRecord};
@@ -42,7 +45,9 @@ pub(crate) struct Source {
     open: Option<Opened>,
     waits: Waits,
     latch: Latch,
-    /// Between two looks for a journal whose folder is there already.
+    /// The journal cannot be read.
+    trouble: Option<Trouble>,
+    /// Between two looks for a journal that is not there yet, or cannot be read.
     opening: Pause,
     /// Between two looks at a journal that says it has more, and gives nothing.
     fruitless: Pause,
@@ -114,6 +119,7 @@ impl Source {
             open: None,
             waits: waits.clone(),
             latch: Latch::new(publisher),
+            trouble: None,
             opening: Pause::default(),
             fruitless: Pause::default(),
             seemed: None,
@@ -124,17 +130,22 @@ impl Source {
         self.open.as_ref().map(|open| &open.acks)
     }
 
-    /// Opens the journal if it is there and not open yet; returns what is acknowledged of it then.
+    /// Opens the journal if it is there, can be read, and is not open yet; returns what is acknowledged of it then.
     #[inline]
     pub(crate) fn open(&mut self, subscription: &Arc<str>) -> Result<Option<&Arc<Acks>>> {
         if self.open.is_some() { Ok(None) } else { self.try_open(subscription) }
     }
 
     fn try_open(&mut self, subscription: &Arc<str>) -> Result<Option<&Arc<Acks>>> {
-        if self.start == Start::End && journal::segment_bases(&self.folder)?.is_empty() {
-            self.begin_before();
+        if self.is_in_trouble() && self.is_in_vain() {
+            return Ok(None);
         }
-        let Some(reader) = Reader::open(&self.folder, self.start, self.level)? else { return Ok(None) };
+        let reader = match self.reader() {
+            Ok(reader) => reader,
+            Err(error) => return self.suffer(error.into()).map(|()| None),
+        };
+        self.trouble = None;
+        let Some(reader) = reader else { return Ok(None) };
         let Some(cursor) = self.cursor.take() else { return Ok(None) };
         if cursor.position().is_none() {
             // From here on the subscription exists, and holds back what it has not read.
@@ -162,6 +173,13 @@ impl Source {
             parted: None,
         });
         Ok(self.acks())
+    }
+
+    fn reader(&mut self) -> journal::Result<Option<Reader>> {
+        if self.start == Start::End && journal::segment_bases(&self.folder)?.is_empty() {
+            self.begin_before();
+        }
+        Reader::open(&self.folder, self.start, self.level)
     }
 
     /// Nothing was said before the subscription began, so all that is said is for it: also if its process is not there when
@@ -228,13 +246,16 @@ impl Source {
 
     /// The time of the next record, without taking it; gaps come first of all.
     pub(crate) fn peek(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Option<Time>> {
-        let Some(open) = &mut self.open else { return Ok(None) };
-        if open.held.is_none() {
-            open.held = open.find(wanted, |found| match found {
+        if !self.is_holding() {
+            let held = self.find(wanted, |found| match found {
                 Ok(found) => Held::Record(Box::new(found.to_owned_record())),
                 Err(gap) => Held::Gap(gap),
             })?;
+            if let Some(open) = &mut self.open {
+                open.held = held;
+            }
         }
+        let Some(open) = &self.open else { return Ok(None) };
         Ok(open.held.as_ref().map(|held| match held {
             Held::Record(record) => record.time,
             Held::Gap(_) => Time(0),
@@ -276,16 +297,25 @@ impl Source {
         Some((held, attempt))
     }
 
-    /// Lends the next wanted record or gap to `with`.
+    /// Lends the next wanted record or gap to `with`. A journal that cannot be read has none.
     #[inline]
     pub(crate) fn find<T>(
         &mut self,
         wanted: impl Fn(&str) -> bool,
         with: impl FnOnce(Result<Found<'_>, Gap>) -> T,
     ) -> Result<Option<T>> {
-        match &mut self.open {
-            Some(open) => open.find(wanted, with),
-            None => Ok(None),
+        if self.is_in_trouble() && self.is_in_vain() {
+            return Ok(None);
+        }
+        let Some(open) = &mut self.open else { return Ok(None) };
+        match open.find(wanted, with) {
+            Ok(found) => {
+                if self.is_in_trouble() {
+                    self.trouble = None;
+                }
+                Ok(found)
+            }
+            Err(error) => self.suffer(error).map(|()| None),
         }
     }
 
@@ -340,7 +370,8 @@ impl Source {
     /// The marks are asked before the socket: whoever was woken by a publisher's reply delivers first, and reads the
     /// reply when it goes back to sleep.
     pub(crate) fn is_woken(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(next) = self.open.as_ref().map(|open| open.reader.position().next) else {
+        let next = self.open.as_ref().map(|open| open.reader.position().next);
+        let Some(next) = next.filter(|_| !self.is_in_trouble()) else {
             return self.opening.poll(context).is_ready();
         };
         if self.seems_to_have_more() {
@@ -378,6 +409,7 @@ impl Source {
     /// A publisher may be back that could not be asked, or its journal be another one.
     pub(crate) fn retry(&mut self) {
         self.suspect();
+        self.hurry();
         self.latch.retry();
     }
 
@@ -476,8 +508,8 @@ impl Opened {
     /// Compares the journal that is read with what lies at its path, and goes over to that.
     #[cold]
     fn is_replaced(&mut self) -> Result<bool> {
-        self.suspect = false;
         let found = self.reader.look_at_path()?;
+        self.suspect = false;
         let Acks { subscription, journal, .. } = &*self.acks;
         if found != AtPath::Nothing {
             self.gone = None;

@@ -18,7 +18,7 @@ impl<P> Subscription<P> {
 
     #[inline]
     fn has_publisher(&self) -> bool {
-        self.sources.iter().any(|source| source.acks().is_some())
+        self.sources.iter().any(|source| source.acks().is_some() || source.is_in_trouble())
     }
 
     #[cold]

@@ -19,4 +19,5 @@ mod settings;
 mod stops;
 mod subscriptions;
 mod swarm;
+mod unreadable;
 mod varlink;

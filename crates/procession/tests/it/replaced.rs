@@ -15,15 +15,20 @@ use serde_json::{Value, json};
 use crate::sample::{self, Home};
 use crate::swarm::{Running, wait_until};
 
-fn folder(home: &Home, instance: &str) -> PathBuf {
+pub(crate) fn folder(home: &Home, instance: &str) -> PathBuf {
     home.path().join("state").join(instance)
 }
 
 /// A life of the publisher `source`, without a socket, in which it says these numbers.
 fn speak(home: &Home, numbers: Range<u64>) {
-    fs::create_dir_all(folder(home, "source")).unwrap();
+    speak_as(home, "source", numbers);
+}
+
+/// The same for any instance.
+pub(crate) fn speak_as(home: &Home, instance: &str, numbers: Range<u64>) {
+    fs::create_dir_all(folder(home, instance)).unwrap();
     let options = Options { sync: SyncPolicy::Never, ..Options::default() };
-    let mut writer = Writer::open(&folder(home, "source"), &options).unwrap();
+    let mut writer = Writer::open(&folder(home, instance), &options).unwrap();
     for number in numbers {
         let (payload, codec) = (json!({"number": number}).to_string(), Codec::Json);
         let entry = Entry { topic: "count", key: None, cause: None, codec, payload: payload.as_bytes() };
@@ -31,11 +36,11 @@ fn speak(home: &Home, numbers: Range<u64>) {
     }
 }
 
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(name)
 }
 
-fn start(home: &Home, name: &str, arguments: &[&str]) -> Running {
+pub(crate) fn start(home: &Home, name: &str, arguments: &[&str]) -> Running {
     let mut command = home.command_of(&program(name), &[&["run"], arguments].concat());
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
@@ -54,7 +59,7 @@ fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
 }
 
 /// What `careful` says of its health.
-fn health(home: &Home) -> String {
+pub(crate) fn health(home: &Home) -> String {
     let mut client = UnixStream::connect(home.path().join("run/careful/socket")).unwrap();
     client.write_all(b"{\"method\":\"io.procession.Process.Health\"}\0").unwrap();
     let mut reply = vec![0; 4096];
@@ -63,7 +68,7 @@ fn health(home: &Home) -> String {
 }
 
 /// The numbers that `careful` has heard.
-fn heard(home: &Home) -> Vec<u64> {
+pub(crate) fn heard(home: &Home) -> Vec<u64> {
     said(home, "careful", "heard").iter().map(|heard| heard["number"].as_u64().unwrap()).collect()
 }
 
@@ -73,7 +78,7 @@ fn acknowledged(home: &Home) -> u64 {
 }
 
 #[track_caller]
-fn wait_to_hear(home: &Home, wanted: &[u64]) {
+pub(crate) fn wait_to_hear(home: &Home, wanted: &[u64]) {
     wait_until("all is heard", || heard(home).len() >= wanted.len());
     assert_eq!(heard(home), wanted);
 }

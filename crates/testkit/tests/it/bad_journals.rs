@@ -200,9 +200,14 @@ fn a_foreign_version_under_the_broadcaster_is_refused() {
     let _node = play_on(&swarm);
     let says = [path, "format version 99", "version 1"];
     swarm.broadcaster().wait(DEADLINE).assert_code(1).assert_says(&says);
-    // Its readers don't take it for an empty journal either.
+    // Its readers don't take it for an empty journal either, and wait until it can be read.
     let fresh = swarm.home.command("bot", &["run", "--instance", "bot@2"]);
-    swarm.spawn("bot@2", fresh).wait(DEADLINE).assert_code(1).assert_says(&says);
+    let mut fresh = swarm.spawn("bot@2", fresh);
+    for text in says {
+        fresh.wait_for_log(DEADLINE, text);
+    }
+    fresh.wait_for_log(DEADLINE, "journal broadcaster cannot be read");
+    fresh.terminate(DEADLINE).assert_code(0);
     assert!(fs::read(&segment).unwrap() == bytes, "it was changed");
     check_verify_names_version(&swarm, "broadcaster");
 }
