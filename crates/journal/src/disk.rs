@@ -3,7 +3,8 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, OFlags, Uid, fchown, fdatasync, fsync};
@@ -135,6 +136,33 @@ fn hand_over(made: &File, path: &Path) -> io::Result<()> {
 fn metadata_of_folder(path: &Path) -> io::Result<Metadata> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     fs::metadata(folder.unwrap_or(Path::new(".")))
+}
+
+/// Reads a part of a file to see whether the disk gives it. That it ends before is no failure.
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn read_through(file: &File, path: &Path, range: Range<usize>) -> io::Result<()> {
+    fault::read(path, range.clone())?;
+    let mut bytes = vec![0; range.len()];
+    let mut at = 0;
+    while at < bytes.len() {
+        match file.read_at(&mut bytes[at..], (range.start + at) as u64) {
+            Ok(0) => return Ok(()),
+            Ok(count) => at += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error means that the disk cannot read a block, or that what it reads is not what was written: not that
+/// something is lacking.
+pub(crate) fn is_refused(error: &io::Error) -> bool {
+    [Errno::IO, Errno::BADMSG, Errno::UCLEAN]
+        .iter()
+        .any(|refused| error.raw_os_error() == Some(refused.raw_os_error()))
 }
 
 /// Makes the bytes of a file durable.

@@ -7,17 +7,17 @@
 //! | `JOURNAL_FAULT_SYNC_MS=200` | each of them takes this much longer |
 //! | `JOURNAL_FAULT_CLOCK=-7200` | the process's wall clock is wrong by so many seconds |
 //!
-//! A test may also look on as files are created, synced, renamed and removed, which is what a power loss is about.
+//! A test may also let the disk refuse to read parts of a file, and look on as files are created, synced, renamed and removed, which is what a power loss is about.
 
 use std::fs::File;
 use std::path::Path;
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use disabled::{after, before, clock_error_ns, point, sync_may_fail};
+pub(crate) use disabled::{after, before, clock_error_ns, point, read, sync_may_fail};
 #[cfg(feature = "faults")]
-pub use enabled::{Event, Observation, observe, set_clock_error_ns};
+pub use enabled::{Event, Observation, Refusal, observe, refuse_reads, set_clock_error_ns};
 #[cfg(feature = "faults")]
-pub(crate) use enabled::{after, before, clock_error_ns, point, sync_may_fail};
+pub(crate) use enabled::{after, before, clock_error_ns, point, read, sync_may_fail};
 
 /// Every point: the step of the journal that has just been taken.
 #[cfg(feature = "faults")]
@@ -108,6 +108,12 @@ mod disabled {
     #[inline]
     pub(crate) const fn after(_operation: &Operation<'_>) {}
 
+    /// A part of a file is about to be read.
+    #[inline]
+    pub(crate) const fn read(_path: &std::path::Path, _range: std::ops::Range<usize>) -> std::io::Result<()> {
+        Ok(())
+    }
+
     #[inline]
     pub(crate) const fn sync_may_fail() -> std::io::Result<()> {
         Ok(())
@@ -123,6 +129,7 @@ mod disabled {
 #[cfg(feature = "faults")]
 mod enabled {
     use std::io;
+    use std::ops::Range;
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
     use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -253,6 +260,37 @@ mod enabled {
         }
         let left = LEFT.get_or_init(|| number("JOURNAL_FAULT_SYNC").map(AtomicU64::new));
         if left.as_ref().is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) == 1) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        Ok(())
+    }
+
+    static REFUSALS: Mutex<Vec<(u64, PathBuf, Range<usize>)>> = Mutex::new(Vec::new());
+
+    /// Part of a file that the disk cannot read, until this is dropped.
+    #[derive(Debug)]
+    pub struct Refusal(u64);
+
+    /// From here on the disk cannot read these bytes of a file.
+    #[must_use]
+    pub fn refuse_reads(path: &Path, range: Range<usize>) -> Refusal {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        REFUSALS.lock().unwrap_or_else(PoisonError::into_inner).push((number, path.to_owned(), range));
+        Refusal(number)
+    }
+
+    impl Drop for Refusal {
+        fn drop(&mut self) {
+            REFUSALS.lock().unwrap_or_else(PoisonError::into_inner).retain(|(number, ..)| *number != self.0);
+        }
+    }
+
+    /// A part of a file is about to be read.
+    pub(crate) fn read(path: &Path, range: Range<usize>) -> io::Result<()> {
+        let meets = |refused: &Range<usize>| refused.start < range.end && range.start < refused.end;
+        let refusals = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.iter().any(|(_, refused, bytes)| refused == path && meets(bytes)) {
             return Err(rustix::io::Errno::IO.into());
         }
         Ok(())

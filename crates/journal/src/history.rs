@@ -52,7 +52,7 @@ pub(crate) fn first_at(folder: &Path, time: Time) -> Result<Option<Offset>> {
 
 /// The first answer that `look` gives for the events of a segment, in order, damage left out.
 fn scan<T>(path: &Path, mut look: impl FnMut(&Head, u32) -> Option<T>) -> Result<Option<T>> {
-    let segment = match Segment::open(path) {
+    let mut segment = match Segment::open(path) {
         Ok(segment) => segment,
         Err(Error::Corrupt { .. }) => return Ok(None),
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -60,6 +60,7 @@ fn scan<T>(path: &Path, mut look: impl FnMut(&Head, u32) -> Option<T>) -> Result
     };
     let (mut at, mut next) = (HEADER_BYTES, segment.header.base);
     loop {
+        segment.show(at)?;
         match segment.at(at) {
             Step::Record(decoded) if decoded.head.offset <= next => {
                 if decoded.head.kind == Kind::Event && decoded.head.offset == next {
@@ -70,11 +71,14 @@ fn scan<T>(path: &Path, mut look: impl FnMut(&Head, u32) -> Option<T>) -> Result
                 }
                 at += decoded.stride;
             }
-            Step::Empty => return Ok(None),
-            Step::Record(_) | Step::Bad(_) => match segment.find_record(at, next) {
-                Some((found, offset)) => (at, next) = (found, next.max(offset)),
-                None => return Ok(None),
-            },
+            Step::Empty if !segment.is_refused() => return Ok(None),
+            Step::Record(_) | Step::Empty | Step::Bad(_) => {
+                segment.show_all()?;
+                match segment.find_record(at, next) {
+                    Some((found, offset)) => (at, next) = (found, next.max(offset)),
+                    None => return Ok(None),
+                }
+            }
         }
     }
 }

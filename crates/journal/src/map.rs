@@ -14,9 +14,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
-use rustix::mm::{Advice, madvise};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
+use crate::disk;
 use crate::error::{At, Result};
+use crate::fault;
+
+const PAGE: usize = 4096;
+/// So much is read at once.
+const CHUNK: usize = 1 << 20;
 
 /// A file mapped for writing by its only writer.
 #[derive(Debug)]
@@ -79,7 +85,6 @@ pub(crate) struct Pages {
 impl Pages {
     /// Faults in the pages of a range for writing. Best effort: what is left out faults later.
     pub(crate) fn populate(&self, range: Range<usize>) {
-        const PAGE: usize = 4096;
         let start = range.start / PAGE * PAGE;
         let end = range.end.min(self.map.len());
         if start >= end {
@@ -97,30 +102,98 @@ impl Pages {
 #[derive(Debug)]
 pub(crate) struct ReadMap {
     map: Mmap,
+    /// So many bytes may be looked at: never more than are mapped.
+    shown: usize,
 }
 
 impl ReadMap {
     /// Maps the first `bytes` of `file`, which must be at least that long.
     pub(crate) fn new(file: &File, bytes: usize, path: &Path) -> Result<Self> {
-        // SAFETY: see the module's trust boundary; all content is checked before it is believed.
-        let map = unsafe { MmapOptions::new().len(bytes).map(file) }.at("map", path)?;
-        Ok(Self { map })
+        Ok(Self { shown: bytes, ..Self::hidden(file, bytes, path)? })
     }
 
-    /// The mapped bytes. Only those below a commit word that was loaded with acquire ordering may
+    /// The same, of which nothing may be looked at before [`Self::show`].
+    pub(crate) fn hidden(file: &File, bytes: usize, path: &Path) -> Result<Self> {
+        // SAFETY: see the module's trust boundary; all content is checked before it is believed.
+        let map = unsafe { MmapOptions::new().len(bytes).map(file) }.at("map", path)?;
+        Ok(Self { map, shown: 0 })
+    }
+
+    /// Lets everything before `end` be looked at, once it is certain that the disk gives it: what it refuses to a mapping is
+    /// a signal that kills. Blocks that it refuses are zeros from here on; returns whether there are any.
+    ///
+    /// # Errors
+    /// Any other failure to read.
+    pub(crate) fn show(&mut self, file: &File, end: usize, path: &Path) -> Result<bool> {
+        let end = end.min(self.map.len());
+        let mut refused = false;
+        for start in (self.shown / PAGE * PAGE..end).step_by(CHUNK) {
+            let chunk = start..end.min(start + CHUNK);
+            // Also the quickest way to have it mapped. Kernels that do not know the advice, and those that refuse it for want
+            // of something, leave it to reading.
+            if self.populate(chunk.clone()).is_ok() && fault::read(path, chunk.clone()).is_ok() {
+                continue;
+            }
+            if disk::read_through(file, path, chunk.clone()).is_ok() {
+                continue;
+            }
+            for page in chunk.step_by(PAGE) {
+                match disk::read_through(file, path, page..end.min(page + PAGE)) {
+                    Ok(()) => {}
+                    Err(error) if disk::is_refused(&error) => {
+                        tracing::error!(path = %path.display(), at = page, %error, "the disk refuses a block");
+                        self.blank(page).at("map", path)?;
+                        refused = true;
+                    }
+                    Err(error) => return Err(error).at("read", path),
+                }
+            }
+        }
+        self.shown = self.shown.max(end);
+        Ok(refused)
+    }
+
+    fn populate(&self, range: Range<usize>) -> rustix::io::Result<()> {
+        let start = self.map.as_ptr().wrapping_add(range.start).cast_mut().cast();
+        // SAFETY: the range lies inside the mapping, and begins at a page. MADV_POPULATE_READ changes no byte. A kernel that
+        // does not know the advice refuses it.
+        unsafe { madvise(start, range.len(), Advice::LinuxPopulateRead) }
+    }
+
+    /// Puts a page of zeros in the place of one that cannot be read.
+    fn blank(&mut self, page: usize) -> rustix::io::Result<()> {
+        assert!(
+            page >= self.shown / PAGE * PAGE && page < self.map.len(),
+            "a page that was shown, or is none"
+        );
+        let start = self.map.as_ptr().wrapping_add(page).cast_mut().cast();
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        // SAFETY: the page lies inside the mapping, which goes with all of its pages when it is dropped. Nobody has a
+        // reference into the page: it was not shown yet, or in part only, and could not be read then either.
+        unsafe { mmap_anonymous(start, PAGE, ProtFlags::READ, flags) }.map(drop)
+    }
+
+    /// The mapped bytes that were shown. Only those below a commit word that was loaded with acquire ordering may
     /// be looked at.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
+        // SAFETY: no more are shown than are mapped.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.shown) }
+    }
+
+    /// How many bytes may be looked at.
+    #[inline]
+    pub(crate) const fn shown(&self) -> usize {
+        self.shown
     }
 
     /// The aligned word at position `at`.
     ///
     /// # Panics
-    /// Outside of the mapping, or not aligned to 8 bytes.
+    /// Outside of what was shown, or not aligned to 8 bytes.
     #[inline]
     pub(crate) fn word(&self, at: usize) -> &AtomicU64 {
-        word(self.map.as_ptr(), self.map.len(), at)
+        word(self.map.as_ptr(), self.shown, at)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -97,6 +97,13 @@ impl MarksWriter {
         // A second sign of life, on a file without which there is nothing to go on with.
         ofd::share(&file).at("lock", path)?;
         extend(&file, BYTES as u64, path)?;
+        match disk::read_through(&file, path, 0..BYTES) {
+            Err(error) if disk::is_refused(&error) => {
+                tracing::error!(path = %path.display(), %error, "the disk cannot read the marks: they are made anew");
+                file.write_all_at(&[0; BYTES], 0).at("write", path)?;
+            }
+            read => read.at("read", path)?,
+        }
         let map = WriteMap::new(&file, BYTES, path)?;
         let left = read(&map, boot_id(), path)?;
         Ok((Self { map, file, path: path.to_owned() }, left))
@@ -165,6 +172,8 @@ impl MarksReader {
         if found.len() < BYTES as u64 {
             return Ok(None);
         }
+        // What the disk refuses to a mapping is a signal that kills.
+        disk::read_through(&file, path, 0..BYTES).at("read", path)?;
         let map = ReadMap::new(&file, BYTES, path)?;
         let reader = Self { map, path: path.to_owned(), identity: identity_of(&found) };
         Ok(reader.load()?.map(|_| reader))

@@ -202,6 +202,9 @@ impl Reader {
             if let Some(gap) = self.gap.take() {
                 return Ok(Some(Item::Gap(gap)));
             }
+            if let Some(segment) = &mut self.segment {
+                segment.show(self.at)?;
+            }
             let Some(segment) = &self.segment else {
                 match self.enter()? {
                     Turn::Again => continue,

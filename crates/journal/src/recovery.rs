@@ -208,7 +208,8 @@ impl Recovery {
                     format!("it begins at {}, but the segment before it ends at {}", found.base, self.next);
                 return Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason });
             }
-            tail = match self.segment(found)? {
+            let until = segments.get(index + 1).map(|next| next.base);
+            tail = match self.segment(found, until)? {
                 End::Open(open) => Some(open),
                 End::Sealed | End::Spoilt => None,
                 End::Torn => {
@@ -248,8 +249,9 @@ impl Recovery {
         }
     }
 
-    fn segment(&mut self, found: &Found) -> Result<End> {
-        let segment = match Segment::open_readable(&found.path) {
+    /// Of a segment whose successor begins at `until`.
+    fn segment(&mut self, found: &Found, until: Option<Offset>) -> Result<End> {
+        let segment = match Segment::open_whole(&found.path) {
             Ok(segment) => segment,
             Err(Error::Corrupt { .. }) if self.next >= self.trusted => return Ok(End::Torn),
             Err(Error::Corrupt { .. }) => return Ok(End::Spoilt),
@@ -259,10 +261,10 @@ impl Recovery {
             let reason = format!("it belongs to journal {}, not to {}", segment.header.journal, self.journal);
             return Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason });
         }
-        Ok(self.records(&segment, &found.path))
+        Ok(self.records(&segment, &found.path, until))
     }
 
-    fn records(&mut self, segment: &Segment, path: &Path) -> End {
+    fn records(&mut self, segment: &Segment, path: &Path, until: Option<Offset>) -> End {
         let mut batch = Batch::at(segment::HEADER_BYTES, self.next, self.epoch, Tables::default());
         // The end of the last whole batch: a torn one is cut off from its beginning.
         let mut whole = (batch.at, batch.tables.clone());
@@ -295,7 +297,8 @@ impl Recovery {
             tracing::error!(path = %path.display(), offset = self.next.0, reason, "damaged record");
             spoilt = true;
             match segment.find_record(batch.at, batch.next) {
-                Some((at, offset)) if offset >= self.next => {
+                // What a torn place had behind it is not the journal's, where another segment goes on in its place.
+                Some((at, offset)) if offset >= self.next && until.is_none_or(|until| offset < until) => {
                     if offset > self.next {
                         self.damage(offset);
                     }
@@ -305,7 +308,8 @@ impl Recovery {
             }
         }
         self.cut |= batch.at != whole.0;
-        if spoilt {
+        // A block that could not be read cannot be written in part either.
+        if spoilt || segment.is_refused() {
             return End::Spoilt;
         }
         let (at, tables) = whole;

@@ -164,7 +164,7 @@ impl Check {
         } else if found.base < self.next {
             self.damage(&found.path, self.next, "overlaps the segment before it");
         }
-        match Segment::open_readable(&found.path) {
+        match Segment::open_whole(&found.path) {
             Ok(segment) => {
                 let (is, wanted) = (segment.header.journal, self.report.marks.map(|marks| marks.journal));
                 if let Some(wanted) = wanted.filter(|wanted| *wanted != is) {

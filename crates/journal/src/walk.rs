@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::commit::look;
 use crate::disk;
 use crate::error::{At, Error, Result};
+use crate::fault;
 use crate::map::ReadMap;
 use crate::ofd;
 use crate::options::TAIL_BYTES;
@@ -21,8 +22,8 @@ use crate::types::Offset;
 /// Bytes whose checksums are tried at most in the search for the record after a damaged place.
 const SEARCH_BYTES_MAX: usize = 1 << 30;
 
-/// So much is read at once.
-const READ_BYTES: usize = 1 << 20;
+/// So much is shown beyond what is needed.
+const AHEAD_BYTES: usize = 1 << 20;
 
 /// A segment mapped for reading.
 #[derive(Debug)]
@@ -30,10 +31,13 @@ pub(crate) struct Segment {
     map: ReadMap,
     /// Held for its lock, and let go of after the mapping: see [`hold`].
     file: File,
+    path: PathBuf,
     pub(crate) header: Header,
     seed: u32,
     /// End of the bytes that may hold records.
     end: usize,
+    /// The disk refuses some of them, which are zeros here.
+    refused: bool,
     /// Number of the file in its file system.
     inode: u64,
 }
@@ -62,45 +66,68 @@ impl Segment {
         if length < HEADER_BYTES as u64 {
             Header::decode(&[], path)?;
         }
-        // Longer than any segment: not ours, and mapping it would be a waste.
-        let length = usize::try_from(length.min(2 << 30)).unwrap_or(usize::MAX);
         let header = Header::decode(&read_header(&file, path)?, path)?;
-        let map = ReadMap::new(&file, length, path)?;
         if crate::segment::base_in_name(path).is_some_and(|base| base != header.base) {
             let reason = format!("the header begins at {}, which the file's name does not say", header.base);
             return Err(Error::Corrupt { path: path.to_owned(), offset: header.base, reason });
         }
-        let stated = usize::try_from(header.segment_bytes).unwrap_or(usize::MAX);
-        let end = map.bytes().len().min(stated);
-        Ok(Self { map, file, header, seed: header.seed(), end, inode: metadata.ino() })
+        let end = usize::try_from(length.min(header.segment_bytes)).unwrap_or(usize::MAX);
+        let map = ReadMap::hidden(&file, end, path)?;
+        let (seed, inode, path) = (header.seed(), metadata.ino(), path.to_owned());
+        Ok(Self { map, file, path, header, seed, end, refused: false, inode })
     }
 
-    /// Opens a segment of which every byte is to be looked at, once it is certain that the disk gives them all: what it
-    /// refuses to a mapping is a signal that kills, and to a read an error.
+    /// Opens a segment of which every byte is to be looked at.
     ///
     /// # Errors
     /// Those of [`Self::open`].
-    pub(crate) fn open_readable(path: &Path) -> Result<Self> {
-        let segment = Self::open(path)?;
-        let mut bytes = vec![0; READ_BYTES];
-        let mut at = 0;
-        while at < segment.end {
-            let take = READ_BYTES.min(segment.end - at);
-            // Zero if it was cut just now: nothing lies there that could be refused.
-            match segment.file.read_at(&mut bytes[..take], at as u64).at("read", path)? {
-                0 => break,
-                count => at += count,
-            }
-        }
+    pub(crate) fn open_whole(path: &Path) -> Result<Self> {
+        let mut segment = Self::open(path)?;
+        segment.show_all()?;
         Ok(segment)
+    }
+
+    /// Makes certain that the record at `at` can be looked at, whole; what was not shown before seems empty.
+    ///
+    /// # Errors
+    /// I/O errors. A block that the disk cannot read is none: it is as if zeros had been written there.
+    pub(crate) fn show(&mut self, at: usize) -> Result<()> {
+        loop {
+            let shown = self.map.shown();
+            let length = if at + 8 <= shown { length_at(&self.map, at) } else { 8 };
+            let wanted = at.saturating_add(length).min(self.end);
+            if wanted <= shown {
+                return Ok(());
+            }
+            self.show_to(wanted + AHEAD_BYTES)?;
+        }
+    }
+
+    /// Makes certain that everything can be looked at.
+    ///
+    /// # Errors
+    /// Those of [`Self::show`].
+    pub(crate) fn show_all(&mut self) -> Result<()> {
+        if self.map.shown() < self.end { self.show_to(self.end) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn show_to(&mut self, end: usize) -> Result<()> {
+        self.refused |= self.map.show(&self.file, end, &self.path)?;
+        Ok(())
+    }
+
+    /// Whether the disk refuses something of what was shown.
+    pub(crate) const fn is_refused(&self) -> bool {
+        self.refused
     }
 
     #[inline]
     pub(crate) fn at(&self, at: usize) -> Step<'_> {
-        look(&self.map, self.end, Place { seed: self.seed, at })
+        look(&self.map, self.map.shown(), Place { seed: self.seed, at })
     }
 
-    /// The next place after `at`, where record `next` should be, at which a whole record lies, and that record's
+    /// Of what was shown, the next place after `at`, where record `next` should be, at which a whole record lies, and that record's
     /// offset.
     ///
     /// A record's checksum depends on its place and journal, so no payload can pose as one. One that states an offset
@@ -108,10 +135,10 @@ impl Segment {
     /// [`SEARCH_BYTES_MAX`] are summed.
     pub(crate) fn find_record(&self, at: usize, next: Offset) -> Option<(usize, Offset)> {
         let (damaged, mut budget) = (at, SEARCH_BYTES_MAX);
-        for at in (at + ALIGN..self.end.saturating_sub(record::HEADER_BYTES)).step_by(ALIGN) {
-            let length =
-                usize::try_from(self.map.word(at).load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(0);
-            if length < record::HEADER_BYTES || length > self.end - at {
+        let end = self.map.shown();
+        for at in (at + ALIGN..end.saturating_sub(record::HEADER_BYTES)).step_by(ALIGN) {
+            let length = length_at(&self.map, at);
+            if length < record::HEADER_BYTES || length > end - at {
                 continue;
             }
             budget = budget.checked_sub(length)?;
@@ -146,11 +173,23 @@ impl Segment {
     }
 }
 
+/// The length that a word at `at` states, of a record or of what is none.
+fn length_at(map: &ReadMap, at: usize) -> usize {
+    usize::try_from(map.word(at).load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(0)
+}
+
 /// By a read: what the disk refuses to a mapping is a signal that kills.
 fn read_header(file: &File, path: &Path) -> Result<[u8; HEADER_BYTES]> {
     let mut bytes = [0; HEADER_BYTES];
-    file.read_exact_at(&mut bytes, 0).at("read", path)?;
-    Ok(bytes)
+    match fault::read(path, 0..HEADER_BYTES).and_then(|()| file.read_exact_at(&mut bytes, 0)) {
+        Ok(()) => Ok(bytes),
+        Err(error) if disk::is_refused(&error) => {
+            let offset = crate::segment::base_in_name(path).unwrap_or_default();
+            let reason = format!("the disk cannot read its header: {error}");
+            Err(Error::Corrupt { path: path.to_owned(), offset, reason })
+        }
+        Err(error) => Err(error).at("read", path),
+    }
 }
 
 /// Keeps a segment's file from being used again while it is mapped: its bytes would change under the reader.

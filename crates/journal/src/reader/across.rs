@@ -101,6 +101,18 @@ impl Reader {
             Step::Record(decoded) if decoded.head.offset <= self.next => return Ok(Turn::Again),
             Step::Record(_) | Step::Empty | Step::Bad(_) => {}
         }
+        // What lies behind this place may be what was cut off when another segment was begun in its place.
+        let Some(segment) = &mut self.segment else { return Ok(Turn::Again) };
+        let segments = segment::list(&self.folder)?;
+        let base = segment.header.base;
+        if let Some(until) = segments.iter().map(|found| found.base).find(|later| *later > base) {
+            self.until = self.until.min(until);
+            if self.next >= until {
+                self.leave();
+                return Ok(Turn::Again);
+            }
+        }
+        segment.show_all()?;
         match segment.find_record(self.at, self.next) {
             // A record at or past the mark may be part of a batch that is being written.
             Some((at, offset)) if offset < marks.trusted().min(self.until) => {

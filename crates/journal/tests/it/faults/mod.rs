@@ -6,3 +6,4 @@ mod image;
 mod kills;
 mod order;
 mod power;
+mod reads;
