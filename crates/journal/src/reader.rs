@@ -1,6 +1,7 @@
 //! Reading a journal, from any process, while its writer goes on or is gone.
 
 mod across;
+mod arrival;
 mod replaced;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use crate::record::{self, Decoded, Kind};
 use crate::types::{Cause, Codec, Epoch, Gap, GapReason, Item, JournalId, Offset, Position, Record, Time};
 use crate::walk::{Segment, Step, Tables, sealed_at};
 
+use self::across::Listing;
+use self::arrival::Arrival;
 pub use self::replaced::AtPath;
 use self::replaced::Known;
 
@@ -66,6 +69,12 @@ pub struct Reader {
     until: Offset,
     /// A position that could not be compared with history yet.
     unchecked: Option<Position>,
+    /// Where to go back to once it was compared.
+    back: Option<Offset>,
+    /// The journal may still be on its way to where it was gone over to.
+    arrival: Option<Arrival>,
+    /// The segments that there were at the last look.
+    listing: Listing,
     /// Where the epochs began that were read: what tells where another history parts from this one.
     known: Known,
     /// Whether all that is committed may be read, by the last look at the marks.
@@ -140,6 +149,9 @@ impl Reader {
             limit: Offset::ZERO,
             until: OFFSET_NEVER,
             unchecked: None,
+            back: None,
+            arrival: None,
+            listing: Listing::default(),
             known: Known::default(),
             is_live: false,
             gap: None,
@@ -361,6 +373,18 @@ mod tests {
         }
         assert_eq!(at, end);
         gaps
+    }
+
+    #[test]
+    fn reading_many_segments_lists_the_folder_once() {
+        let home = tempfile::tempdir().unwrap();
+        let end = make(home.path());
+        assert_eq!(segment::list(&layout::journal_folder(home.path())).unwrap().len(), 4);
+        let before = segment::LISTINGS.get();
+        assert_eq!(gaps(home.path(), end), []);
+        // And once more for the newest, which may have got a successor.
+        let listed = segment::LISTINGS.get() - before;
+        assert!(listed <= 2, "listed {listed} times");
     }
 
     #[test]

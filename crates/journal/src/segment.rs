@@ -149,6 +149,8 @@ fn differing_bits(bytes: [u8; 8], others: [u8; 8]) -> u32 {
 
 /// The segments of a folder by first offset. A missing folder holds none.
 pub(crate) fn list(folder: &Path) -> Result<Vec<Found>> {
+    #[cfg(test)]
+    LISTINGS.with(|listings| listings.set(listings.get() + 1));
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -219,6 +221,10 @@ pub(crate) fn write_zeros(file: &File, from: u64, end: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+// How often this thread has listed a folder.
+#[cfg(test)]
+thread_local!(pub(crate) static LISTINGS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! From one segment to the next, over what is damaged, and to where reading begins.
 
+use std::path::Path;
+
 use super::replaced::{AtPath, Known};
 use super::{Level, OFFSET_NEVER, Reader, Start, Turn};
 use crate::error::{Error, Result};
@@ -8,6 +10,40 @@ use crate::marks::Marks;
 use crate::segment::{self, HEADER_BYTES};
 use crate::types::{Epoch, Gap, GapReason, Offset, Position};
 use crate::walk::{Segment, Step, Tables};
+
+/// Where the segments begin, as far as that was listed: the whole folder is not listed again for each of them.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    bases: Vec<Offset>,
+    /// A later writer may have cut the journal, and gone on elsewhere.
+    epoch: Epoch,
+    /// Made for the segment that is entered next.
+    is_new: bool,
+}
+
+impl Listing {
+    fn make(folder: &Path, marks: &Marks) -> Result<Self> {
+        let bases = segment::list(folder)?.into_iter().map(|found| found.base).collect();
+        Ok(Self { bases, epoch: marks.epoch, is_new: true })
+    }
+
+    /// The place of the segment that holds `next`.
+    fn holder(&self, next: Offset) -> Option<usize> {
+        self.bases.partition_point(|base| *base <= next).checked_sub(1)
+    }
+
+    fn after(&self, index: usize) -> Option<Offset> {
+        self.bases.get(index + 1).copied()
+    }
+
+    /// Whether it still says where the segment that begins at `next` lies, and where that ends: the newest may have got a
+    /// successor since.
+    fn is_good_for(&mut self, next: Offset, marks: &Marks) -> bool {
+        let is_new = std::mem::take(&mut self.is_new);
+        let holder = self.holder(next).filter(|index| self.bases[*index] == next);
+        self.epoch == marks.epoch && holder.is_some_and(|index| is_new || self.after(index).is_some())
+    }
+}
 
 impl Reader {
     /// Goes past a whole record that is not the next event.
@@ -29,16 +65,17 @@ impl Reader {
         let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
         let Some(segment) = &self.segment else { return Ok(Turn::Again) };
         let base = segment.header.base;
-        let segments = segment::list(&self.folder)?;
-        let later = segments.iter().map(|found| found.base).find(|later| *later > base);
-        let kept = segments.first().is_some_and(|first| first.base <= self.next);
+        let listing = Listing::make(&self.folder, &marks)?;
+        let later = listing.bases.iter().copied().find(|later| *later > base);
+        let kept = listing.bases.first().is_some_and(|first| *first <= self.next);
         // The next segment is there; or all up to here is trimmed, which entering tells.
         let there = later.is_some_and(|later| later <= self.next || !kept);
         if there || segment.is_replaced(&segment::path(&self.folder, base)) {
+            self.listing = listing;
             self.leave();
             return Ok(Turn::Again);
         }
-        Ok(self.skip_to(later, &marks))
+        self.skip_to(later, &marks)
     }
 
     /// Leaves the segment: the one that holds `next` is entered next.
@@ -63,25 +100,32 @@ impl Reader {
         // A segment may be trimmed between listing and opening: look again, a bounded number of times.
         for _ in 0..8 {
             let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
-            let segments = segment::list(&self.folder)?;
-            let Some(first) = segments.first() else { return Ok(self.skip_to(None, &marks)) };
-            let Some(index) = segments.iter().rposition(|found| found.base <= self.next) else {
-                let gap = Gap { from: self.next, to: first.base, reason: GapReason::Trimmed };
-                self.next = first.base;
+            if !self.listing.is_good_for(self.next, &marks) {
+                self.listing = Listing::make(&self.folder, &marks)?;
+                self.listing.is_new = false;
+            }
+            let Some(first) = self.listing.bases.first().copied() else { return self.skip_to(None, &marks) };
+            let Some(index) = self.listing.holder(self.next) else {
+                if first > marks.trimmed && self.may_arrive(&marks)? {
+                    return Ok(Turn::CaughtUp);
+                }
+                let gap = Gap { from: self.next, to: first, reason: GapReason::Trimmed };
+                self.next = first;
                 return Ok(Turn::Gap(gap));
             };
-            match Segment::open(&segments[index].path) {
+            let after = self.listing.after(index);
+            match Segment::open(&segment::path(&self.folder, self.listing.bases[index])) {
                 Ok(segment) if segment.header.journal == self.journal => {
                     self.leave();
                     self.segment = Some(segment);
-                    self.until = segments.get(index + 1).map_or(OFFSET_NEVER, |found| found.base);
+                    self.until = after.unwrap_or(OFFSET_NEVER);
                     self.limit = self.limit.min(self.until);
                     return Ok(Turn::Again);
                 }
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                Ok(_) | Err(Error::Corrupt { .. }) => {
-                    return Ok(self.skip_to(segments.get(index + 1).map(|found| found.base), &marks));
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    self.listing = Listing::default();
                 }
+                Ok(_) | Err(Error::Corrupt { .. }) => return self.skip_to(after, &marks),
                 Err(error) => return Err(error),
             }
         }
@@ -101,13 +145,18 @@ impl Reader {
             Step::Record(decoded) if decoded.head.offset <= self.next => return Ok(Turn::Again),
             Step::Record(_) | Step::Empty | Step::Bad(_) => {}
         }
+        if self.may_arrive(&marks)? {
+            // It is mapped again as far as it has come by then.
+            self.leave();
+            return Ok(Turn::CaughtUp);
+        }
         // What lies behind this place may be what was cut off when another segment was begun in its place.
         let Some(segment) = &mut self.segment else { return Ok(Turn::Again) };
-        let segments = segment::list(&self.folder)?;
-        let base = segment.header.base;
-        if let Some(until) = segments.iter().map(|found| found.base).find(|later| *later > base) {
+        let listing = Listing::make(&self.folder, &marks)?;
+        if let Some(until) = listing.bases.iter().copied().find(|later| *later > segment.header.base) {
             self.until = self.until.min(until);
             if self.next >= until {
+                self.listing = listing;
                 self.leave();
                 return Ok(Turn::Again);
             }
@@ -130,17 +179,17 @@ impl Reader {
     }
 
     /// Gives up what lies before the next segment, or before the trusted mark if there is none.
-    fn skip_to(&mut self, later: Option<Offset>, marks: &Marks) -> Turn {
+    fn skip_to(&mut self, later: Option<Offset>, marks: &Marks) -> Result<Turn> {
         let to = later.unwrap_or(marks.trusted());
-        if to <= self.next {
-            return Turn::CaughtUp;
+        if to <= self.next || self.may_arrive(marks)? {
+            return Ok(Turn::CaughtUp);
         }
         let gap = Gap { from: self.next, to, reason: GapReason::Corrupt };
         self.next = to;
         if later.is_some() {
             self.leave();
         }
-        Turn::Gap(gap)
+        Ok(Turn::Gap(gap))
     }
 
     /// Looks at the marks again; `false` if there is nothing more to read yet.
@@ -150,8 +199,15 @@ impl Reader {
         if let Some(position) = self.unchecked
             && (marks.same_boot || position.next <= marks.durable)
         {
+            if self.lacks_files(&position, &marks)? {
+                return Ok(false);
+            }
             self.compare(&position, &marks)?;
             self.unchecked = None;
+            // If it is another history, whoever takes the gap goes back as far as that is of any use.
+            if let Some(back) = self.back.take().filter(|back| self.gap.is_none() && *back < self.next) {
+                self.go_back(back);
+            }
         }
         if self.unchecked.is_none() && self.last.0 <= marks.epoch {
             self.known.note(self.position());

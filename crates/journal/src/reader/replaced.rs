@@ -10,6 +10,8 @@ use std::fs;
 use std::io;
 
 use super::Reader;
+use super::across::Listing;
+use super::arrival::Arrival;
 use crate::error::{At, Error, Result};
 use crate::history;
 use crate::marks::{self, Marks, MarksReader, identity_of};
@@ -45,6 +47,11 @@ impl Known {
             self.0.pop_front();
         }
         self.0.push_back(position);
+    }
+
+    /// Where each of them lies.
+    pub(super) fn places(&self) -> impl Iterator<Item = Offset> {
+        self.0.iter().map(|known| known.next)
     }
 
     fn newest(&self) -> Option<&Position> {
@@ -119,6 +126,8 @@ impl Reader {
         let read = self.unchecked.unwrap_or_else(|| self.position());
         self.journal = now.journal;
         self.unchecked = Some(read);
+        self.arrival = Some(Arrival::new(now));
+        self.listing = Listing::default();
         self.limit = Offset::ZERO;
         self.leave();
     }
@@ -127,6 +136,7 @@ impl Reader {
     pub fn go_back(&mut self, offset: Offset) {
         if self.unchecked.is_some() {
             // What is there has yet to be compared with the place that is known.
+            self.back = Some(self.back.map_or(offset, |earlier| earlier.min(offset)));
             return;
         }
         self.known.go_back(offset);

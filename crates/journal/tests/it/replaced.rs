@@ -7,7 +7,7 @@ use std::process::Command;
 
 use journal::{AtPath, Cursors, Gap, GapReason, Level, Offset, Position, Reader, Start, Writer};
 
-use crate::support::{Got, Said, drain, small};
+use crate::support::{Got, Said, drain, segments, small};
 
 /// The journal `a` with readers of it beside.
 struct Place(tempfile::TempDir);
@@ -292,4 +292,89 @@ fn a_mark_that_a_killed_writer_has_left_behind_the_last_record_makes_no_other_jo
     assert_eq!(reader.look_at_path().unwrap(), AtPath::Same);
     place.speak(5, 0);
     check(&mut reader, None, old(21..26, 0));
+}
+
+/// Puts the copy back one file after the other, and calls `each` in between; the marks come first, the newest segment next,
+/// and of each its beginning before the rest.
+fn put_back_slowly(place: &Place, mut each: impl FnMut()) {
+    let (from, to) = (place.0.path().join("backup"), place.instance());
+    fs::create_dir_all(to.join("journal")).unwrap();
+    fs::copy(from.join("journal/marks"), to.join("journal/marks")).unwrap();
+    each();
+    for path in segments(&from).iter().rev() {
+        let bytes = fs::read(path).unwrap();
+        let path = to.join("journal").join(path.file_name().unwrap());
+        for part in [10, 4096, bytes.len()] {
+            fs::write(&path, &bytes[..part]).unwrap();
+            each();
+        }
+    }
+}
+
+#[test]
+fn what_has_yet_to_come_of_an_older_copy_is_no_damage() {
+    let place = Place::new();
+    make(&place);
+    assert!(segments(&place.0.path().join("backup")).len() > 1);
+    let mut late = place.read(Start::Beginning);
+    check(&mut late, None, old(0..120, 0));
+    let mut early = place.read(Start::Beginning);
+    for _ in 0..50 {
+        assert!(early.next().unwrap().is_some());
+    }
+    place.remove();
+    let mut got = [Vec::new(), Vec::new()];
+    put_back_slowly(&place, || {
+        for (reader, got) in [&mut late, &mut early].into_iter().zip(&mut got) {
+            reader.look_at_path().unwrap();
+            got.extend(drain(reader, 1_000).unwrap());
+        }
+    });
+    assert_eq!(got[0], [Got::Gap(diverged(100, 120).unwrap())]);
+    let rest = (50..100).map(|offset| Got::Record(Offset(offset), Said::at(offset)));
+    assert_eq!(got[1], rest.collect::<Vec<_>>());
+    place.speak(10, 1);
+    for reader in [&mut late, &mut early] {
+        check(reader, None, old(100..110, 1));
+    }
+}
+
+#[test]
+fn what_has_not_come_before_a_writer_begins_is_gone() {
+    let place = Place::new();
+    place.speak(100, 0);
+    place.back_up();
+    let mut reader = place.read(Start::Beginning);
+    for _ in 0..10 {
+        assert!(reader.next().unwrap().is_some());
+    }
+    place.remove();
+    let (from, to) = (place.0.path().join("backup"), place.instance());
+    fs::create_dir_all(to.join("journal")).unwrap();
+    fs::copy(from.join("journal/marks"), to.join("journal/marks")).unwrap();
+    assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
+    check(&mut reader, None, old(0..0, 0));
+    place.speak(5, 1);
+    let gap = Gap { from: Offset(10), to: Offset(100), reason: GapReason::Trimmed };
+    check(&mut reader, Some(gap), old(100..105, 1));
+}
+
+#[test]
+fn a_reader_goes_back_also_where_its_place_has_yet_to_be_compared() {
+    let place = Place::new();
+    make(&place);
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..120, 0));
+    let at = reader.position();
+    let mut again = place.read(Start::Position(at));
+    again.go_back(Offset(115));
+    again.go_back(Offset(117));
+    check(&mut again, None, old(115..120, 0));
+    // What it was to go back to is still there, but not all that it had come to.
+    let mut gone = place.read(Start::Position(at));
+    gone.go_back(Offset(90));
+    place.remove();
+    place.put_back();
+    gone.look_at_path().unwrap();
+    check(&mut gone, diverged(0, 120), old(0..100, 0));
 }
