@@ -7,9 +7,10 @@ use journal::{Item, Level, Offset, Reader, Record, Start};
 
 use super::intake::read;
 use super::model::{Heard, Input, Model};
+use super::outbox::RECORD_BYTES;
 use super::passed::History;
 use super::replay::Since;
-use super::running::{Place, RECORD_BYTES, Running};
+use super::running::{Place, Running};
 use crate::error::{Error, Result};
 use crate::event::{Any, Event as _};
 use crate::guarded::guarded;

@@ -68,7 +68,9 @@ mod model;
 #[cfg(test)]
 mod oracle;
 mod order;
+mod outbox;
 mod passed;
+mod publishing;
 mod rebuild;
 mod recall;
 mod records;

@@ -1,0 +1,142 @@
+//! The records of a model that are to be published together.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use journal::{Codec, Offset};
+use serde::Serialize;
+
+use super::records::Final;
+use super::speak::Saying;
+use super::time::EventTime;
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::event::{Any, Message};
+use crate::outlet::Batch;
+use crate::subscribe::Delivery;
+
+/// What is too large where several records are smaller.
+const BATCH: &str = "batch";
+const ENTRIES: &str = "number of entries in a batch";
+/// What a record takes in a batch beside key and payload, at most: its header, names, and the acknowledgement.
+pub(super) const RECORD_BYTES: usize = 1024;
+
+/// Records that are to be published together.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) posts: Vec<Post>,
+    bytes: Vec<u8>,
+    /// The posts from this one on have waited for final; the last of them is `_final`.
+    pub(super) released: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct Post {
+    topic: &'static str,
+    cause: Option<(Arc<str>, u64)>,
+    key: Option<Range<usize>>,
+    payload: Range<usize>,
+    /// When the input happened that it follows from.
+    pub(super) at: EventTime,
+}
+
+impl Outbox {
+    /// Bytes of the largest record, about.
+    fn largest(&self) -> usize {
+        let bytes = |post: &Post| {
+            post.key.as_ref().map_or(0, ExactSizeIterator::len) + post.payload.len() + RECORD_BYTES
+        };
+        self.posts.iter().map(bytes).max().unwrap_or_default()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.posts.clear();
+        self.bytes.clear();
+        self.released = None;
+    }
+
+    /// Whether what failed so finds room in several batches.
+    pub(super) fn can_be_parted(&self, error: &Error) -> bool {
+        match error {
+            Error::Journal(journal::Error::TooLarge { what, limit, .. }) => {
+                *what == ENTRIES || *what == BATCH && self.largest() <= *limit
+            }
+            _ => false,
+        }
+    }
+
+    /// Where a part of what was released ends that begins at `from` and has `most` posts, about; and what is final with
+    /// it, if it is not the last. All that has waited for one instant goes together.
+    pub(super) fn releases(&self, from: usize, most: usize) -> (usize, Option<EventTime>) {
+        let (posts, last) = (&self.posts, self.posts.len() - 1);
+        let to = last.min(from + most.max(1));
+        let at = posts[to].at;
+        let begin = posts[..to].partition_point(|post| post.at < at).max(from);
+        let end = to + posts[to..].partition_point(|post| post.at <= at);
+        match if begin > from { begin } else { end } {
+            to if to < last => (to, Some(posts[to].at)),
+            _ => (posts.len(), None),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    pub(super) fn add(&mut self, saying: &Saying<'_>) {
+        let Saying { topic, key, cause: (journal, offset), payload, said, .. } = *saying;
+        let (key, payload) = (Some(self.put(key)), self.put(payload));
+        let at = said.since.unwrap_or(said.at);
+        self.posts.push(Post { topic, cause: Some((Arc::clone(journal), offset)), key, payload, at });
+    }
+
+    /// Without a cause.
+    pub(super) fn add_bytes(&mut self, topic: &'static str, key: Option<&[u8]>, payload: &[u8]) {
+        let (key, payload) = (key.map(|key| self.put(key)), self.put(payload));
+        self.posts.push(Post { topic, cause: None, key, payload, at: EventTime::MIN });
+    }
+
+    pub(super) fn add_json<T: Serialize>(
+        &mut self,
+        topic: &'static str,
+        value: &T,
+        cause: Option<(&Arc<str>, u64)>,
+    ) -> Result<()> {
+        let start = self.bytes.len();
+        serde_json::to_writer(&mut self.bytes, value)
+            .map_err(|error| Error::Encode { topic: topic.to_owned(), reason: error.to_string() })?;
+        let cause = cause.map(|(journal, offset)| (Arc::clone(journal), offset));
+        let payload = start..self.bytes.len();
+        self.posts.push(Post { topic, cause, key: None, payload, at: EventTime::MIN });
+        Ok(())
+    }
+
+    pub(super) fn publish(
+        &self,
+        posts: Range<usize>,
+        core: &Core,
+        acking: &[(usize, Delivery<Any>)],
+        settled: Option<EventTime>,
+    ) -> Result<()> {
+        let mut batch = Batch::new(&core.outlet);
+        for Post { topic, cause, key, payload, .. } in &self.posts[posts] {
+            batch.add_message(Message {
+                topic: Cow::Borrowed(topic),
+                key: key.clone().map(|key| Cow::Borrowed(&self.bytes[key])),
+                cause: cause.as_ref().map(|(journal, offset)| (Cow::Borrowed(&**journal), Offset(*offset))),
+                codec: Codec::Json,
+                payload: Cow::Borrowed(&self.bytes[payload.clone()]),
+            })?;
+        }
+        if let Some(at) = settled {
+            batch.add(&Final { at })?;
+        }
+        for (_, delivery) in acking {
+            batch.ack(delivery);
+        }
+        batch.commit().map(drop)
+    }
+}

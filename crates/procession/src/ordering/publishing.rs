@@ -1,0 +1,236 @@
+//! What follows from what a model has heard, made ready and published.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use journal::PAYLOAD_BYTES_MAX;
+
+use super::model::{Input, Model};
+use super::outbox::RECORD_BYTES;
+use super::records::Final;
+use super::run::Change;
+use super::running::{LOOK_EVERY, Running};
+use super::speak::Unsayable;
+use super::time::EventTime;
+use crate::error::{Error, Result};
+use crate::event::{Any, Event as _};
+use crate::guarded::guarded;
+use crate::subscribe::Delivery;
+
+/// How long to wait for room on the disk before trying again.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
+
+impl<M: Model> Running<M>
+where
+    M::Input: Input,
+{
+    /// Publishes what follows from everything that was heard, with the acknowledgements. Nothing becomes final if some
+    /// of it is gone. Says why if the model breaks over what was heard: the culprit is to be found then.
+    pub(super) async fn commit(&mut self, drained: bool, gone: bool) -> Result<Result<(), String>> {
+        match guarded(|| self.follow()) {
+            Ok(Ok(())) => {}
+            Ok(Err(unsayable)) => return Ok(Err(unsayable.to_string())),
+            Err(reason) => return Ok(Err(reason)),
+        }
+        let now = Instant::now();
+        self.note_who_spoke(now);
+        if drained && self.is_held() && now >= self.looked + LOOK_EVERY {
+            self.look(now)?;
+        }
+        let settled = if gone { None } else { self.settle(now)? };
+        match self.publish().await {
+            Ok(()) => {}
+            Err(error @ Error::Journal(journal::Error::TooLarge { .. })) if !self.acking.is_empty() => {
+                return Ok(Err(format!("what follows from it cannot be said: {error}")));
+            }
+            // It was told to stop while it waited: what it has heard is not acknowledged, and comes again.
+            Err(Error::Journal(journal::Error::Full { .. })) if self.core.is_stopping() => {
+                self.outbox.clear();
+                self.acking.clear();
+                self.inputs = 0;
+                return Ok(Ok(()));
+            }
+            Err(error) => return Err(error),
+        }
+        self.tell(settled);
+        if self.inputs >= self.options.snapshot_inputs {
+            self.take_snapshot().await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Makes of what was heard what is to be said.
+    fn follow(&mut self) -> Result<(), Unsayable> {
+        while let Some((order, pending)) = self.window.pop(self.sources.heard.mark(), Instant::now) {
+            self.apply(order, pending);
+        }
+        self.fold.flush(|saying| self.outbox.add(&saying))
+    }
+
+    fn note_who_spoke(&mut self, now: Instant) {
+        let mut last = None;
+        for (source, _) in &self.acking {
+            if last.replace(*source) != Some(*source) {
+                self.sources.touch(*source, now);
+            }
+        }
+    }
+
+    /// Up to where nothing will change any more.
+    pub(super) fn next_final(&self) -> EventTime {
+        let horizon = self.horizon().min(self.sources.watermark.settled());
+        self.window.first_at().map_or(horizon, |first| horizon.min(first))
+    }
+
+    /// Says `_final`, if it is time to; returns what is final then.
+    fn settle(&mut self, now: Instant) -> Result<Option<EventTime>> {
+        if now < self.said_final + self.options.final_every || self.next_final() <= self.fold.settled() {
+            return Ok(None);
+        }
+        // A source that has not spoken yet holds it back.
+        self.add_silent_sources()?;
+        let at = self.next_final();
+        if at <= self.fold.settled() {
+            return Ok(None);
+        }
+        self.said_final = now;
+        // Corrections are said before, so that what is behind them was released.
+        self.outbox.released = Some(self.outbox.posts.len());
+        self.fold.settle(at, |saying| self.outbox.add(&saying)).map_err(encode_error)?;
+        self.outbox.add_json(Final::TOPIC, &Final { at }, None)?;
+        if let Some(last) = self.outbox.posts.last_mut() {
+            last.at = EventTime::MAX;
+        }
+        self.sources.forget(at);
+        Ok(Some(at))
+    }
+
+    /// All or nothing, unless it is too large for one batch; waits for room if there is none.
+    pub(super) async fn publish(&mut self) -> Result<()> {
+        let count = self.outbox.posts.len();
+        if count == 0 {
+            self.acking.iter().for_each(|(_, delivery)| delivery.ack());
+        } else if let Err(error) = self.put(0..count, &self.acking, None).await {
+            // Not if it would fail over one of them in the end: then none of it is to be said.
+            if count == 1 || !self.outbox.can_be_parted(&error) {
+                return Err(error);
+            }
+            tracing::warn!(model = self.model, posts = count, "a correction is too large for one batch");
+            self.publish_parts().await?;
+        }
+        for (source, delivery) in self.acking.drain(..) {
+            if let Some(position) = delivery.acks().position() {
+                self.sources.acknowledged(source, position);
+            }
+        }
+        self.outbox.clear();
+        Ok(())
+    }
+
+    /// First what has changed, and with the last of it the acknowledgements: should the process die before, it hears the
+    /// inputs again, and says the rest. Then what has waited for final, each part with the `_final` that releases it:
+    /// without that it might be taken back.
+    async fn publish_parts(&mut self) -> Result<()> {
+        let count = self.outbox.posts.len();
+        let released = self.outbox.released.unwrap_or(count);
+        let (mut from, mut most) = (0, released);
+        if released == 0 {
+            self.acking.iter().for_each(|(_, delivery)| delivery.ack());
+        }
+        while from < released {
+            let to = released.min(from + most);
+            let acking = if to == released { &self.acking[..] } else { &[] };
+            match self.put(from..to, acking, None).await {
+                Ok(()) => from = to,
+                Err(error) if to - from > 1 && self.outbox.can_be_parted(&error) => {
+                    most = (to - from).div_ceil(2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.outbox.posts[released..].sort_by_key(|post| post.at);
+        most = count - released;
+        while from < count {
+            let (to, settled) = self.outbox.releases(from, most);
+            match self.put(from..to, &[], settled).await {
+                Ok(()) => from = to,
+                Err(error) if most > 1 && self.outbox.can_be_parted(&error) => most = most.div_ceil(2),
+                // What waited for one instant is too much for a batch, so it cannot be said with its final.
+                Err(error) if to - from > 1 && self.outbox.can_be_parted(&error) => {
+                    from = self.put_some(from..to).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says as many of the posts as find room in a batch, but not all; returns where the others begin.
+    async fn put_some(&self, posts: Range<usize>) -> Result<usize> {
+        let (from, mut most) = (posts.start, posts.len());
+        loop {
+            most = most.div_ceil(2);
+            match self.put(from..from + most, &[], None).await {
+                Ok(()) => return Ok(from + most),
+                Err(error) if most > 1 && self.outbox.can_be_parted(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for room if there is none.
+    async fn put(
+        &self,
+        posts: Range<usize>,
+        acking: &[(usize, Delivery<Any>)],
+        settled: Option<EventTime>,
+    ) -> Result<()> {
+        loop {
+            match self.outbox.publish(posts.clone(), &self.core, acking, settled) {
+                Err(error @ Error::Journal(journal::Error::Full { .. })) if !self.core.is_stopping() => {
+                    tracing::error!(%error, "a model waits for room to say what it has to say");
+                    tokio::time::sleep(FULL_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Tells the application what is new.
+    fn tell(&mut self, settled: Option<EventTime>) {
+        let Some(watch) = &mut self.watch else { return };
+        self.fold.changed().for_each(|(key, state)| watch(Change::State { key, state }));
+        if let Some(at) = settled {
+            self.fold.forgotten().for_each(|key| watch(Change::Over { key }));
+            watch(Change::Final(at));
+        }
+    }
+
+    /// Tells the application everything.
+    pub(super) fn tell_all(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        self.fold.states().for_each(|(key, state)| watch(Change::State { key, state }));
+        if self.fold.settled() > EventTime::MIN {
+            watch(Change::Final(self.fold.settled()));
+        }
+    }
+
+    /// Says what a rebuilt fold has to say.
+    pub(super) async fn resume(&mut self, settled: EventTime) -> Result<()> {
+        let Self { fold, outbox, model, .. } = self;
+        guarded(|| fold.resume(settled, |saying| outbox.add(&saying)))
+            .map_err(|reason| Error::Subscription { name: model.clone(), reason })?
+            .map_err(encode_error)?;
+        self.sources.forget(settled);
+        self.replaying = false;
+        // What waits for final must find room in a batch then, whatever else a segment begins with: half of it at most.
+        let room = usize::try_from(self.core.hearing.segment_bytes / 2).unwrap_or(usize::MAX);
+        self.fold.let_wait(room.min(PAYLOAD_BYTES_MAX).saturating_sub(2 * RECORD_BYTES));
+        self.publish().await
+    }
+}
+
+fn encode_error(error: Unsayable) -> Error {
+    let Unsayable { topic, reason } = error;
+    Error::Encode { topic, reason }
+}
