@@ -1,0 +1,188 @@
+//! What a model does with what it breaks over, and what is too large.
+
+use super::*;
+
+#[test]
+fn whatever_a_model_breaks_over_is_that_events_fault_alone() {
+    let mut case = Case::new(&Options::default());
+    let small = ["--journal-segment-bytes", "128 KiB"];
+    let mut said = 0;
+    let mut say = |case: &mut Case, account: &str, cents: i64| {
+        said += 1;
+        let at = EventTime(BEGIN + said * SECOND / 100);
+        case.say("moved", json!({"account": account, "at": at, "cents": cents}).to_string().as_bytes());
+    };
+    let bad =
+        [("panics", i64::MAX), ("says too much", i64::MIN), ("would say too much once final", i64::MIN + 1)];
+    for (account, cents) in bad {
+        for _ in 0..50 {
+            say(&mut case, "a", -1);
+        }
+        say(&mut case, account, cents);
+    }
+    say(&mut case, &"k".repeat(70_000), -1);
+    for _ in 0..50 {
+        say(&mut case, "a", -1);
+    }
+    let mut teller = case.start(&small);
+    wait_until("all others count", || {
+        case.said_of(DeadLetter::TOPIC).len() == 4 && case.balances().len() == 200
+    });
+    assert!(!teller.has_ended(), "without a restart");
+    let letters = case.said_of(DeadLetter::TOPIC);
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.payload["reason"].as_str().unwrap()).collect();
+    assert_eq!(
+        letters.iter().map(|letter| letter.cause).collect::<Vec<_>>(),
+        [Some(50), Some(101), Some(152), Some(153)]
+    );
+    assert!(reasons[0].contains("more than there is"), "{reasons:?}");
+    assert!(reasons[1].contains("limit"), "{reasons:?}");
+    assert!(reasons[2].contains("must wait to be final"), "{reasons:?}");
+    assert!(reasons[3].contains("70000 bytes"), "{reasons:?}");
+    // The same after a restart.
+    let before = case.said();
+    kill(teller);
+    let teller = case.start(&small);
+    say(&mut case, "a", -1);
+    wait_until("one more counts", || case.balances().len() == 201);
+    assert_eq!(case.said()[..before.len()], before);
+    stop(teller);
+}
+
+#[test]
+fn what_other_code_breaks_over_is_parked_although_it_was_dealt_with_before() {
+    let mut case = Case::new(&Options::default());
+    let say = |case: &mut Case, account: &str, second: i64, cents: i64| {
+        let at = EventTime(BEGIN + second * SECOND);
+        case.say("moved", json!({"account": account, "at": at, "cents": cents}).to_string().as_bytes());
+    };
+    let teller = case.start(&[]);
+    // In order, and one that came later than those after it; so many of one key, and of several.
+    for account in ["a", "b"] {
+        for (second, cents) in [(1, 200), (2, -10), (3, 300), (5, -20), (4, 400)] {
+            say(&mut case, account, second, cents);
+        }
+    }
+    say(&mut case, "c", 1, -1);
+    wait_until("all is heard", || case.acknowledged() == 11 && case.balances() == [-1]);
+    kill(teller);
+    // What is more than 100 at once was fine before.
+    let strict = ["--most", "100"];
+    let mut teller = case.start(&strict);
+    wait_until("the rest counts", || case.balances() == [-30, -30, -10, -10, -1]);
+    assert!(!teller.has_ended());
+    let mut causes: Vec<_> = case.said_of(DeadLetter::TOPIC).iter().map(|letter| letter.cause).collect();
+    causes.sort_unstable();
+    assert_eq!(causes, [0, 2, 4, 5, 7, 9].map(Some));
+    // The same at each start, with and without a snapshot of it.
+    let before = case.said();
+    kill(teller);
+    for _ in 0..3 {
+        let mut teller = case.start(&strict);
+        teller.wait_for("the model is where it was");
+        teller.wait_for("\"ready\"");
+        assert_eq!(case.said()[..before.len()], before);
+        assert_eq!((case.said_of(DeadLetter::TOPIC).len(), case.balances().len()), (6, 5));
+        stop(teller);
+    }
+    // Code that can deal with them gets them on demand.
+    let teller = case.start(&[]);
+    let retried = call(&case.home, "teller", "RetryAll", &json!({})).unwrap();
+    assert_eq!(retried, json!({"letters": 6, "failed": []}));
+    wait_until("all counts", || case.balances() == [-1]);
+    stop(teller);
+    // And when it breaks over them again, they are parked again.
+    let teller = case.start(&strict);
+    wait_until("the rest counts", || case.balances() == [-30, -30, -10, -10, -1]);
+    assert_eq!(case.said_of(DeadLetter::TOPIC).len(), 12);
+    stop(teller);
+}
+
+#[test]
+fn what_breaks_a_model_after_its_wait_is_parked() {
+    let mut case = Case::new(&Options::default());
+    // The shop has yet to say how far it is, so all wait.
+    let waits = ["--wait", "100ms", "--hears", "bank/moved", "--hears", "shop/moved"];
+    let mut teller = case.start(&waits);
+    case.moved(1, -1);
+    case.moved(2, 2_000_000);
+    // It is acknowledged before it is applied.
+    wait_until("it is parked", || case.said_of(DeadLetter::TOPIC).len() == 1);
+    case.moved(3, -1);
+    wait_until("the others count", || case.balances() == [-2, -1]);
+    assert!(!teller.has_ended());
+    let before = case.said();
+    kill(teller);
+    let mut teller = case.start(&waits);
+    teller.wait_for("\"ready\"");
+    assert_eq!(case.said()[..before.len()], before);
+    stop(teller);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn whoever_dies_between_the_parts_of_a_large_correction_takes_nothing_back() {
+    for (lateness, count) in [("10s", 1)] {
+        let mut case = Case::new(&Options::default());
+        (0..1000).for_each(|second| case.moved(second, -1));
+        let arguments = ["--journal-segment-bytes", "128 KiB", "--lateness", lateness];
+        let mut command = case.home.command_of(&program(), &[&["run"], &arguments[..]].concat());
+        let ended = Running::start(command.env("JOURNAL_FAULT", format!("batch.committed:{count}"))).wait();
+        assert_eq!(ended.code, None, "it was killed: {ended:?}");
+        let (acknowledged, said) = (case.acknowledged(), case.said().len());
+        assert!(said > 0, "it has begun to say what follows");
+        // Nothing irrevocable is said before what makes it final.
+        let released = case.said().into_iter().rev().take_while(|record| record.topic != Final::TOPIC);
+        assert_eq!(released.filter(|record| record.topic == "fee").count(), 0, "{lateness}, {count}");
+        let teller = case.start(&arguments);
+        wait_until("all of it", || case.acknowledged() == 1000 && case.balances().len() == 1000);
+        wait_until("final", || case.settled() > Some(985));
+        let about =
+            format!("{lateness}, {count}: {acknowledged} were acknowledged, {said} records were said");
+        assert_eq!(case.said_of(Retract::TOPIC).len(), 0, "{about}");
+        assert_eq!(case.said_of("overdrawn").len(), 1000, "{about}");
+        let fees = case.said_of("fee");
+        let once: std::collections::BTreeSet<_> =
+            fees.iter().map(|fee| fee.said.unwrap().id.to_string()).collect();
+        assert_eq!(once.len(), fees.len(), "{about}");
+        assert!(case.said_of(Late::TOPIC).is_empty(), "{about}");
+        stop(teller);
+    }
+}
+
+#[test]
+fn a_dead_letter_that_is_retried_counts_for_good() {
+    let mut case = Case::new(&Options::default());
+    let teller = case.start(&["--most", "100"]);
+    case.moved(1, 500);
+    case.moved(2, -10);
+    wait_until("the overdraft", || case.balances() == [-10]);
+    assert_eq!(case.said_of(DeadLetter::TOPIC).len(), 1);
+    stop(teller);
+    let mut teller = case.start(&[]);
+    teller.wait_for("\"ready\"");
+    let reader = Reader::open(&case.folder(), Start::Beginning, Level::Committed).unwrap();
+    let (mut reader, mut letter) = (reader.unwrap(), None);
+    while let Some(item) = reader.next().unwrap() {
+        if let Item::Record(record) = item
+            && record.topic == DeadLetter::TOPIC
+        {
+            letter = Some(record.offset.0);
+        }
+    }
+    call(&case.home, "teller", "Retry", &json!({"offset": letter.unwrap()})).unwrap();
+    wait_until("it counts", || case.balances().is_empty() && !case.said_of(Retract::TOPIC).is_empty());
+    case.moved(3, -600);
+    wait_until("the next", || case.balances() == [-110]);
+    let before = case.said();
+    // With and without a snapshot that was written since.
+    kill(teller);
+    for _ in 0..2 {
+        let mut teller = case.start(&[]);
+        teller.wait_for("the model is where it was");
+        teller.wait_for("\"ready\"");
+        assert_eq!(case.said()[..before.len()], before);
+        assert_eq!(case.balances(), [-110]);
+        stop(teller);
+    }
+}

@@ -1,0 +1,136 @@
+//! What a model does when a journal has lost what it had heard of it.
+
+use super::*;
+
+#[test]
+fn what_followed_from_lost_inputs_is_taken_back_and_what_is_said_anew_is_heard() {
+    let mut case = Case::new(&Options { sync: SyncPolicy::Never, ..Options::default() });
+    case.moved(1, 100);
+    case.sync_bank();
+    let teller = case.start(&[]);
+    case.moved(3, -150);
+    case.moved(4, -1);
+    wait_until("both overdrafts", || case.balances() == [-51, -50]);
+    wait_until("all is acknowledged", || case.acknowledged() == 3);
+    kill(teller);
+    case.lose_power();
+    let mut teller = case.start(&[]);
+    teller.wait_for("the model waits");
+    assert!(case.said_of(Retract::TOPIC).is_empty(), "nobody knows yet what is lost");
+    case.open_bank();
+    case.moved(2, -101);
+    wait_until("what holds now", || case.balances() == [-1]);
+    // Simple listeners are told, too, by what their domain has for it.
+    let undone: Vec<_> = case.said_of("overdrawn-withdrawn");
+    assert_eq!(undone.len(), 2, "{undone:?}");
+    assert!(undone.iter().all(|undone| undone.payload["account"] == "a" && undone.said.unwrap().compensates));
+    let gone = case.said_of(Diverged::TOPIC);
+    assert_eq!(gone.len(), 1, "{gone:?}");
+    let gone: Diverged = serde_json::from_value(gone[0].payload.clone()).unwrap();
+    assert_eq!((&*gone.journal, gone.from, gone.to), ("bank", 1, 3));
+    // The same again is another record: the id is that of before, the revision is not.
+    case.moved(3, -150);
+    wait_until("what holds then", || case.balances() == [-151, -1]);
+    wait_until("all is acknowledged", || case.acknowledged() == 3);
+    let before = case.said();
+    kill(teller);
+    let teller = case.start(&[]);
+    case.moved(5, -1);
+    wait_until("what holds at last", || case.balances() == [-152, -151, -1]);
+    assert_eq!(case.said()[..before.len()], before);
+    stop(teller);
+}
+
+#[test]
+fn a_living_model_hears_what_an_older_copy_and_then_another_journal_say_anew() {
+    let mut case = Case::new(&Options { sync: SyncPolicy::Never, ..Options::default() });
+    let mut teller = case.start(&[]);
+    case.moved(1, 100);
+    case.sync_bank();
+    case.moved(2, -150);
+    wait_until("the overdraft", || case.balances() == [-50]);
+    case.restore_bank();
+    case.open_bank();
+    case.moved(3, -101);
+    teller.wait_for("inputs are gone");
+    wait_until("what holds by the older copy", || case.balances() == [-1]);
+    case.bank = None;
+    fs::remove_dir_all(case.bank_folder()).unwrap();
+    fs::create_dir(case.bank_folder()).unwrap();
+    case.open_bank();
+    case.moved(4, -7);
+    wait_until("what holds by another journal", || case.balances() == [-7]);
+    let gone: Vec<Diverged> = case
+        .said_of(Diverged::TOPIC)
+        .into_iter()
+        .map(|record| serde_json::from_value(record.payload).unwrap())
+        .collect();
+    let places: Vec<_> = gone.iter().map(|gone| (gone.from, gone.to)).collect();
+    assert_eq!(places, [(1, 2), (0, 2)]);
+    wait_until("all is acknowledged", || case.acknowledged() == 1);
+    let before = case.said();
+    kill(teller);
+    let teller = case.start(&[]);
+    case.moved(5, -1);
+    wait_until("what holds after a restart", || case.balances() == [-8, -7]);
+    assert_eq!(case.said()[..before.len()], before);
+    stop(teller);
+}
+
+#[test]
+fn whoever_dies_while_inputs_are_lost_the_result_is_the_same() {
+    let mut case = Case::new(&Options { sync: SyncPolicy::Never, ..Options::default() });
+    let mut teller = case.start(&["--snapshot-after", "3"]);
+    for round in 0..6 {
+        let second = 10 * round;
+        case.moved(second + 1, -1);
+        case.sync_bank();
+        case.moved(second + 2, -10_000);
+        case.moved(second + 3, -20_000);
+        wait_until("all is acknowledged", || case.acknowledged() == round.cast_unsigned() * 2 + 3);
+        kill(teller);
+        case.restore_bank();
+        case.open_bank();
+        case.moved(second + 4, -1);
+        // It dies over and over, each time a little later.
+        teller = case.start(&["--snapshot-after", "3"]);
+        for pause in 0..4 {
+            let said = case.said().len();
+            let mut looks = 0;
+            wait_until("a place to die", || {
+                looks += 1;
+                case.said().len() > said + pause || looks > 5 * (pause + 1)
+            });
+            kill(teller);
+            teller = case.start(&["--snapshot-after", "3"]);
+        }
+        let wanted: Vec<i64> = (1..=2 * (round + 1)).map(|balance| -balance).rev().collect();
+        wait_until("what holds", || case.balances() == wanted);
+    }
+    teller.wait_for("the model is where it was");
+    stop(teller);
+}
+
+#[test]
+fn what_is_final_stays_when_its_input_is_lost_and_the_loss_is_named() {
+    let mut case = Case::new(&Options { sync: SyncPolicy::Never, ..Options::default() });
+    let teller = case.start(&[]);
+    case.moved(1, 100);
+    case.sync_bank();
+    case.moved(2, -150);
+    case.moved(60, -10);
+    wait_until("final", || case.settled() == Some(50));
+    wait_until("the overdrafts", || case.balances() == [-60, -50]);
+    assert_eq!(case.said_of("fee").len(), 1);
+    kill(teller);
+    case.restore_bank();
+    case.open_bank();
+    let teller = case.start(&[]);
+    wait_until("the loss is named", || !case.said_of(Diverged::TOPIC).is_empty());
+    // One that comes too late, at the offset of one that was lost.
+    case.moved(3, -7);
+    wait_until("it is late", || !case.said_of(Late::TOPIC).is_empty());
+    wait_until("what holds", || case.balances() == [-50]);
+    assert_eq!(case.holds("fee").len(), 1, "a receipt is not taken back");
+    stop(teller);
+}
