@@ -59,6 +59,7 @@ mod declare;
 mod effect;
 mod fold;
 mod hash;
+mod held;
 mod index;
 mod intake;
 mod isolate;

@@ -9,7 +9,7 @@ use super::model::{Input, Model};
 use super::outbox::RECORD_BYTES;
 use super::records::Final;
 use super::run::Change;
-use super::running::{LOOK_EVERY, Running};
+use super::running::Running;
 use super::speak::Unsayable;
 use super::time::EventTime;
 use crate::error::{Error, Result};
@@ -34,8 +34,8 @@ where
         }
         let now = Instant::now();
         self.note_who_spoke(now);
-        if drained && self.is_held() && now >= self.looked + LOOK_EVERY {
-            self.look(now)?;
+        if drained {
+            self.look_at_holders(now)?;
         }
         let settled = if gone { None } else { self.settle(now)? };
         match self.publish().await {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use journal::{Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, read_cursors};
 
@@ -27,6 +27,8 @@ use crate::subscribe::Missing;
 
 /// After so many records that are read again, others have their turn.
 const YIELD_EVERY: u32 = 1024;
+/// How long to wait before looking again whether a journal is back.
+const RETURN_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait before looking again whether a journal is recovered, at first and at most.
 const RECOVERY_PAUSE: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
@@ -69,6 +71,27 @@ pub(super) enum Since<'a> {
     Return,
 }
 
+impl Since<'_> {
+    /// Whether a journal that cannot be compared now is waited for.
+    fn waits_for(self, journal: &str) -> bool {
+        match self {
+            Self::Start => true,
+            Self::Gap(missing) => *missing.journal == *journal,
+            Self::Return => false,
+        }
+    }
+}
+
+/// What is known of that which was heard of a journal.
+enum Kept {
+    /// It is still there up to here.
+    Until(Offset),
+    /// The journal is not there, or not recovered.
+    Unknown,
+    /// The process is to stop.
+    Stopped,
+}
+
 /// Lets other tasks of the process, and its watchdog, have their turn.
 #[derive(Debug, Default)]
 pub(super) struct Pace(u32);
@@ -97,19 +120,24 @@ where
             let Some(position) = acks.position().filter(|_| *acks.subscription == *self.model) else {
                 continue;
             };
+            let waits = since.waits_for(&acks.journal);
             let end = match since {
-                Since::Start => {
-                    let Some(end) = self.compare(&acks.journal, position).await? else { return Ok(None) };
-                    end
-                }
                 Since::Gap(missing) if missing.journal == acks.journal => missing.gap.from.min(position.next),
-                Since::Gap(_) | Since::Return => position.next,
+                _ => match self.compare(&acks.journal, position, waits).await? {
+                    // The subscription tells what else has become of a journal that was there all the time.
+                    Kept::Until(end) if waits || self.absent.contains_key(&*acks.journal) => end,
+                    Kept::Until(_) => position.next,
+                    Kept::Unknown => continue,
+                    Kept::Stopped => return Ok(None),
+                },
             };
             let mut heeded = header.and_then(|header| header.journals.get(&*acks.journal)).cloned();
             let mut promises = heeded.clone();
             if let Some(heeded) = &mut heeded {
-                let Some(kept) = self.compare(&acks.journal, heeded.position()).await? else {
-                    return Ok(None);
+                let kept = match self.compare(&acks.journal, heeded.position(), waits).await? {
+                    Kept::Until(kept) => kept,
+                    Kept::Unknown => continue,
+                    Kept::Stopped => return Ok(None),
                 };
                 let kept = if end < position.next { kept.min(end) } else { kept };
                 // What the snapshot waits for is gone, too; and whoever promised it did not promise what comes now.
@@ -136,46 +164,59 @@ where
             }
             replays.push(Replay { acks, source, reader, position, end, heeded });
         }
-        self.find_absent()?;
+        self.find_absent(&replays, header)?;
         Ok(Some(replays))
     }
 
-    /// Up to where what was heard of a journal is still there; `None` if the process is to stop.
+    /// Up to where what was heard of a journal is still there.
     ///
     /// After the machine has lost its power nobody knows that before the journal's owner has recovered it, which is waited
-    /// for: what was concluded from it is neither to be taken back too early nor to be left standing for nothing.
-    async fn compare(&self, journal: &str, heard: Position) -> Result<Option<Offset>> {
-        let folder = self.core.folders.state.join(journal);
+    /// for: what was concluded from it is neither to be taken back too early nor to be left standing for nothing. A model
+    /// that runs already does not wait, for it has other journals to hear.
+    async fn compare(&self, journal: &str, heard: Position, waits: bool) -> Result<Kept> {
         let [mut pause, pause_max] = RECOVERY_PAUSE;
+        let mut waiting = None;
         loop {
-            if let Some(mut reader) = Reader::open(&folder, Start::Position(heard), Level::Committed)? {
-                match reader.next()? {
-                    Some(Item::Gap(Gap { from, reason: GapReason::Diverged, .. })) => {
-                        return Ok(Some(from.min(heard.next)));
-                    }
-                    Some(_) => return Ok(Some(heard.next)),
-                    None => {}
-                }
-                match reader.marks() {
-                    Ok(marks) if marks.same_boot || heard.next <= marks.durable => {
-                        return Ok(Some(heard.next.min(marks.trusted())));
-                    }
-                    // The marks are made anew then, too.
-                    Ok(_) | Err(journal::Error::Corrupt { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
+            if let Some(kept) = self.try_compare(journal, heard)? {
+                return Ok(Kept::Until(kept));
             }
-            if pause == RECOVERY_PAUSE[0] {
-                tracing::warn!(
-                    model = self.model,
-                    journal,
-                    "the model waits: what it had heard of this journal cannot be told before its process has recovered it; start that process"
-                );
+            if !waits {
+                return Ok(Kept::Unknown);
             }
+            let _ = waiting.get_or_insert_with(|| {
+                self.core.waits.begin(format!(
+                    "the model waits: what {} had heard of {journal} cannot be told before {journal} has recovered \
+                     its journal; start it",
+                    self.model
+                ))
+            });
             if !self.wait_for(pause).await {
-                return Ok(None);
+                return Ok(Kept::Stopped);
             }
             pause = pause_max.min(pause * 2);
+        }
+    }
+
+    /// The same, as far as it can be told now.
+    fn try_compare(&self, journal: &str, heard: Position) -> Result<Option<Offset>> {
+        let folder = self.core.folders.state.join(journal);
+        let Some(mut reader) = Reader::open(&folder, Start::Position(heard), Level::Committed)? else {
+            return Ok(None);
+        };
+        match reader.next()? {
+            Some(Item::Gap(Gap { from, reason: GapReason::Diverged, .. })) => {
+                return Ok(Some(from.min(heard.next)));
+            }
+            Some(_) => return Ok(Some(heard.next)),
+            None => {}
+        }
+        match reader.marks() {
+            Ok(marks) if marks.same_boot || heard.next <= marks.durable => {
+                Ok(Some(heard.next.min(marks.trusted())))
+            }
+            // The marks are made anew then, too.
+            Ok(_) | Err(journal::Error::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -187,18 +228,21 @@ where
         }
     }
 
-    /// Journals of which something was heard, and that are not there: until they are back, what was heard of them and
-    /// is not final counts as lost.
-    fn find_absent(&mut self) -> Result<()> {
-        let present: BTreeSet<Arc<str>> = self.own_acks().map(|acks| Arc::clone(&acks.journal)).collect();
+    /// Journals of which something was heard, and that cannot be read again: until they are back, what was heard of them
+    /// and is not final counts as lost.
+    fn find_absent(&mut self, replays: &[Replay], header: Option<&Header>) -> Result<()> {
+        let present: BTreeSet<&str> = replays.iter().map(|replay| &*replay.acks.journal).collect();
         let cursors = read_cursors(&self.core.folders.instance(&self.core.instance))?;
         self.absent = cursors
             .into_iter()
             .filter(|cursor| cursor.subscription == self.model && cursor.position.next > Offset::ZERO)
-            .filter(|cursor| !present.contains(&*cursor.journal))
-            .map(|cursor| cursor.journal)
+            .filter(|cursor| !present.contains(cursor.journal.as_str()))
+            .map(|cursor| {
+                let before = header.and_then(|header| header.journals.get(&cursor.journal)).cloned();
+                (cursor.journal, before)
+            })
             .collect();
-        for journal in &self.absent {
+        for journal in self.absent.keys() {
             tracing::error!(
                 model = self.model,
                 journal,
@@ -208,9 +252,27 @@ where
         Ok(())
     }
 
-    /// Whether a journal is back that was not there.
-    pub(super) fn is_one_back(&self) -> bool {
-        !self.absent.is_empty() && self.own_acks().any(|acks| self.absent.contains(&*acks.journal))
+    /// Whether one of the journals that were not there is read, so that it may be back.
+    pub(super) fn may_be_back(&self) -> bool {
+        !self.absent.is_empty() && self.own_acks().any(|acks| self.absent.contains_key(&*acks.journal))
+    }
+
+    /// Whether a journal is back that was not there: it can be read, and what was heard of it told.
+    pub(super) fn is_one_back(&mut self) -> bool {
+        if self.absent.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        if now < self.next_return || !self.may_be_back() {
+            return false;
+        }
+        self.next_return = now + RETURN_PAUSE;
+        let mut absent = self.own_acks().filter(|acks| self.absent.contains_key(&*acks.journal));
+        absent.any(|acks| {
+            let told = acks.position().map(|position| self.try_compare(&acks.journal, position));
+            // While its files are put back, there may be some, and no whole journal.
+            matches!(told, Some(Ok(Some(_))))
+        })
     }
 
     fn own_acks(&self) -> impl Iterator<Item = Arc<Acks>> {

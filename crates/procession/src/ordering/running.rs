@@ -1,6 +1,6 @@
 //! A running model: what it hears goes into the fold, what follows goes out as one batch with the acknowledgements.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use journal::{Cursor, Offset, Position, Time};
 
 use super::fold::{Fate, Fold};
+use super::held::Held;
 use super::intake::{Selection, Word, read};
 use super::isolate::Broken;
 use super::model::{Heard, Input, Model};
@@ -17,7 +18,7 @@ use super::passed::History;
 use super::records::Late;
 use super::reorder::Reorder;
 use super::run::{RunOptions, Watch};
-use super::snapshot;
+use super::snapshot::{self, Heeded};
 use super::sources::{Promise, Sources, replay_name};
 use super::time::EventTime;
 use crate::core::Core;
@@ -51,22 +52,15 @@ pub(super) struct Running<M: Model> {
     own_replay: Option<Cursor>,
     /// What is heard was dealt with before a restart.
     pub(super) replaying: bool,
-    /// Journals that were heard and are not there.
-    pub(super) absent: BTreeSet<String>,
+    /// Journals that were heard and are not there, with what the last snapshot says of each,
+    pub(super) absent: BTreeMap<String, Option<Heeded>>,
+    /// and when to look whether one of them is back.
+    pub(super) next_return: Instant,
     /// Dead letters whose events were delivered once more, where they lie in the own journal, and the events' times: they
     /// are needed again until these are final.
     pub(super) retried: BTreeMap<u64, EventTime>,
     /// What a rebuild breaks over.
     pub(super) broken: Broken,
-}
-
-/// Who holds back what is final, and since when.
-#[derive(Debug)]
-pub(super) struct Held {
-    holders: Vec<Arc<str>>,
-    since: Instant,
-    since_at: EventTime,
-    is_said: bool,
 }
 
 /// An input in the window.
@@ -114,11 +108,12 @@ where
             acking: Vec::new(),
             said_final: now,
             looked: now,
-            held: Held { since: now, since_at: EventTime::now(), is_said: false, holders: Vec::new() },
+            held: Held::default(),
             inputs: 0,
             own_replay: None,
             replaying: true,
-            absent: BTreeSet::new(),
+            absent: BTreeMap::new(),
+            next_return: now,
             retried: BTreeMap::new(),
             broken: Broken::default(),
         }
@@ -130,49 +125,8 @@ where
         let settle =
             (self.next_final() > self.fold.settled()).then(|| self.said_final + self.options.final_every);
         let look = self.is_held().then(|| self.looked + LOOK_EVERY);
-        [window, settle, look].into_iter().flatten().min()
-    }
-
-    /// Whether somebody holds back time, or what is final.
-    pub(super) fn is_held(&self) -> bool {
-        let watermark = &self.sources.watermark;
-        watermark.is_held() || watermark.settled() < self.horizon()
-    }
-
-    /// Up to where what has come is complete, and as late as it may be.
-    pub(super) fn horizon(&self) -> EventTime {
-        self.sources.watermark.mark().minus(self.options.lateness)
-    }
-
-    /// Looks at those who hold back time, or what is final; says who has done so for long.
-    pub(super) fn look(&mut self, now: Instant) -> Result<()> {
-        self.looked = now;
-        self.sources.look(self.options.idle_after, self.options.dead_after)?;
-        let models = self.sources.look_at_models(self.horizon(), self.options.gone_after)?;
-        let held = self.sources.watermark.is_held();
-        let others = self.sources.watermark.holders().filter(|_| held).map(|(_, name)| Arc::clone(name));
-        let mut holders: Vec<Arc<str>> = models.into_iter().chain(others).collect();
-        holders.sort();
-        holders.dedup();
-        if holders != self.held.holders {
-            if self.held.is_said {
-                tracing::info!(model = self.model, before = ?self.held.holders, now = ?holders, "final is held back by others now, or by nobody");
-            }
-            self.held = Held { since: now, since_at: EventTime::now(), is_said: false, holders };
-        } else if !holders.is_empty()
-            && !self.held.is_said
-            && now >= self.held.since + self.options.dead_after
-        {
-            self.held.is_said = true;
-            tracing::warn!(
-                model = self.model,
-                holders = ?self.held.holders,
-                since = %self.held.since_at,
-                settled = %self.fold.settled(),
-                "final is held back: these sources have not said how far they are"
-            );
-        }
-        Ok(())
+        let back = self.may_be_back().then_some(self.next_return);
+        [window, settle, look, back].into_iter().flatten().min()
     }
 
     /// Takes a delivery in, to be acknowledged with what follows from it. Says why if the model breaks over it: it must
@@ -366,14 +320,22 @@ where
         self.retried.retain(|_, at| *at >= settled);
         let retried: Vec<u64> = self.retried.keys().copied().collect();
         let first_own = retried.first().map_or(own, |first| own.min(Offset(*first)));
-        let heard = (self.sources.heeded(), retried);
+        let mut heeded = self.sources.heeded();
+        for (journal, before) in &self.absent {
+            // What was heard of it is in no state: it is to be read again when it is back.
+            match before {
+                Some(before) => heeded.insert(journal.clone(), before.clone()),
+                None => heeded.remove(journal),
+            };
+        }
+        let heard = (heeded, retried);
         let written = snapshot::write(&path, &self.model, &self.fold, &marks, heard);
         if let Err(error) = written {
             // It is a cache: what it would have spared is done again.
             tracing::warn!(path = %path.display(), %error, "cannot write a snapshot: a restart will take longer");
             return Ok(());
         }
-        self.sources.release();
+        self.sources.release(|journal| !self.absent.contains_key(journal));
         let replay = match self.own_replay.take() {
             Some(replay) => replay,
             None => self.core.cursors.claim(&replay_name(&self.model), self.core.instance.as_str())?,

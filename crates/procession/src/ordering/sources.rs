@@ -242,9 +242,9 @@ impl Sources {
         self.heard.advance();
     }
 
-    /// A snapshot was written that needs nothing before these positions.
-    pub(super) fn release(&self) {
-        for source in &self.list {
+    /// A snapshot was written that needs nothing before these positions of the journals that are in it.
+    pub(super) fn release(&self, is_in_it: impl Fn(&str) -> bool) {
+        for source in self.list.iter().filter(|source| is_in_it(&source.journal)) {
             source.replay.store(Position::at(Offset(source.first_needed())));
         }
     }

@@ -19,7 +19,11 @@ fn of_three(number: u64) -> String {
 
 /// Asks the sorter how it is.
 fn health(home: &Home) -> Value {
-    call_method(home, "io.procession.Process.Health", &json!({})).unwrap()
+    health_of(home, "sorter")
+}
+
+pub(crate) fn health_of(home: &Home, instance: &str) -> Value {
+    call_method_of(home, instance, "io.procession.Process.Health", &json!({})).unwrap()
 }
 
 /// Calls the sorter once it answers.
@@ -35,10 +39,6 @@ pub(crate) fn call_of(
     parameters: &Value,
 ) -> Result<Value, ClientError> {
     call_method_of(home, instance, &format!("io.procession.DeadLetters.{method}"), parameters)
-}
-
-fn call_method(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
-    call_method_of(home, "sorter", method, parameters)
 }
 
 fn call_method_of(

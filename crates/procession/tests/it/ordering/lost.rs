@@ -16,10 +16,12 @@ fn what_followed_from_lost_inputs_is_taken_back_and_what_is_said_anew_is_heard()
     case.lose_power();
     let mut teller = case.start(&[]);
     teller.wait_for("the model waits");
+    wait_until("that is shown", || case.waiting().contains("what teller had heard of bank"));
     assert!(case.said_of(Retract::TOPIC).is_empty(), "nobody knows yet what is lost");
     case.open_bank();
     case.moved(2, -101);
     wait_until("what holds now", || case.balances() == [-1]);
+    assert!(!case.waiting().contains("bank"), "{}", case.waiting());
     // Simple listeners are told, too, by what their domain has for it.
     let undone: Vec<_> = case.said_of("overdrawn-withdrawn");
     assert_eq!(undone.len(), 2, "{undone:?}");
@@ -132,5 +134,41 @@ fn what_is_final_stays_when_its_input_is_lost_and_the_loss_is_named() {
     wait_until("it is late", || !case.said_of(Late::TOPIC).is_empty());
     wait_until("what holds", || case.balances() == [-50]);
     assert_eq!(case.holds("fee").len(), 1, "a receipt is not taken back");
+    stop(teller);
+}
+
+#[test]
+fn a_living_model_goes_on_without_a_journal_that_is_gone_until_it_is_back() {
+    let mut case = Case::new(&Options { sync: SyncPolicy::Never, ..Options::default() });
+    let [shop, aside] = ["state/shop", "aside"].map(|folder| case.home.path().join(folder));
+    fs::create_dir_all(&shop).unwrap();
+    let mut writer = Writer::open(&shop, &Options::default()).unwrap();
+    let payload = json!({"account": "b", "at": EventTime(BEGIN), "cents": -7}).to_string();
+    let entry =
+        Entry { topic: "moved", key: None, cause: None, codec: Codec::Json, payload: payload.as_bytes() };
+    writer.append(&entry).unwrap();
+    let mut teller = case.start(&["--hears", "bank/moved", "--hears", "shop/moved", "--snapshot-after", "1"]);
+    case.moved(1, 100);
+    case.sync_bank();
+    case.moved(2, -150);
+    wait_until("both", || case.balances() == [-50, -7] && case.acknowledged() == 2);
+    drop(writer);
+    fs::rename(&shop, &aside).unwrap();
+    // It begins again, as the bank has lost something, and so it does when it breaks over something.
+    case.restore_bank();
+    case.open_bank();
+    case.moved(3, -101);
+    wait_until("what holds without the shop", || case.balances() == [-1]);
+    case.moved(4, i64::MAX);
+    case.moved(5, -1);
+    wait_until("the next", || case.balances() == [-2, -1]);
+    // As long as there is nothing to be read, it is not back.
+    fs::create_dir(&shop).unwrap();
+    case.moved(6, -1);
+    wait_until("one more", || case.balances() == [-3, -2, -1]);
+    fs::remove_dir(&shop).unwrap();
+    fs::rename(&aside, &shop).unwrap();
+    wait_until("the shop counts again", || case.balances() == [-7, -3, -2, -1]);
+    assert!(!teller.has_ended(), "without a restart");
     stop(teller);
 }

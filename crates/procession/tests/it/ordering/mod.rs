@@ -15,7 +15,7 @@ use procession::{DeadLetter, Event as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::letters::call_of as call;
+use crate::letters::{call_of as call, health_of};
 use crate::sample::{Home, Running};
 use crate::swarm::wait_until;
 
@@ -53,8 +53,7 @@ impl Case {
 
     /// So many cents are moved so many seconds after the beginning.
     fn moved(&mut self, second: i64, cents: i64) {
-        let at = EventTime(BEGIN + second * SECOND);
-        self.say("moved", json!({"account": "a", "at": at, "cents": cents}).to_string().as_bytes());
+        self.moved_of("a", second, cents);
     }
 
     fn heartbeat(&mut self, second: i64) {
@@ -161,6 +160,17 @@ impl Case {
         balances
     }
 
+    /// Moves cents of another account.
+    fn moved_of(&mut self, account: &str, second: i64, cents: i64) {
+        let at = EventTime(BEGIN + second * SECOND);
+        self.say("moved", json!({"account": account, "at": at, "cents": cents}).to_string().as_bytes());
+    }
+
+    /// What the teller says that it waits for.
+    fn waiting(&self) -> String {
+        health_of(&self.home, "teller")["waiting"].to_string()
+    }
+
     fn acknowledged(&self) -> u64 {
         let cursors = read_cursors(&self.folder()).unwrap();
         let cursor =
@@ -263,6 +273,9 @@ fn who_is_silent_or_dead_holds_time_back_for_a_while_only() {
     case.moved(1, -1);
     case.heartbeat(100);
     wait_until("the overdraft", || !case.said_of("overdrawn").is_empty());
+    wait_until("whom it waits for is shown", || {
+        case.waiting().contains("final is held back: model teller waits for shop")
+    });
     assert_eq!(case.settled(), None, "the shop lives, and has not said how far it is");
     stop(teller);
     let impatient = [&hears[..], &["--idle-after", "1ms", "--dead-after", "1h"]].concat();
@@ -353,9 +366,11 @@ fn a_model_that_is_gone_holds_final_back_until_its_folder_is_removed_and_that_is
     drop(shop);
     wait_until("as far as the shop is final", || case.settled() == Some(5));
     teller.wait_for("final is held back");
+    assert!(case.waiting().contains("waits for shop"), "{}", case.waiting());
     assert_eq!(case.settled(), Some(5), "it may come again, and take back what it has said");
     fs::remove_dir_all(&folder).unwrap();
     wait_until("final goes on", || case.settled() == Some(90));
+    wait_until("that is over", || !case.waiting().contains("final is held back"));
     stop(teller);
 }
 
