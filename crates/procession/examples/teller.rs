@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use procession::ordering::{Compensate, Effect, EventTime, Heard, Input, Model, Output, Outputs};
 use procession::{Process, Result};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -36,10 +36,30 @@ struct Settings {
     wait: Duration,
     /// More than this at once makes it panic
     most: i64,
+    /// How long the names of accounts in fees are made
+    fee_bytes: usize,
+    /// How long the names of accounts in overdrafts of a cent are made
+    cent_bytes: usize,
+    /// An overdraft of so many cents cannot be encoded
+    unsayable: i64,
 }
 
-/// See [`Settings`]: the same in every run of a process that works as it should.
-static MOST: AtomicI64 = AtomicI64::new(0);
+/// What the model's code does: the same in every run of a process that works as it should. See [`Settings`].
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    most: i64,
+    fee_bytes: usize,
+    cent_bytes: usize,
+    unsayable: i64,
+}
+
+static RULES: OnceLock<Rules> = OnceLock::new();
+
+impl Rules {
+    fn get() -> Self {
+        *RULES.get().expect("it is set before the model runs")
+    }
+}
 
 impl Default for Settings {
     fn default() -> Self {
@@ -51,6 +71,9 @@ impl Default for Settings {
             dead_after: Duration::from_secs(60),
             wait: Duration::ZERO,
             most: 1_000_000,
+            fee_bytes: 0,
+            cent_bytes: 0,
+            unsayable: i64::MIN,
         }
     }
 }
@@ -82,6 +105,7 @@ impl Input for Moved {
 enum Finding {
     Overdrawn {
         account: String,
+        #[serde(serialize_with = "sayable")]
         balance: i64,
     },
     Withdrawn {
@@ -120,10 +144,19 @@ impl Output for Finding {
     }
 }
 
+/// A name, made so long.
+fn longer(name: &str, bytes: usize) -> String {
+    [name, &"x".repeat(bytes.saturating_sub(name.len()))].concat()
+}
+
 impl Compensate for Finding {
     fn compensation(&self) -> Option<Self> {
         match self {
-            Self::Overdrawn { account, .. } => Some(Self::Withdrawn { account: account.clone() }),
+            Self::Overdrawn { account, .. } => {
+                assert!(account != "no way back", "there is no way back");
+                let bytes = if account == "long way back" { 1 << 18 } else { 0 };
+                Some(Self::Withdrawn { account: longer(account, bytes) })
+            }
             _ => None,
         }
     }
@@ -138,7 +171,24 @@ impl Compensate for Finding {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Account {
+    #[serde(serialize_with = "writable")]
     balance: i64,
+}
+
+/// A state that cannot be written.
+const UNWRITABLE: i64 = -666_666;
+
+fn writable<S: Serializer>(balance: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    assert!(*balance != UNWRITABLE, "nobody writes this down");
+    serializer.serialize_i64(*balance)
+}
+
+fn sayable<S: Serializer>(balance: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    assert!(*balance != UNWRITABLE - 1, "nobody says this");
+    if *balance == Rules::get().unsayable {
+        return Err(serde::ser::Error::custom("nobody can say this"));
+    }
+    serializer.serialize_i64(*balance)
 }
 
 impl Model for Account {
@@ -146,7 +196,7 @@ impl Model for Account {
     type Output = Finding;
 
     fn apply(&mut self, _at: EventTime, moved: &Moved, out: &mut Outputs<Finding>) {
-        assert!(moved.cents <= MOST.load(Ordering::Relaxed), "more than there is");
+        assert!(moved.cents <= Rules::get().most, "more than there is");
         if moved.cents == i64::MIN {
             // More than a small journal takes.
             out.say(Finding::Fee { account: "x".repeat(1 << 18) });
@@ -160,17 +210,20 @@ impl Model for Account {
         self.balance += moved.cents;
         if self.balance < 0 {
             let account = moved.account.clone();
-            out.say(Finding::Overdrawn { account: account.clone(), balance: self.balance });
-            out.say(Finding::Fee { account });
+            let Rules { fee_bytes, cent_bytes, .. } = Rules::get();
+            let in_words = longer(&account, if self.balance == -1 { cent_bytes } else { 0 });
+            out.say(Finding::Overdrawn { account: in_words, balance: self.balance });
+            out.say(Finding::Fee { account: longer(&account, fee_bytes) });
         }
     }
 }
 
 fn main() -> ExitCode {
     procession::run("teller", |process: Process<Settings>| async move {
-        let Settings { hears, lateness, snapshot_after, idle_after, dead_after, wait, most } =
+        let Settings { hears, lateness, snapshot_after, idle_after, dead_after, wait, .. } =
             process.settings();
-        MOST.store(*most, Ordering::Relaxed);
+        let Settings { most, fee_bytes, cent_bytes, unsayable, .. } = *process.settings();
+        RULES.get_or_init(|| Rules { most, fee_bytes, cent_bytes, unsayable });
         let model = process.model::<Account>("teller").hear(hears.clone()).lateness(*lateness);
         let model = model.idle_after(*idle_after).dead_after(*dead_after).wait(*wait);
         model.final_every(Duration::from_millis(1)).snapshot_after(*snapshot_after).run().await

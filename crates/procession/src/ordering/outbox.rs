@@ -19,6 +19,8 @@ use crate::subscribe::Delivery;
 /// What is too large where several records are smaller.
 const BATCH: &str = "batch";
 const ENTRIES: &str = "number of entries in a batch";
+/// The checkpoint of a model that is up to where everything is final of which only a part is said.
+const NEARS: &str = "_final/";
 /// What a record takes in a batch beside key and payload, at most: its header, names, and the acknowledgement.
 pub(super) const RECORD_BYTES: usize = 1024;
 
@@ -29,6 +31,19 @@ pub(super) struct Outbox {
     bytes: Vec<u8>,
     /// The posts from this one on have waited for final; the last of them is `_final`.
     pub(super) released: Option<usize>,
+    /// What that `_final` says.
+    pub(super) settles: EventTime,
+}
+
+/// What is said of final with a part of what was released.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Frontier {
+    /// Nothing, or what is among the records.
+    Stays,
+    /// Nothing before it changes any more.
+    Reaches(EventTime),
+    /// The same holds, and is said once all that has waited for it is said: whoever dies before does that first.
+    Nears(EventTime),
 }
 
 #[derive(Debug)]
@@ -67,16 +82,16 @@ impl Outbox {
     }
 
     /// Where a part of what was released ends that begins at `from` and has `most` posts, about; and what is final with
-    /// it, if it is not the last. All that has waited for one instant goes together.
-    pub(super) fn releases(&self, from: usize, most: usize) -> (usize, Option<EventTime>) {
+    /// it. All that has waited for one instant goes together.
+    pub(super) fn releases(&self, from: usize, most: usize) -> (usize, EventTime) {
         let (posts, last) = (&self.posts, self.posts.len() - 1);
         let to = last.min(from + most.max(1));
         let at = posts[to].at;
         let begin = posts[..to].partition_point(|post| post.at < at).max(from);
         let end = to + posts[to..].partition_point(|post| post.at <= at);
         match if begin > from { begin } else { end } {
-            to if to < last => (to, Some(posts[to].at)),
-            _ => (posts.len(), None),
+            to if to < last => (to, posts[to].at),
+            _ => (posts.len(), self.settles),
         }
     }
 
@@ -119,7 +134,7 @@ impl Outbox {
         posts: Range<usize>,
         core: &Core,
         acking: &[(usize, Delivery<Any>)],
-        settled: Option<EventTime>,
+        (model, frontier): (&str, Frontier),
     ) -> Result<()> {
         let mut batch = Batch::new(&core.outlet);
         for Post { topic, cause, key, payload, .. } in &self.posts[posts] {
@@ -131,12 +146,24 @@ impl Outbox {
                 payload: Cow::Borrowed(&self.bytes[payload.clone()]),
             })?;
         }
-        if let Some(at) = settled {
-            batch.add(&Final { at })?;
+        match frontier {
+            Frontier::Stays => {}
+            Frontier::Reaches(at) => {
+                batch.add(&Final { at })?;
+            }
+            Frontier::Nears(at) => {
+                batch.checkpoint(&format!("{NEARS}{model}"), &at)?;
+            }
         }
         for (_, delivery) in acking {
             batch.ack(delivery);
         }
         batch.commit().map(drop)
     }
+}
+
+/// Up to where what a model says was about to become final when it said a part of that and died; what has waited for it is
+/// to be said before anything is heard.
+pub(super) fn nears(core: &Core, model: &str) -> Option<EventTime> {
+    serde_json::from_slice(&core.outlet.checkpoint(&format!("{NEARS}{model}"))?).ok()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use journal::PAYLOAD_BYTES_MAX;
 
 use super::model::{Input, Model};
-use super::outbox::RECORD_BYTES;
+use super::outbox::{self, Frontier, RECORD_BYTES};
 use super::records::Final;
 use super::run::Change;
 use super::running::Running;
@@ -94,6 +94,12 @@ where
             return Ok(None);
         }
         self.said_final = now;
+        self.release(at)?;
+        Ok(Some(at))
+    }
+
+    /// Says what has waited for this to be final, and that it is.
+    fn release(&mut self, at: EventTime) -> Result<()> {
         // Corrections are said before, so that what is behind them was released.
         self.outbox.released = Some(self.outbox.posts.len());
         self.fold.settle(at, |saying| self.outbox.add(&saying)).map_err(encode_error)?;
@@ -101,8 +107,9 @@ where
         if let Some(last) = self.outbox.posts.last_mut() {
             last.at = EventTime::MAX;
         }
+        self.outbox.settles = at;
         self.sources.forget(at);
-        Ok(Some(at))
+        Ok(())
     }
 
     /// All or nothing, unless it is too large for one batch; waits for room if there is none.
@@ -110,7 +117,7 @@ where
         let count = self.outbox.posts.len();
         if count == 0 {
             self.acking.iter().for_each(|(_, delivery)| delivery.ack());
-        } else if let Err(error) = self.put(0..count, &self.acking, None).await {
+        } else if let Err(error) = self.put(0..count, &self.acking, Frontier::Stays).await {
             // Not if it would fail over one of them in the end: then none of it is to be said.
             if count == 1 || !self.outbox.can_be_parted(&error) {
                 return Err(error);
@@ -140,7 +147,7 @@ where
         while from < released {
             let to = released.min(from + most);
             let acking = if to == released { &self.acking[..] } else { &[] };
-            match self.put(from..to, acking, None).await {
+            match self.put(from..to, acking, Frontier::Stays).await {
                 Ok(()) => from = to,
                 Err(error) if to - from > 1 && self.outbox.can_be_parted(&error) => {
                     most = (to - from).div_ceil(2);
@@ -152,12 +159,14 @@ where
         most = count - released;
         while from < count {
             let (to, settled) = self.outbox.releases(from, most);
-            match self.put(from..to, &[], settled).await {
+            // The last of them is what says so.
+            let frontier = if to == count { Frontier::Stays } else { Frontier::Reaches(settled) };
+            match self.put(from..to, &[], frontier).await {
                 Ok(()) => from = to,
                 Err(error) if most > 1 && self.outbox.can_be_parted(&error) => most = most.div_ceil(2),
-                // What waited for one instant is too much for a batch, so it cannot be said with its final.
+                // What waited for one instant is too much for a batch, so its final comes with the last of it.
                 Err(error) if to - from > 1 && self.outbox.can_be_parted(&error) => {
-                    from = self.put_some(from..to).await?;
+                    from = self.put_some(from..to, settled).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -166,11 +175,11 @@ where
     }
 
     /// Says as many of the posts as find room in a batch, but not all; returns where the others begin.
-    async fn put_some(&self, posts: Range<usize>) -> Result<usize> {
+    async fn put_some(&self, posts: Range<usize>, settled: EventTime) -> Result<usize> {
         let (from, mut most) = (posts.start, posts.len());
         loop {
             most = most.div_ceil(2);
-            match self.put(from..from + most, &[], None).await {
+            match self.put(from..from + most, &[], Frontier::Nears(settled)).await {
                 Ok(()) => return Ok(from + most),
                 Err(error) if most > 1 && self.outbox.can_be_parted(&error) => {}
                 Err(error) => return Err(error),
@@ -183,10 +192,10 @@ where
         &self,
         posts: Range<usize>,
         acking: &[(usize, Delivery<Any>)],
-        settled: Option<EventTime>,
+        frontier: Frontier,
     ) -> Result<()> {
         loop {
-            match self.outbox.publish(posts.clone(), &self.core, acking, settled) {
+            match self.outbox.publish(posts.clone(), &self.core, acking, (&self.model, frontier)) {
                 Err(error @ Error::Journal(journal::Error::Full { .. })) if !self.core.is_stopping() => {
                     tracing::error!(%error, "a model waits for room to say what it has to say");
                     tokio::time::sleep(FULL_PAUSE).await;
@@ -225,7 +234,11 @@ where
         self.replaying = false;
         // What waits for final must find room in a batch then, whatever else a segment begins with: half of it at most.
         let room = usize::try_from(self.core.hearing.segment_bytes / 2).unwrap_or(usize::MAX);
-        self.fold.let_wait(room.min(PAYLOAD_BYTES_MAX).saturating_sub(2 * RECORD_BYTES));
+        let room = room.min(PAYLOAD_BYTES_MAX).saturating_sub(2 * RECORD_BYTES);
+        self.fold.let_wait(room);
+        if let Some(at) = outbox::nears(&self.core, &self.model).filter(|at| *at > settled) {
+            self.release(at)?;
+        }
         self.publish().await
     }
 }

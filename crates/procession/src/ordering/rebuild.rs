@@ -14,6 +14,7 @@ use super::fold::Fold;
 use super::isolate::Broken;
 use super::model::{Compensate as _, Heard, Input, Model, Output};
 use super::order::Derivation;
+use super::outbox;
 use super::passed::{Passed, Retried, history_of};
 use super::recall::{Recall, Recalled};
 use super::records::{Diverged, Retract, Said};
@@ -110,8 +111,10 @@ where
         }
         self.sources.advance();
         self.report(diverged)?;
-        let gone = self.find_gone(&unheard, &passed, settled).await?;
-        self.retract_unfounded(&gone, settled).await?;
+        // What is irrevocable is said from then on.
+        let closed = outbox::nears(&self.core, &self.model).map_or(settled, |at| settled.max(at));
+        let gone = self.find_gone(&unheard, &passed, closed).await?;
+        self.retract_unfounded(&gone, closed).await?;
         if let Err(error) = self.resume(settled).await {
             return if self.blame(&error)? { Ok(Rebuilt::Broken) } else { Err(error) };
         }

@@ -86,7 +86,8 @@ fn what_other_code_breaks_over_is_parked_although_it_was_dealt_with_before() {
         stop(teller);
     }
     // Code that can deal with them gets them on demand.
-    let teller = case.start(&[]);
+    let mut teller = case.start(&[]);
+    teller.wait_for("the model is where it was");
     let retried = call(&case.home, "teller", "RetryAll", &json!({})).unwrap();
     assert_eq!(retried, json!({"letters": 6, "failed": []}));
     wait_until("all counts", || case.balances() == [-1]);
@@ -122,7 +123,7 @@ fn what_breaks_a_model_after_its_wait_is_parked() {
 #[cfg(feature = "faults")]
 #[test]
 fn whoever_dies_between_the_parts_of_a_large_correction_takes_nothing_back() {
-    for (lateness, count) in [("10s", 1)] {
+    for (lateness, count) in [("10s", 1), ("10us", 3)] {
         let mut case = Case::new(&Options::default());
         (0..1000).for_each(|second| case.moved(second, -1));
         let arguments = ["--journal-segment-bytes", "128 KiB", "--lateness", lateness];
@@ -185,4 +186,34 @@ fn a_dead_letter_that_is_retried_counts_for_good() {
         assert_eq!(case.balances(), [-110]);
         stop(teller);
     }
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn whoever_dies_between_the_parts_of_what_one_instant_has_released_takes_nothing_back() {
+    let mut case = Case::new(&Options::default());
+    (0..1000).for_each(|_| case.moved(1, -1));
+    let arguments = ["--journal-segment-bytes", "128 KiB", "--fee-bytes", "300"];
+    let teller = case.start(&arguments);
+    wait_until("all is heard", || case.acknowledged() == 1000 && case.balances().len() == 1000);
+    kill(teller);
+    case.heartbeat(60);
+    let fees = |case: &Case| case.said_of("fee").len();
+    let mut lives = 0;
+    while fees(&case) == 0 {
+        lives += 1;
+        assert!(lives < 10, "nothing is released");
+        let mut command = case.home.command_of(&program(), &[&["run"], &arguments[..]].concat());
+        let ended = Running::start(command.env("JOURNAL_FAULT", format!("batch.committed:{lives}"))).wait();
+        assert_eq!(ended.code, None, "it was killed: {ended:?}");
+    }
+    assert!(fees(&case) < 1000 && case.settled() < Some(1), "it has said a part: {}", fees(&case));
+    // Had it come in time, nobody would have been charged.
+    case.moved(0, 1_000_000);
+    let teller = case.start(&arguments);
+    wait_until("all fees", || fees(&case) == 1000 && case.settled() == Some(50));
+    wait_until("it is late", || case.said_of(Late::TOPIC).len() == 1);
+    assert!(case.said_of(Retract::TOPIC).is_empty(), "what was charged stays charged");
+    assert_eq!(case.said().pop().map(|last| last.topic).as_deref(), Some(Late::TOPIC));
+    stop(teller);
 }
