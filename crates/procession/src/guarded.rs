@@ -16,9 +16,10 @@ pub(crate) fn is_on() -> bool {
 /// What `run` gives; or what it panicked with. Whatever it was changing is to be thrown away then.
 #[inline]
 pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    IS_ON.set(true);
+    // One may run inside of another.
+    let before = IS_ON.replace(true);
     let done = catch_unwind(AssertUnwindSafe(run));
-    IS_ON.set(false);
+    IS_ON.set(before);
     done.map_err(|panic| text_of(&*panic))
 }
 

@@ -1,7 +1,7 @@
 //! A model over all of its keys: takes inputs in any order, and says what follows from them in the order of event
 //! time; what it said before and does not follow any more, it takes back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::model::Model;
 use super::order::{Derivation, Order};
 use super::recall::{Recall, Recalled};
 use super::records::Retract;
-use super::slots::Slots;
+use super::slots::{SlotNumber, Slots};
 use super::speak::{Saying, Speaker, Unsayable, to_ordinal};
 use super::time::EventTime;
 use super::timeline::{Cause, Shared, Timeline};
@@ -45,6 +45,14 @@ pub enum Fate {
     Known,
     /// It is older than what is final, and was not taken into account.
     Late,
+}
+
+/// An input that the model breaks over.
+pub(super) struct Blamed {
+    pub(super) journal: Arc<str>,
+    pub(super) offset: u64,
+    /// Why.
+    pub(super) reason: String,
 }
 
 /// A model over all of its keys. See the module's documentation.
@@ -353,19 +361,45 @@ impl<M: Model> Fold<M> {
         self.flush(say)
     }
 
-    /// Of each key the first input that the model breaks over, by its journal and offset, and why; see
-    /// [`Timeline::find_broken`].
+    /// Of each key the first input that the model breaks over, and why; see [`Timeline::find_broken`].
     #[cold]
-    pub(super) fn find_broken(&mut self, bytes_max: usize) -> Vec<(Arc<str>, u64, String)> {
+    pub(super) fn find_broken(&mut self) -> Vec<Blamed> {
         let Self { keys, shared, .. } = self;
-        let mut broken = Vec::new();
-        for timeline in keys.iter().flatten() {
-            if let Some((number, reason)) = timeline.find_broken(shared, bytes_max) {
-                let slot = &shared.slots[number];
-                broken.push((Arc::clone(shared.slots.journal(slot)), slot.offset(), reason));
-            }
-        }
-        broken
+        let timelines = keys.iter().flatten();
+        let broken: Vec<_> = timelines.filter_map(|timeline| timeline.find_broken(shared)).collect();
+        self.blame(broken)
+    }
+
+    /// The inputs because of which something waits to be final that could not be said then, for it has more than so many
+    /// bytes, or cannot be encoded; and why.
+    #[cold]
+    pub(super) fn find_unsayable(&mut self, bytes_max: usize) -> Vec<Blamed> {
+        let Self { keys, shared, .. } = self;
+        let timelines = keys.iter().flatten();
+        let found: Vec<_> =
+            timelines.flat_map(|timeline| timeline.find_unsayable(shared, bytes_max)).collect();
+        self.blame(found)
+    }
+
+    /// The inputs that these conclusions follow from, which are known by the first of each input.
+    #[cold]
+    pub(super) fn find_inputs(&self, conclusions: &HashMap<Derivation, String>) -> Vec<Blamed> {
+        let found = self.keys.iter().flatten().flat_map(|timeline| {
+            timeline.slots.iter().filter_map(|number| {
+                let reason = conclusions.get(&self.shared.slots.derive(*number, timeline.hash))?;
+                Some((*number, reason.clone()))
+            })
+        });
+        self.blame(found.collect())
+    }
+
+    fn blame(&self, inputs: Vec<(SlotNumber, String)>) -> Vec<Blamed> {
+        let slots = &self.shared.slots;
+        let blamed = inputs.into_iter().map(|(number, reason)| {
+            let slot = &slots[number];
+            Blamed { journal: Arc::clone(slots.journal(slot)), offset: slot.offset(), reason }
+        });
+        blamed.collect()
     }
 
     /// The states of all keys after their final inputs. To be asked for after a flush.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use journal::{Item, Level, Offset, Reader, Record, Start};
 
+use super::fold::Blamed;
 use super::intake::read;
 use super::model::{Heard, Input, Model};
-use super::outbox::RECORD_BYTES;
 use super::passed::History;
 use super::replay::Since;
 use super::running::{Place, Running};
@@ -47,10 +47,14 @@ where
     /// The model has broken over something that was heard since the last batch: it panicked, or what it has to say cannot
     /// be said. It goes back to the state before, and takes one after the other; whichever it breaks over is parked, with
     /// the reason. `false` if the process is to stop.
-    pub(super) async fn isolate(&mut self) -> Result<bool> {
+    pub(super) async fn isolate(&mut self, reason: &str) -> Result<bool> {
         let heard = std::mem::take(&mut self.acking);
+        self.parked_again = false;
         if !self.go_back().await? {
             return Ok(false);
+        }
+        if heard.is_empty() && !self.parked_again {
+            return Err(Error::Subscription { name: self.model.clone(), reason: reason.to_owned() });
         }
         for (_, delivery) in heard {
             let Some(reason) = self.try_alone(delivery).await? else { continue };
@@ -139,13 +143,26 @@ where
     /// The model has broken when all was heard again: parks whatever it broke over. `false` if that is none of them.
     #[cold]
     pub(super) fn blame(&mut self, error: &Error) -> Result<bool> {
-        let bytes_max = match error {
-            Error::Journal(journal::Error::TooLarge { limit, .. }) => limit.saturating_sub(RECORD_BYTES),
-            Error::Subscription { .. } | Error::Encode { .. } => usize::MAX,
+        let blamed = match error {
+            Error::Journal(journal::Error::TooLarge { .. }) => {
+                self.fold.find_inputs(&self.outbox.unsayable_conclusions(error))
+            }
+            Error::Subscription { .. } | Error::Encode { .. } => self.fold.find_broken(),
             _ => return Ok(false),
         };
+        self.park_all(blamed)
+    }
+
+    /// Parks the inputs because of which something waits to be final that could not be said then: the model as it was when
+    /// it heard them may have said something else. `false` if there are none.
+    pub(super) fn park_unsayable(&mut self, bytes_max: usize) -> Result<bool> {
+        let blamed = self.fold.find_unsayable(bytes_max);
+        if blamed.is_empty() { Ok(false) } else { self.park_all(blamed) }
+    }
+
+    fn park_all(&mut self, blamed: Vec<Blamed>) -> Result<bool> {
         self.outbox.clear();
-        for (journal, offset, reason) in self.fold.find_broken(bytes_max) {
+        for Blamed { journal, offset, reason } in blamed {
             self.give_up_at(&journal, Offset(offset), &reason)?;
         }
         Ok(!self.broken.is_empty())

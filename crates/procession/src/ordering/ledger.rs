@@ -9,6 +9,7 @@ use super::hash::Hash;
 use super::model::{Output, Outputs};
 use super::recall::{Recalled, Undo};
 use super::time::EventTime;
+use crate::guarded::guarded;
 
 /// One output of one input. Which one is its place among the input's lines.
 #[derive(Debug)]
@@ -154,13 +155,42 @@ impl<O: Output> Press<O> {
             return;
         }
         let reason = if self.texts.get(start) == Some(&b'{') {
-            format!(
-                "it has {length} bytes, and must wait to be final: the limit of this journal is {limit} bytes"
-            )
+            too_large_to_wait(length, limit)
         } else {
-            "what a model says must be a JSON object".to_owned()
+            NO_OBJECT.to_owned()
         };
         self.error = Some((value.topic(), reason));
+    }
+
+    /// Why an output that waits to be final could not be said then; `None` if it could.
+    #[cold]
+    pub(super) fn find_fault(&mut self, value: &O, bytes_max: usize) -> Option<String> {
+        let fault = guarded(|| {
+            if value.effect() != Effect::Irrevocable {
+                return None;
+            }
+            match self.measure(value) {
+                Ok(length) => (length > bytes_max).then(|| too_large_to_wait(length, bytes_max)),
+                Err(reason) => Some(reason),
+            }
+        });
+        fault.unwrap_or_else(Some).map(|reason| format!("{} cannot be said: {reason}", value.topic()))
+    }
+
+    /// How many bytes an output has.
+    ///
+    /// # Errors
+    /// In words: it cannot be encoded as a JSON object.
+    fn measure(&mut self, value: &O) -> Result<usize, String> {
+        let start = self.texts.len();
+        let written = serde_json::to_writer(&mut self.texts, value);
+        let (length, first) = (self.texts.len() - start, self.texts.get(start).copied());
+        self.texts.truncate(start);
+        match written {
+            Err(error) => Err(error.to_string()),
+            Ok(()) if first != Some(b'{') => Err(NO_OBJECT.to_owned()),
+            Ok(()) => Ok(length),
+        }
     }
 
     /// Writes a value that no line holds, for a compensation.
@@ -171,18 +201,17 @@ impl<O: Output> Press<O> {
         self.texts.truncate(start);
     }
 
-    /// Encodes what the model has said because of an input at `at`, for its length alone: that of the longest output.
+    /// Encodes what the model has said because of an input, for nothing but to see whether that can be done.
+    ///
+    /// # Errors
+    /// In words: it cannot.
     #[cold]
-    pub(super) fn longest_print(&mut self, at: EventTime) -> usize {
-        let mut lines = Lines::NONE;
-        let mut longest = 0;
-        for said in std::mem::take(&mut self.out.said) {
-            let start = self.texts.len();
-            self.out.said.push(said);
-            self.print(at, &mut lines);
-            longest = longest.max(self.texts.len() - start);
+    pub(super) fn try_out(&mut self) -> Result<(), String> {
+        for (value, _) in std::mem::take(&mut self.out.said) {
+            self.measure(&value)
+                .map_err(|reason| format!("{} cannot be encoded: {reason}", value.topic()))?;
         }
-        longest
+        Ok(())
     }
 
     /// Takes what the model has said because of an input at `at` into the input's lines.
@@ -224,6 +253,12 @@ impl<O: Output> Press<O> {
     }
 }
 
+const NO_OBJECT: &str = "what a model says must be a JSON object";
+
+fn too_large_to_wait(bytes: usize, limit: usize) -> String {
+    format!("it has {bytes} bytes, and must wait to be final: the limit of this journal is {limit} bytes")
+}
+
 /// What makes two outputs the same.
 #[inline]
 pub(super) fn hash_of(topic: &str, at: EventTime, payload: &[u8]) -> u64 {
@@ -241,15 +276,24 @@ impl<O: Output> Line<O> {
     /// What a restart needs to know of it, when it follows from an input of this key, event time and turn.
     pub(super) fn to_recalled(&self, key: &[u8], input_at: EventTime, turn: u64) -> Recalled {
         let Self { revision, said, at, .. } = *self;
-        let topic = self.value.as_ref().map_or("", |value| value.topic()).into();
+        let topic = self.value.as_ref().map_or("", |value| value.topic());
         let since = (at != input_at).then_some(input_at);
         let undo = (said != 0).then(|| {
-            let compensation = self.value.as_ref().and_then(|value| value.compensation());
-            let compensation =
-                compensation.and_then(|value| Some((value.topic().into(), to_raw_value(&value).ok()?)));
+            let compensation = guarded(|| {
+                let undo = self.value.as_ref()?.compensation()?;
+                Some((undo.topic().into(), to_raw_value(&undo).ok()?))
+            });
+            let compensation = compensation.unwrap_or_else(|reason| {
+                tracing::warn!(
+                    topic,
+                    reason,
+                    "nobody will be able to tell how to compensate for a conclusion"
+                );
+                None
+            });
             Box::new(Undo { key: STANDARD.encode(key), turn, compensation })
         });
-        Recalled { revision, said, at, topic, since, undo, record: None }
+        Recalled { revision, said, at, topic: topic.into(), since, undo, record: None }
     }
 
     /// A place for an output that was not said before a restart, before one that was.

@@ -1,13 +1,15 @@
 //! The records of a model that are to be published together.
 
 use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use journal::{Codec, Offset};
 use serde::Serialize;
 
-use super::records::Final;
+use super::order::Derivation;
+use super::records::{Final, Said};
 use super::speak::Saying;
 use super::time::EventTime;
 use crate::core::Core;
@@ -19,6 +21,9 @@ use crate::subscribe::Delivery;
 /// What is too large where several records are smaller.
 const BATCH: &str = "batch";
 const ENTRIES: &str = "number of entries in a batch";
+/// What is too large of one record.
+const KEY: &str = "key";
+const PAYLOAD: &str = "payload";
 /// The checkpoint of a model that is up to where everything is final of which only a part is said.
 const NEARS: &str = "_final/";
 /// What a record takes in a batch beside key and payload, at most: its header, names, and the acknowledgement.
@@ -56,15 +61,20 @@ pub(super) struct Post {
     pub(super) at: EventTime,
 }
 
-impl Outbox {
-    /// Bytes of the largest record, about.
-    fn largest(&self) -> usize {
-        let bytes = |post: &Post| {
-            post.key.as_ref().map_or(0, ExactSizeIterator::len) + post.payload.len() + RECORD_BYTES
-        };
-        self.posts.iter().map(bytes).max().unwrap_or_default()
+impl Post {
+    /// Whether it is larger than that, about, on its own.
+    fn exceeds(&self, what: &str, limit: usize) -> bool {
+        let (key, payload) = (self.key.as_ref().map_or(0, ExactSizeIterator::len), self.payload.len());
+        match what {
+            BATCH => key + payload + RECORD_BYTES > limit,
+            KEY => key > limit,
+            PAYLOAD => payload > limit,
+            _ => false,
+        }
     }
+}
 
+impl Outbox {
     pub(super) fn clear(&mut self) {
         self.posts.clear();
         self.bytes.clear();
@@ -75,10 +85,54 @@ impl Outbox {
     pub(super) fn can_be_parted(&self, error: &Error) -> bool {
         match error {
             Error::Journal(journal::Error::TooLarge { what, limit, .. }) => {
-                *what == ENTRIES || *what == BATCH && self.largest() <= *limit
+                *what == ENTRIES
+                    || *what == BATCH && !self.posts.iter().any(|post| post.exceeds(what, *limit))
             }
             _ => false,
         }
+    }
+
+    /// The records that cannot be said at all, if what they were to be said with has failed so.
+    fn unsayable(&self, error: &Error) -> impl Iterator<Item = (usize, &Post)> {
+        let limit = match error {
+            Error::Journal(journal::Error::TooLarge { what, limit, .. }) => Some((*what, *limit)),
+            _ => None,
+        };
+        let posts = self.posts.iter().enumerate();
+        posts.filter(move |(_, post)| limit.is_some_and(|(what, limit)| post.exceeds(what, limit)))
+    }
+
+    /// The conclusions that cannot be said, by the first of the same input, and why.
+    #[cold]
+    pub(super) fn unsayable_conclusions(&self, error: &Error) -> HashMap<Derivation, String> {
+        let conclusions = self.unsayable(error).filter_map(|(_, post)| {
+            let said = Said::of(&self.bytes[post.payload.clone()]).ok()??;
+            let reason = format!("{} follows from it, and cannot be said: {error}", post.topic);
+            Some((said.id.nth(0), reason))
+        });
+        conclusions.collect()
+    }
+
+    /// Takes out what compensates for a conclusion and cannot be said: that is no fault of the input that ends the
+    /// conclusion, whose retract stays. Whether there was any.
+    #[cold]
+    pub(super) fn drop_compensations(&mut self, error: &Error) -> bool {
+        let compensates = |post: &Post| {
+            let said = Said::of(&self.bytes[post.payload.clone()]).ok().flatten();
+            said.filter(|said| said.compensates)
+        };
+        let dropped: BTreeSet<usize> = self
+            .unsayable(error)
+            .filter_map(|(place, post)| {
+                let id = compensates(post)?.id;
+                tracing::error!(%id, topic = post.topic, %error, "what compensates for a conclusion cannot be said: it is only retracted");
+                Some(place)
+            })
+            .collect();
+        self.released = self.released.map(|released| released - dropped.range(..released).count());
+        let mut place = 0..;
+        self.posts.retain(|_| place.next().is_none_or(|place| !dropped.contains(&place)));
+        !dropped.is_empty()
     }
 
     /// Where a part of what was released ends that begins at `from` and has `most` posts, about; and what is final with

@@ -37,10 +37,17 @@ where
         if drained {
             self.look_at_holders(now)?;
         }
-        let settled = if gone { None } else { self.settle(now)? };
+        let settled = match guarded(|| if gone { Ok(None) } else { self.settle(now) }) {
+            Ok(Ok(settled)) => settled,
+            Ok(Err(Error::Encode { topic, reason })) => {
+                return Ok(Err(Unsayable { topic, reason }.to_string()));
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(reason) => return Ok(Err(reason)),
+        };
         match self.publish().await {
             Ok(()) => {}
-            Err(error @ Error::Journal(journal::Error::TooLarge { .. })) if !self.acking.is_empty() => {
+            Err(error @ Error::Journal(journal::Error::TooLarge { .. })) => {
                 return Ok(Err(format!("what follows from it cannot be said: {error}")));
             }
             // It was told to stop while it waited: what it has heard is not acknowledged, and comes again.
@@ -118,12 +125,7 @@ where
         if count == 0 {
             self.acking.iter().for_each(|(_, delivery)| delivery.ack());
         } else if let Err(error) = self.put(0..count, &self.acking, Frontier::Stays).await {
-            // Not if it would fail over one of them in the end: then none of it is to be said.
-            if count == 1 || !self.outbox.can_be_parted(&error) {
-                return Err(error);
-            }
-            tracing::warn!(model = self.model, posts = count, "a correction is too large for one batch");
-            self.publish_parts().await?;
+            self.publish_otherwise(error).await?;
         }
         for (source, delivery) in self.acking.drain(..) {
             if let Some(position) = delivery.acks().position() {
@@ -132,6 +134,25 @@ where
         }
         self.outbox.clear();
         Ok(())
+    }
+
+    /// Without what cannot be said and need not be, or in parts.
+    #[cold]
+    async fn publish_otherwise(&mut self, mut error: Error) -> Result<()> {
+        if self.outbox.drop_compensations(&error) {
+            let count = self.outbox.posts.len();
+            error = match self.put(0..count, &self.acking, Frontier::Stays).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+        }
+        let count = self.outbox.posts.len();
+        // Not if it would fail over one of them in the end: then none of it is to be said.
+        if count == 1 || !self.outbox.can_be_parted(&error) {
+            return Err(error);
+        }
+        tracing::warn!(model = self.model, posts = count, "a correction is too large for one batch");
+        self.publish_parts().await
     }
 
     /// First what has changed, and with the last of it the acknowledgements: should the process die before, it hears the
@@ -224,7 +245,7 @@ where
         }
     }
 
-    /// Says what a rebuilt fold has to say.
+    /// Says what a rebuilt fold has to say; but nothing, if an input is to be parked first.
     pub(super) async fn resume(&mut self, settled: EventTime) -> Result<()> {
         let Self { fold, outbox, model, .. } = self;
         guarded(|| fold.resume(settled, |saying| outbox.add(&saying)))
@@ -236,6 +257,9 @@ where
         let room = usize::try_from(self.core.hearing.segment_bytes / 2).unwrap_or(usize::MAX);
         let room = room.min(PAYLOAD_BYTES_MAX).saturating_sub(2 * RECORD_BYTES);
         self.fold.let_wait(room);
+        if self.park_unsayable(room)? {
+            return Ok(());
+        }
         if let Some(at) = outbox::nears(&self.core, &self.model).filter(|at| *at > settled) {
             self.release(at)?;
         }

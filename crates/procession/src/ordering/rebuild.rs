@@ -12,7 +12,7 @@ use journal::{Item, Level, Offset, Reader, Record, Start};
 
 use super::fold::Fold;
 use super::isolate::Broken;
-use super::model::{Compensate as _, Heard, Input, Model, Output};
+use super::model::{Heard, Input, Model, Output};
 use super::order::Derivation;
 use super::outbox;
 use super::passed::{Passed, Retried, history_of};
@@ -24,9 +24,11 @@ use super::run::Change;
 use super::running::Running;
 use super::snapshot::{self, Header, Snapshot};
 use super::sources::Sources;
+use super::speak::write_undo;
 use super::time::EventTime;
 use crate::error::{Error, Result};
 use crate::event::Event as _;
+use crate::guarded::guarded;
 use crate::letters;
 use crate::subscribe::DeadLetter;
 
@@ -34,8 +36,21 @@ use crate::subscribe::DeadLetter;
 struct Undone {
     key: Option<Vec<u8>>,
     turn: u64,
-    /// Topic and payload.
-    compensation: Option<(Box<str>, Vec<u8>)>,
+    compensation: Option<Compensation>,
+}
+
+/// Topic and payload.
+type Compensation = (Box<str>, Vec<u8>);
+
+/// The event that compensates for what was said, and its topic, if there is one.
+///
+/// # Errors
+/// In words: nobody can tell.
+fn read_compensation<O: Output>(said: &Heard<'_>) -> Result<Option<Compensation>, String> {
+    let output = guarded(|| O::read(said)).unwrap_or_else(Err)?;
+    let mut payload = Vec::new();
+    let topic = write_undo(&output, &mut payload)?;
+    Ok(topic.map(|topic| (topic.into(), payload)))
 }
 
 /// What came of an attempt to rebuild.
@@ -62,7 +77,7 @@ where
             match self.try_rebuild(since).await? {
                 Rebuilt::Whole => return Ok(true),
                 Rebuilt::Stopped => return Ok(false),
-                Rebuilt::Broken => {}
+                Rebuilt::Broken => self.parked_again = true,
             }
             match self.publish().await {
                 Ok(()) => {}
@@ -117,6 +132,9 @@ where
         self.retract_unfounded(&gone, closed).await?;
         if let Err(error) = self.resume(settled).await {
             return if self.blame(&error)? { Ok(Rebuilt::Broken) } else { Err(error) };
+        }
+        if !self.broken.is_empty() {
+            return Ok(Rebuilt::Broken);
         }
         if header.is_none() {
             self.take_snapshot().await?;
@@ -260,8 +278,12 @@ where
         let topic = M::Output::TOPICS.iter().find(|known| ***known == *topic);
         let Some(topic) = topic else { return Ok(()) };
         let said = Said { id, revision, at, turn, since: None, compensates: true };
-        said.append_to(&mut payload, 0).map_err(|reason| encode(topic, reason))?;
-        self.outbox.add_bytes(topic, key.as_deref(), &payload);
+        match said.append_to(&mut payload, 0) {
+            Ok(()) => self.outbox.add_bytes(topic, key.as_deref(), &payload),
+            Err(reason) => {
+                tracing::error!(%id, topic, reason, "what compensates for a conclusion cannot be said: it is only retracted");
+            }
+        }
         Ok(())
     }
 
@@ -298,11 +320,10 @@ where
             let turn = Said::of(record.payload).ok().flatten().map_or(0, |said| said.turn);
             let Record { topic, key, time, codec, payload, .. } = record;
             let (journal, payload) = (self.core.instance.as_str(), &*Said::strip(payload));
-            let compensation = M::Output::read(&Heard { journal, topic, key, time, codec, payload })
-                .inspect_err(|reason| tracing::warn!(%id, reason, "an own conclusion cannot be read"))
-                .ok()
-                .and_then(|output| output.compensation())
-                .and_then(|event| Some((event.topic().into(), serde_json::to_vec(&event).ok()?)));
+            let heard = Heard { journal, topic, key, time, codec, payload };
+            let compensation = read_compensation::<M::Output>(&heard)
+                .inspect_err(|reason| tracing::warn!(%id, reason, "how to compensate for an own conclusion cannot be told"))
+                .unwrap_or_default();
             undone.insert(id, Undone { key: record.key.map(<[u8]>::to_vec), turn, compensation });
         }
         Ok(undone)

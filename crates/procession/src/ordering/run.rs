@@ -240,7 +240,9 @@ where
         if broken.is_none() {
             broken = running.commit(taken < BATCH_INPUTS_MAX, gone.is_some()).await?.err();
         }
-        if broken.is_some() && !running.isolate().await? {
+        if let Some(reason) = broken
+            && !running.isolate(&reason).await?
+        {
             return Ok(());
         }
         let since = match &gone {

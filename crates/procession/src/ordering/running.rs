@@ -1,6 +1,7 @@
 //! A running model: what it hears goes into the fold, what follows goes out as one batch with the acknowledgements.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +62,8 @@ pub(super) struct Running<M: Model> {
     pub(super) retried: BTreeMap<u64, EventTime>,
     /// What a rebuild breaks over.
     pub(super) broken: Broken,
+    /// A rebuild has parked something.
+    pub(super) parked_again: bool,
 }
 
 /// An input in the window.
@@ -116,6 +119,7 @@ where
             next_return: now,
             retried: BTreeMap::new(),
             broken: Broken::default(),
+            parked_again: false,
         }
     }
 
@@ -329,10 +333,10 @@ where
             };
         }
         let heard = (heeded, retried);
-        let written = snapshot::write(&path, &self.model, &self.fold, &marks, heard);
-        if let Err(error) = written {
+        let written = guarded(|| snapshot::write(&path, &self.model, &self.fold, &marks, heard));
+        if let Err(reason) = written.unwrap_or_else(|reason| Err(io::Error::other(reason))) {
             // It is a cache: what it would have spared is done again.
-            tracing::warn!(path = %path.display(), %error, "cannot write a snapshot: a restart will take longer");
+            tracing::warn!(path = %path.display(), %reason, "cannot write a snapshot: a restart will take longer");
             return Ok(());
         }
         self.sources.release(|journal| !self.absent.contains_key(journal));

@@ -11,6 +11,7 @@ use super::records::{Retract, Said};
 use super::slots::{Journals, Slot, SlotNumber, Slots};
 use super::timeline::{Cause, Timeline};
 use crate::event::Event as _;
+use crate::guarded::guarded;
 
 /// What kind of record it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl<I, O: Output> Speaker<'_, I, O> {
         for number in numbers.range(*unsaid..).rev() {
             let slot = &self.slots[*number];
             if slot.lines.iter().any(|line| line.said != 0 && line.said != line.now) {
-                self.take_back_lines(*number, (key, *hash), cause.as_deref(), say)?;
+                self.take_back_lines(*number, (key, *hash), cause.as_deref(), say);
             }
         }
         for number in numbers.range(*unsaid..) {
@@ -151,56 +152,72 @@ impl<I, O: Output> Speaker<'_, I, O> {
         (key, hash): (&[u8], Hash),
         cause: Option<&Cause>,
         say: &mut impl FnMut(Saying<'_>),
-    ) -> Result<(), Unsayable> {
+    ) {
         let (slot, journals) = self.slots.with_journals(number);
         let id = journals.derive(slot, hash);
         let place = Place { key, cause: cause_of(cause, slot, journals), turn: slot.turn };
-        let mut scribe = Scribe { press: &mut *self.press, payload: &mut *self.payload };
         for ordinal in (0..slot.lines.len()).rev() {
             let line = slot.lines.get_mut(ordinal).expect("it is one of them");
             if line.said != 0 && line.said != line.now {
-                scribe.take_back(place, id.nth(to_ordinal(ordinal)), line, say)?;
+                take_back(place, id.nth(to_ordinal(ordinal)), line, self.payload, say);
             }
         }
-        Ok(())
     }
 }
 
-/// Writes what takes a line back.
-struct Scribe<'a, O> {
-    press: &'a mut Press<O>,
-    payload: &'a mut Vec<u8>,
-}
-
-impl<O: Output> Scribe<'_, O> {
-    fn take_back(
-        &mut self,
-        place: Place<'_>,
-        id: Derivation,
-        line: &mut Line<O>,
-        say: &mut impl FnMut(Saying<'_>),
-    ) -> Result<(), Unsayable> {
-        let Place { key, cause, turn } = place;
-        let was = line.was.take().expect("what was said and is not true is kept");
-        let Was { at, topic, value } = *was;
-        line.said = 0;
-        let said = Said { id, revision: line.revision, at, turn, since: None, compensates: false };
-        if value.as_ref().is_some_and(|value| value.effect() == Effect::IrrevocableAtOnce) {
-            tracing::warn!(%id, %topic, "an irrevocable conclusion that was not awaited to be final is retracted");
+/// Says what takes a line back. The retract is always said: that a conclusion cannot be compensated for is no fault of the
+/// input that ends it.
+fn take_back<O: Output>(
+    place: Place<'_>,
+    id: Derivation,
+    line: &mut Line<O>,
+    payload: &mut Vec<u8>,
+    say: &mut impl FnMut(Saying<'_>),
+) {
+    let Place { key, cause, turn } = place;
+    let was = line.was.take().expect("what was said and is not true is kept");
+    let Was { at, topic, value } = *was;
+    line.said = 0;
+    let said = Said { id, revision: line.revision, at, turn, since: None, compensates: false };
+    if value.as_ref().is_some_and(|value| value.effect() == Effect::IrrevocableAtOnce) {
+        tracing::warn!(%id, %topic, "an irrevocable conclusion that was not awaited to be final is retracted");
+    }
+    let retract = Retract { id, revision: line.revision, at, topic: topic.clone().into() };
+    payload.clear();
+    serde_json::to_writer(&mut *payload, &retract).expect("a retract can be encoded");
+    let saying = Saying { speech: Speech::Retract, key, topic: Retract::TOPIC, said, cause, payload };
+    say(saying);
+    let said = Said { compensates: true, ..said };
+    payload.clear();
+    let written = value.map(|value| {
+        let undo = write_undo(&value, payload)?;
+        undo.map(|topic| said.append_to(payload, 0).map(|()| topic)).transpose()
+    });
+    match written {
+        None | Some(Ok(None)) => {}
+        Some(Ok(Some(topic))) => {
+            say(Saying { speech: Speech::Compensation, key, topic, said, cause, payload });
         }
-        let retract = Retract { id, revision: line.revision, at, topic: topic.into() };
-        self.payload.clear();
-        serde_json::to_writer(&mut *self.payload, &retract).expect("a retract can be encoded");
-        let topic = Retract::TOPIC;
-        say(Saying { speech: Speech::Retract, key, topic, said, cause, payload: self.payload });
-        let Some(undo) = value.and_then(|value| value.compensation()) else { return Ok(()) };
-        let (topic, said) = (undo.topic(), Said { compensates: true, ..said });
-        self.payload.clear();
-        self.press.write(&undo, self.payload);
-        said.append_to(self.payload, 0).map_err(|reason| unsayable(topic, reason))?;
-        say(Saying { speech: Speech::Compensation, key, topic, said, cause, payload: self.payload });
-        Ok(())
+        Some(Err(reason)) => {
+            tracing::error!(%id, %topic, reason, "what compensates for a conclusion cannot be said: it is only retracted");
+        }
     }
+}
+
+/// Appends the event that undoes a conclusion; returns its topic, if there is one.
+///
+/// # Errors
+/// In words: it cannot be encoded, or the model's code panics.
+pub(super) fn write_undo<O: Output>(
+    value: &O,
+    payload: &mut Vec<u8>,
+) -> Result<Option<&'static str>, String> {
+    let written = guarded(|| {
+        let Some(undo) = value.compensation() else { return Ok(None) };
+        serde_json::to_writer(payload, &undo).map_err(|error| error.to_string())?;
+        Ok(Some(undo.topic()))
+    });
+    written.unwrap_or_else(Err)
 }
 
 fn cause_of<'a, I, O>(

@@ -243,14 +243,10 @@ impl<M: Model> Timeline<M> {
         press.out.said.clear();
     }
 
-    /// The first input that the model breaks over, and why: it panics, or says what cannot be encoded, or what takes more
-    /// than `bytes_max`. Only for a fold that is thrown away, for it takes as long as all of them.
+    /// The first input that the model breaks over, and why: it panics, or says what cannot be encoded. Only for a fold that
+    /// is thrown away, for it takes as long as all of them.
     #[cold]
-    pub(super) fn find_broken(
-        &self,
-        shared: &mut Shared<M>,
-        bytes_max: usize,
-    ) -> Option<(SlotNumber, String)> {
+    pub(super) fn find_broken(&self, shared: &mut Shared<M>) -> Option<(SlotNumber, String)> {
         let Shared { slots, press, .. } = shared;
         let mut state = self.base().clone();
         self.slots.iter().find_map(|number| {
@@ -260,18 +256,29 @@ impl<M: Model> Timeline<M> {
             press.out.said.clear();
             let tried = guarded(|| {
                 state.apply(slot.at, input, &mut press.out);
-                press.longest_print(slot.at)
+                press.try_out()
             });
-            let reason = match (tried, press.take_error()) {
-                (Err(reason), _) => reason,
-                (Ok(_), Some((topic, reason))) => format!("{topic} cannot be encoded: {reason}"),
-                (Ok(bytes), None) if bytes > bytes_max => {
-                    format!("what follows from it has {bytes} bytes: at most {bytes_max} can be said")
-                }
-                (Ok(_), None) => return None,
-            };
+            let reason = tried.unwrap_or_else(Err).err()?;
             Some((*number, reason))
         })
+    }
+
+    /// The inputs because of which something waits to be final that could not be said then, and why.
+    #[cold]
+    pub(super) fn find_unsayable(
+        &self,
+        shared: &mut Shared<M>,
+        bytes_max: usize,
+    ) -> Vec<(SlotNumber, String)> {
+        let Shared { slots, press, .. } = shared;
+        let bytes_max = bytes_max.saturating_sub(self.key.len());
+        let waiting = self.slots.iter().filter(|number| slots[**number].lines.are_waiting());
+        let found = waiting.filter_map(|number| {
+            let mut values = slots[*number].lines.iter().filter(|line| line.said == 0);
+            let fault = values.find_map(|line| press.find_fault(line.value.as_ref()?, bytes_max))?;
+            Some((*number, fault))
+        });
+        found.collect()
     }
 
     /// How many slots lie before `settled`. All of these are about to be forgotten, so there is no shorter way.

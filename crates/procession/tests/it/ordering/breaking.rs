@@ -188,6 +188,98 @@ fn a_dead_letter_that_is_retried_counts_for_good() {
     }
 }
 
+/// What a version of the model cannot say of inputs that an earlier one has dealt with.
+#[test]
+fn what_other_code_cannot_say_is_parked_although_it_was_dealt_with_before() {
+    let small = ["--journal-segment-bytes", "128 KiB"];
+    for (other, balances, reason) in [
+        // A fee that waits to be final, and an overdraft: both larger than before.
+        (["--fee-bytes", "100000"], vec![], "must wait to be final"),
+        (["--cent-bytes", "200000"], vec![-2], "limit"),
+        (["--unsayable=-1", "--most=1000000"], vec![-2], "nobody can say this"),
+    ] {
+        let mut case = Case::new(&Options::default());
+        case.moved_of("a", 1, -1);
+        case.moved_of("b", 1, -2);
+        let teller = case.start(&small);
+        wait_until("all is heard", || case.acknowledged() == 2 && case.balances() == [-2, -1]);
+        kill(teller);
+        let now = [&small[..], &other].concat();
+        let mut teller = case.start(&now);
+        wait_until("the rest holds", || case.balances() == balances);
+        let letters = case.said_of(DeadLetter::TOPIC);
+        assert_eq!(letters.len(), 2 - balances.len(), "{other:?}: {letters:?}");
+        assert!(
+            letters.iter().all(|letter| letter.payload["reason"].to_string().contains(reason)),
+            "{letters:?}"
+        );
+        // It goes on, and becomes final; each start finds the same.
+        case.heartbeat(100);
+        wait_until("final", || case.settled() == Some(90));
+        assert!(!teller.has_ended());
+        let before = case.said();
+        kill(teller);
+        let mut teller = case.start(&now);
+        teller.wait_for("the model is where it was");
+        teller.wait_for("\"ready\"");
+        assert_eq!(case.said()[..before.len()], before);
+        stop(teller);
+    }
+}
+
+#[test]
+fn what_cannot_be_compensated_for_is_retracted_and_nobody_else_pays_for_it() {
+    let mut case = Case::new(&Options { sync: SyncPolicy::Never, ..Options::default() });
+    let arguments = ["--journal-segment-bytes", "128 KiB", "--snapshot-after", "1"];
+    let mut teller = case.start(&arguments);
+    case.moved_of("a", 1, 1);
+    case.sync_bank();
+    let accounts = ["a", "no way back", "long way back"];
+    accounts.iter().for_each(|account| case.moved_of(account, 3, -10));
+    wait_until("all are overdrawn", || case.balances() == [-10, -10, -9]);
+    accounts.iter().for_each(|account| case.moved_of(account, 2, 5));
+    wait_until("less than it seemed", || case.balances() == [-5, -5, -4]);
+    assert_eq!(case.said_of("overdrawn-withdrawn").len(), 1, "what can be said of it is");
+    teller.wait_for("it is only retracted");
+    assert!(!teller.has_ended() && case.said_of(DeadLetter::TOPIC).is_empty());
+    // The same when their inputs are gone.
+    wait_until("all is acknowledged", || case.acknowledged() == 7);
+    kill(teller);
+    case.restore_bank();
+    case.open_bank();
+    let mut teller = case.start(&arguments);
+    wait_until("nothing is left of it", || case.balances().is_empty());
+    assert_eq!(case.said_of("overdrawn-withdrawn").len(), 2);
+    teller.wait_for("\"ready\"");
+    assert!(!teller.has_ended() && case.said_of(DeadLetter::TOPIC).is_empty());
+    stop(teller);
+}
+
+#[test]
+fn a_serializer_that_panics_costs_one_input_or_a_snapshot() {
+    let mut case = Case::new(&Options::default());
+    let mut teller = case.start(&["--snapshot-after", "1"]);
+    case.moved_of("a", 1, -666_667);
+    case.moved_of("b", 1, -1);
+    wait_until("the rest holds", || case.balances() == [-1]);
+    let letters = case.said_of(DeadLetter::TOPIC);
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert!(letters[0].payload["reason"].to_string().contains("nobody says this"), "{letters:?}");
+    // It becomes part of the snapshot once it is final.
+    case.moved_of("c", 2, -666_666);
+    case.heartbeat(100);
+    wait_until("final", || case.settled() == Some(90));
+    case.moved_of("b", 101, -1);
+    teller.wait_for("cannot write a snapshot");
+    wait_until("it goes on", || case.balances() == [-666_666, -2, -1]);
+    assert!(!teller.has_ended());
+    kill(teller);
+    let teller = case.start(&[]);
+    case.moved_of("b", 102, -1);
+    wait_until("after a restart, too", || case.balances() == [-666_666, -3, -2, -1]);
+    stop(teller);
+}
+
 #[cfg(feature = "faults")]
 #[test]
 fn whoever_dies_between_the_parts_of_what_one_instant_has_released_takes_nothing_back() {
