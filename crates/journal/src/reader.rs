@@ -241,6 +241,7 @@ impl Reader {
                     let noted = self.tables.note(&decoded);
                     let sealed = decoded.head.kind == Kind::Sealed && sealed_at(&decoded).is_ok();
                     if decoded.head.kind == Kind::EpochBegun {
+                        self.known.note_end(self.position());
                         // The first record of an epoch is looked at once it is read: see there.
                         self.limit = self.limit.min(self.next.plus(1));
                     }

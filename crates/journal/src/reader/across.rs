@@ -267,7 +267,15 @@ impl Reader {
                 Some(resume) => resume,
             }
         };
-        self.known = Known::default();
+        // What lies before is of both histories.
+        self.known.go_back(resume);
+        if replaced {
+            self.known = Known::default();
+        } else if resume > Offset::ZERO
+            && let Some((epoch, checksum)) = history::last_before(&self.folder, resume)?
+        {
+            self.known.note_end(Position { next: resume, epoch, checksum, ..*position });
+        }
         // Another journal is told of also where nothing was read yet: what follows is that one's.
         if resume < position.next || replaced {
             self.gap = Some(Gap { from: resume, to: position.next, reason: GapReason::Diverged });

@@ -18,8 +18,8 @@ use crate::marks::{self, Marks, MarksReader, identity_of};
 use crate::types::{Epoch, Offset, Position};
 use crate::walk::Segment;
 
-/// So many beginnings of epochs are remembered.
-const KNOWN_MAX: usize = 64;
+/// So many places are remembered.
+const KNOWN_MAX: usize = 128;
 
 /// What lies at the path of a journal that is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum AtPath {
     Nothing,
 }
 
-/// The places behind the first record of each epoch that was read, and behind the record where reading began.
+/// The places behind the first and the last record of each epoch that was read, and behind the record where reading began.
 #[derive(Debug, Default)]
 pub(super) struct Known(VecDeque<Position>);
 
@@ -43,6 +43,21 @@ impl Known {
         if position.epoch == Epoch(0) || self.0.back().is_some_and(|newest| newest.epoch == position.epoch) {
             return;
         }
+        self.push(position);
+    }
+
+    /// Takes note of a place behind all the others, as far as it is known that its epoch has come.
+    pub(super) fn note_end(&mut self, position: Position) {
+        if position.epoch == Epoch(0) || self.0.back().is_some_and(|newest| newest.next >= position.next) {
+            return;
+        }
+        if self.0.iter().rev().take_while(|known| known.epoch == position.epoch).count() > 1 {
+            self.0.pop_back();
+        }
+        self.push(position);
+    }
+
+    fn push(&mut self, position: Position) {
         if self.0.len() >= KNOWN_MAX {
             self.0.pop_front();
         }
@@ -158,12 +173,20 @@ impl Reader {
             }
         }
         let earlier = || self.known.0.iter().filter(|known| known.next < position.next || is_bare);
-        // What was said in place of what is gone was said in a later epoch than the last that both histories have.
+        // Whoever said the last known record that both histories have has said the same in both, for as long as its epoch goes
+        // on in both. Later epochs tell nothing: they may have been used in both.
+        let mut gone = (!is_bare).then_some(*position);
         for known in earlier().rev() {
             if self.holds(known)? == Some(true) {
-                let resume = self.first_after(known.epoch, marks)?;
+                let end = match gone {
+                    Some(gone) if gone.epoch == known.epoch => gone.next,
+                    Some(_) => known.next,
+                    None => Offset(u64::MAX),
+                };
+                let resume = self.first_after(known.epoch, marks)?.min(end);
                 return Ok((resume < position.next || !is_bare).then_some(resume.min(position.next)));
             }
+            gone = Some(*known);
         }
         let Some(first) = earlier().next().or((!is_bare).then_some(position)) else {
             // Nothing was read. But a place that was once the end of this journal lies not behind it, unless the end is

@@ -378,3 +378,52 @@ fn a_reader_goes_back_also_where_its_place_has_yet_to_be_compared() {
     gone.look_at_path().unwrap();
     check(&mut gone, diverged(0, 120), old(0..100, 0));
 }
+
+/// Exchanges what lies at the path for what lies at `other`.
+fn exchange(place: &Place, other: &str) {
+    let (path, other) = (place.instance(), place.0.path().join(other));
+    let aside = place.0.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    fs::rename(&other, &path).unwrap();
+    fs::rename(&aside, &other).unwrap();
+}
+
+#[test]
+fn a_history_that_comes_back_is_heard_from_where_the_two_part() {
+    // One goes on in the epoch in which the copy was made, the other in the next one; and another one in that, too.
+    let place = Place::new();
+    let mut writer = Writer::open(&place.instance(), &small(8)).unwrap();
+    for offset in 0..100 {
+        writer.append(&Said::at(offset).entry()).unwrap();
+    }
+    place.back_up();
+    for offset in 100..150 {
+        writer.append(&Said::at(offset).entry()).unwrap();
+    }
+    drop(writer);
+    place.speak(10, 0);
+    copy(&place.0.path().join("backup"), &place.0.path().join("second"));
+    exchange(&place, "backup");
+    place.speak(20, 1);
+    place.speak(10, 1);
+    let mut reader = place.read(Start::Beginning);
+    check(
+        &mut reader,
+        None,
+        old(0..130, 1).map(|(offset, salt)| (offset, if offset < 100 { 0 } else { salt })),
+    );
+    let mut over_to = |other: &str, from: u64, to: u64, salt: u64| {
+        exchange(&place, other);
+        assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
+        check(&mut reader, diverged(100, from), old(100..to, salt));
+    };
+    over_to("backup", 130, 160, 0);
+    over_to("backup", 160, 130, 1);
+    exchange(&place, "second");
+    place.speak(25, 2);
+    place.speak(5, 2);
+    exchange(&place, "second");
+    over_to("second", 130, 130, 2);
+    over_to("backup", 130, 160, 0);
+    over_to("second", 160, 130, 1);
+}
