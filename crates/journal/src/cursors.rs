@@ -4,6 +4,8 @@
 //! retention, the command line. After another boot positions do not count, but the last ones that a sync has noted, see
 //! [`crate::notes`].
 
+mod cursor;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -25,15 +27,17 @@ use crate::segment::{FORMAT_VERSION, extend};
 use crate::shared::Shared;
 use crate::slot::{
     AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, USED, read_names,
-    read_position, set_read_in, store, tried, trying,
+    read_position, set_read_in, store, tried,
 };
 use crate::summary::read_marks;
 use crate::table::{
     AT_BOOT, AT_STOPPED, CHUNK_BYTES, CHUNK_SLOTS, CHUNKS_MAX, HEADER_BYTES, boot_of, check_header,
     was_stopped,
 };
-use crate::types::{Epoch, Offset, Position};
+use crate::types::{Epoch, Position};
 use crate::writer::Writer;
+
+pub use cursor::Cursor;
 
 /// The table of an instance, held by its only writer.
 #[derive(Debug)]
@@ -140,7 +144,7 @@ impl Cursors {
                 journal: journal.to_owned(),
             });
         }
-        let cursor = self.cursor(&inner, slot);
+        let cursor = Cursor::of_claimed(self, &inner, slot);
         set_read_in(|at| cursor.word(at), self.epoch);
         cursor.touch();
         Ok(cursor)
@@ -159,14 +163,7 @@ impl Cursors {
             map.word(start + at).store(0, Ordering::Relaxed);
         }
         inner.claimed.insert(slot);
-        Ok(self.cursor(&inner, slot))
-    }
-
-    /// The cursor of a claimed slot.
-    fn cursor(self: &Arc<Self>, inner: &Inner, slot: usize) -> Cursor {
-        let (map, start) = (Arc::clone(&inner.chunks[slot / CHUNK_SLOTS]), slot % CHUNK_SLOTS * SLOT_BYTES);
-        let claim = Arc::new(Claim { table: Arc::clone(self), map: Arc::clone(&map), start, slot });
-        Cursor { table: Arc::clone(self), map, start, claim }
+        Ok(Cursor::of_claimed(self, &inner, slot))
     }
 
     /// Forgets a subscription's place in a journal, so that it holds nothing back any more. Returns whether it had one.
@@ -446,100 +443,12 @@ fn is_newer(spoken: &Position, known: &Position, instance: &Path, journal: &str)
     marks.is_some_and(|marks| marks.journal.low_half() == spoken.journal)
 }
 
-/// One subscription's place in one journal, moved by its only reader.
-#[derive(Debug)]
-pub struct Cursor {
-    table: Arc<Cursors>,
-    map: Arc<WriteMap>,
-    start: usize,
-    claim: Arc<Claim>,
-}
-
-/// A slot that one subscription moves, until the last of its handles is gone.
-#[derive(Debug)]
-struct Claim {
-    table: Arc<Cursors>,
-    map: Arc<WriteMap>,
-    start: usize,
-    slot: usize,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let mut inner = self.table.lock();
-        set_read_in(|at| self.map.word(self.start + at), Epoch(0));
-        inner.claimed.remove(&self.slot);
-    }
-}
-
-impl Cursor {
-    /// Another handle of the same cursor, for whoever moves it from now on. One of them at a time.
-    #[must_use]
-    pub fn again(&self) -> Self {
-        let (table, map, claim) = (Arc::clone(&self.table), Arc::clone(&self.map), Arc::clone(&self.claim));
-        Self { table, map, start: self.start, claim }
-    }
-
-    /// The acknowledged position; `None` for a subscription that has not acknowledged yet.
-    #[must_use]
-    pub fn position(&self) -> Option<Position> {
-        read_position(|at| self.word(at))
-    }
-
-    /// Acknowledges everything before `position.next`. Survives SIGKILL from here on; power loss
-    /// after the next sync. After power loss it is never ahead of what was said before it was stored.
-    ///
-    /// By one thread at a time: of two positions that are stored at once neither may last.
-    #[inline]
-    pub fn store(&self, position: Position) {
-        store(|at| self.word(at), &position);
-        self.table.shared.mark_dirty();
-    }
-
-    /// Notes that the record at `offset` is being delivered, and returns the how-many-th time in a row
-    /// that is: 1 unless a process died or was stopped over it. It counts to 65,535, from offset 2^47 on to 127.
-    #[inline]
-    pub fn attempt(&self, offset: Offset) -> u16 {
-        let word = self.word(AT_TRYING);
-        let (last, tries) = tried(word.load(Ordering::Relaxed));
-        let (delivery, attempt) = trying(offset, if last == offset { tries.saturating_add(1) } else { 1 });
-        word.store(delivery, Ordering::Relaxed);
-        attempt
-    }
-
-    /// Takes [`Self::attempt`] back: that the record could not be dealt with was not its fault.
-    pub fn forgive(&self, offset: Offset) {
-        let word = self.word(AT_TRYING);
-        let last = word.load(Ordering::Relaxed);
-        let (delivered, tries) = tried(last);
-        if delivered == offset && tries > 0 {
-            // If it fails, another record is being tried by now: nothing to take back.
-            let _ = word.compare_exchange(last, last - 1, Ordering::Relaxed, Ordering::Relaxed);
-        }
-    }
-
-    /// Renews the lease: this subscription still holds back what it has not acknowledged.
-    pub fn touch(&self) {
-        self.word(AT_SEEN).store(wall_clock_ns(), Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn word(&self, at: usize) -> &AtomicU64 {
-        self.map.word(self.start + at)
-    }
-}
-
-impl Drop for Cursor {
-    fn drop(&mut self) {
-        self.touch();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::options::Options;
     use crate::table::read_cursors;
+    use crate::types::Offset;
 
     fn at(next: u64) -> Position {
         Position::at(Offset(next))
