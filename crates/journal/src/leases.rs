@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::clock::wall_clock_ns;
 use crate::disk;
 use crate::error::{At, Result};
+use crate::names::is_valid;
 
 /// A time that nobody has seen ends at most this part of a lease.
 const UNWATCHED_SHARE: u32 = 8;
@@ -96,6 +97,10 @@ impl Leases {
     fn save(&self) -> Result<()> {
         let mut text = format!("{}\n", wall_clock_ns());
         for ((instance, subscription), Unseen { seen_ns, duration, .. }) in &self.unseen {
+            debug_assert!(
+                is_valid(instance) && is_valid(subscription),
+                "both were checked where they were read"
+            );
             text += &format!("{seen_ns} {} {subscription}\t{instance}\n", duration.as_nanos());
         }
         let new = self.path.with_extension("tmp");
@@ -113,7 +118,7 @@ fn read(path: &Path) -> io::Result<String> {
 fn parse(line: &str) -> Option<(Name, u64, Duration)> {
     let (seen, rest) = line.split_once(' ')?;
     let (duration, names) = rest.split_once(' ')?;
-    // Neither name has control characters.
+    // Neither name has control characters: who could write one would write a line about somebody else.
     let (subscription, instance) = names.split_once('\t')?;
     let name = (instance.to_owned(), subscription.to_owned());
     Some((name, seen.parse().ok()?, Duration::from_nanos(duration.parse().ok()?)))

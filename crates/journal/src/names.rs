@@ -9,10 +9,16 @@ pub(crate) const NAMES_BYTES: usize = 2 * (NAME_BYTES_MAX + 1);
 /// # Errors
 /// [`Error::BadName`].
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(Error::BadName { what, name: name.to_owned(), limit: NAME_BYTES_MAX });
+    if is_valid(name) {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::BadName { what, name: name.to_owned(), limit: NAME_BYTES_MAX })
+}
+
+/// Whether anything can have that name. What others have written is held against it as well: names go into lines of
+/// files and of messages, where one with a line end would speak for somebody else.
+pub(crate) fn is_valid(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control)
 }
 
 /// Names that were checked, as a slot keeps them.
@@ -26,11 +32,11 @@ pub(crate) fn encode_names(subscription: &str, journal: &str) -> [u8; NAMES_BYTE
     names
 }
 
-/// Subscription and journal, if they make sense. Bytes behind a name do not count.
+/// Subscription and journal, if somebody can be called that. Bytes behind a name do not count.
 pub(crate) fn decode_names(names: &[u8]) -> Option<(String, String)> {
     let name = |field: &[u8]| {
         let bytes = field.get(1..=usize::from(field[0]))?;
-        String::from_utf8(bytes.to_vec()).ok().filter(|name| !name.is_empty())
+        String::from_utf8(bytes.to_vec()).ok().filter(|name| is_valid(name))
     };
     Some((name(&names[..NAME_BYTES_MAX + 1])?, name(&names[NAME_BYTES_MAX + 1..NAMES_BYTES])?))
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::{At, Error, Result};
 use crate::leases::Leases;
 use crate::lock::is_locked;
+use crate::names::is_valid;
 use crate::summary::read_marks;
 use crate::table::{Slot, read_slots};
 use crate::types::{Epoch, JournalId, Offset};
@@ -131,9 +132,9 @@ pub(crate) fn instances(state: &Path) -> Result<impl Iterator<Item = Result<Path
     let entries = fs::read_dir(state).at("list", state)?;
     let folder = |entry: io::Result<fs::DirEntry>| {
         let path = entry.at("list", state)?.path();
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        if name == b"lost+found" || name.starts_with(b".") {
-            // A file system's own, or hidden; no process has such a name.
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name == "lost+found" || name.starts_with('.') || !is_valid(name) {
+            // A file system's own, hidden, or one that no writer takes; no process has such a name.
             return Ok(None);
         }
         match fs::metadata(&path) {

@@ -368,3 +368,34 @@ fn a_segment_stays_for_its_last_record_and_goes_after_it() {
         assert_eq!(bases(&two.publisher)[0], end);
     }
 }
+
+/// A lease that others have written an end to: by the name of a subscription, and by that of a folder.
+#[test]
+fn nobody_ends_the_lease_of_another_by_a_name_with_a_line_end() {
+    let two = Two::new();
+    two.claim().store(Position::at(Offset(30)));
+    let seen = journal::read_cursors(&two.cursors_of).unwrap()[0].seen_ns;
+    let line = |number: usize| format!("{number}\n{seen} {} laggard\tsubscriber\nx", u64::MAX);
+    let hostile = two.publisher.with_file_name("hostile");
+    let writer = Writer::open(&hostile, &small(8)).unwrap();
+    let cursors = Cursors::open(&hostile, &writer).unwrap();
+    for number in 0..30 {
+        cursors.claim(&format!("{number}"), "publisher").unwrap().store(Position::at(Offset(1 << 40)));
+    }
+    drop((cursors, writer));
+    let table = std::fs::File::options().write(true).open(cursors_path(&hostile)).unwrap();
+    for number in 0..30 {
+        let name = line(number);
+        let name = [&[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+        table.write_all_at(&name, 64 + 384 * number as u64 + 8).unwrap();
+        let folder = two.publisher.with_file_name(line(100 + number));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(cursors_path(&two.cursors_of), cursors_path(&folder)).unwrap();
+    }
+    for end in [400, 800] {
+        append_until(&mut Writer::open(&two.publisher, &keeping(|_| {})).unwrap(), end);
+        assert!(bases(&two.publisher)[0] <= 30, "its lease has not run out");
+    }
+    let leases = std::fs::read_to_string(two.publisher.join("leases")).unwrap();
+    assert_eq!(leases.lines().filter(|line| line.ends_with("laggard\tsubscriber")).count(), 1, "{leases}");
+}
