@@ -112,6 +112,7 @@ impl Cursors {
         // Written last: a table without magic is one that was never finished.
         cursors.file.write_all_at(&MAGIC.to_le_bytes(), 0).at("write", &cursors.path)?;
         cursors.file.write_all_at(&FORMAT_VERSION.to_le_bytes(), 8).at("write", &cursors.path)?;
+        cursors.free_nobodys();
         cursors.free_doubles();
         cursors.take_in(instance, writer.acknowledged());
         let cursors = Arc::new(cursors);
@@ -330,6 +331,18 @@ impl Cursors {
             if let Some(position) = noted {
                 store(word, &position);
             }
+        }
+    }
+
+    /// Names that make no sense are damage. Nobody finds such a slot again, nor can forget it, and others keep for it
+    /// what may be its subscription's.
+    fn free_nobodys(&self) {
+        let inner = self.lock();
+        for slot in inner.slots().filter(|slot| inner.is_used(*slot) && inner.names(*slot).is_none()) {
+            let next = inner.position(slot).map(|position| position.next.0);
+            let path = self.path.display();
+            tracing::error!(%path, slot, next, "a subscription has lost its place: the names in its slot are damaged");
+            inner.free(slot);
         }
     }
 

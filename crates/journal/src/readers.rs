@@ -12,7 +12,7 @@ use crate::lock::is_locked;
 use crate::names::is_valid;
 use crate::summary::read_marks;
 use crate::table::{Slot, read_slots};
-use crate::types::{Epoch, JournalId, Offset};
+use crate::types::{Epoch, JournalId, Offset, Position};
 
 /// So often the same trouble is told again.
 const TELL_EVERY: Duration = Duration::from_secs(600);
@@ -83,24 +83,41 @@ impl Readers {
 
     fn look_at(&self, instance: &Path, leases: &mut Leases, standings: &mut Vec<Standing>) -> Result<()> {
         let slots = read_slots(instance)?;
-        let mut slots = slots.into_iter().filter(|slot| slot.names.1 == self.name).peekable();
+        let mut slots = slots.into_iter().filter(|slot| self.may_read_here(slot)).peekable();
         if slots.peek().is_none() {
             return Ok(());
         }
         let reads = living_epoch(instance)?;
         let name = instance.file_name().unwrap_or_default().to_string_lossy();
         for slot in slots {
-            let Slot { names: (subscription, _), position, seen_ns, read_in, .. } = slot;
+            let Slot { number, names, position, seen_ns, read_in, .. } = slot;
+            let subscription = names.map_or_else(
+                || format!("slot {number} (nobody can tell whose)"),
+                |(subscription, _)| subscription,
+            );
             let is_read = reads.is_some_and(|epoch| epoch == read_in);
             if !is_read && leases.has_run_out(&name, &subscription, seen_ns) {
                 continue;
             }
             // One that has read another journal of this name will read this one from its beginning.
-            let mine = |journal: u64| journal == 0 || journal == self.journal.low_half();
-            let next = position.filter(|position| mine(position.journal)).map_or(Offset::ZERO, |at| at.next);
+            let next = position.filter(|at| self.is_in_this(at)).map_or(Offset::ZERO, |at| at.next);
             standings.push(Standing { who: format!("{subscription} of {name}"), next });
         }
         Ok(())
+    }
+
+    /// Whether a slot may be that of a subscription to this journal. If its names are damaged, its position says which
+    /// journal it is in.
+    fn may_read_here(&self, slot: &Slot) -> bool {
+        match &slot.names {
+            Some((_, journal)) => *journal == self.name,
+            None => slot.position.is_none_or(|at| self.is_in_this(&at)),
+        }
+    }
+
+    /// Whether a position is in this journal, as far as it says.
+    const fn is_in_this(&self, position: &Position) -> bool {
+        position.journal == 0 || position.journal == self.journal.low_half()
     }
 
     /// Says what is wrong, not over and over.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use crate::disk;
@@ -56,23 +56,25 @@ pub struct CursorInfo {
 /// I/O errors, [`Error::ForeignVersion`], [`Error::Corrupt`] for a file that is no table.
 pub fn read_cursors(instance: &Path) -> Result<Vec<CursorInfo>> {
     let Some(table) = Table::open(instance)? else { return Ok(Vec::new()) };
-    Ok(table.slots().flatten().filter_map(Slot::info).collect())
+    Ok(table.slots().filter_map(Slot::info).collect())
 }
 
 /// The slots of a table that subscriptions have a place in, or had one that cannot be read.
 ///
 /// # Errors
-/// The same, and [`Error::Corrupt`] for names that make no sense: nobody can say whose slot that is.
+/// Those of [`read_cursors`].
 pub(crate) fn read_slots(instance: &Path) -> Result<Vec<Slot>> {
     let Some(table) = Table::open(instance)? else { return Ok(Vec::new()) };
-    table.slots().collect()
+    Ok(table.slots().collect())
 }
 
 /// A slot that is in use.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// Subscription and journal.
-    pub(crate) names: (String, String),
+    /// Counted from the beginning of the table.
+    pub(crate) number: usize,
+    /// Subscription and journal; `None` if they make no sense.
+    pub(crate) names: Option<(String, String)>,
     /// `None` if it is damaged, or was never noted before the power was lost.
     pub(crate) position: Option<Position>,
     pub(crate) seen_ns: u64,
@@ -82,7 +84,8 @@ pub(crate) struct Slot {
 
 impl Slot {
     fn info(self) -> Option<CursorInfo> {
-        let Self { names: (subscription, journal), position, seen_ns, read_in, trying } = self;
+        let Self { number: _, names, position, seen_ns, read_in, trying } = self;
+        let (subscription, journal) = names?;
         Some(CursorInfo { subscription, journal, position: position?, seen_ns, read_in, trying })
     }
 }
@@ -90,7 +93,6 @@ impl Slot {
 /// A table, mapped by anybody.
 struct Table {
     map: ReadMap,
-    path: PathBuf,
     slots: usize,
     same_boot: bool,
 }
@@ -112,33 +114,29 @@ impl Table {
         }
         let map = ReadMap::new(&file, length, &path)?;
         let slots = ((length - HEADER_BYTES) / SLOT_BYTES).min(CHUNKS_MAX * CHUNK_SLOTS);
-        Ok(Some(Self { map, path, slots, same_boot }))
+        Ok(Some(Self { map, slots, same_boot }))
     }
 
-    fn slots(&self) -> impl Iterator<Item = Result<Slot>> {
-        (0..self.slots).filter_map(|slot| self.slot(HEADER_BYTES + slot * SLOT_BYTES).transpose())
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        (0..self.slots).filter_map(|number| self.slot(number))
     }
 
     /// `None` for one that holds nothing.
-    fn slot(&self, start: usize) -> Result<Option<Slot>> {
-        let word = |at| self.map.word(start + at);
+    fn slot(&self, number: usize) -> Option<Slot> {
+        let word = |at| self.map.word(HEADER_BYTES + number * SLOT_BYTES + at);
         // A subscription that has no place yet has nothing to lose.
         if word(AT_USED).load(Ordering::Acquire) != USED || word(AT_SELECTOR).load(Ordering::Acquire) == 0 {
-            return Ok(None);
+            return None;
         }
-        let names = read_names(word).ok_or_else(|| Error::Corrupt {
-            path: self.path.clone(),
-            offset: Offset::ZERO,
-            reason: "the names of a subscription make no sense".to_owned(),
-        })?;
         let (trying, tries) = tried(word(AT_TRYING).load(Ordering::Relaxed));
-        Ok(Some(Slot {
-            names,
+        Some(Slot {
+            number,
+            names: read_names(word),
             position: if self.same_boot { read_position(word) } else { read_founded(word) },
             seen_ns: word(AT_SEEN).load(Ordering::Relaxed),
             read_in: read_in(word),
             trying: (tries > 0).then_some(trying),
-        }))
+        })
     }
 }
 

@@ -325,3 +325,22 @@ fn a_full_table_gives_away_what_has_run_out_and_nothing_else() {
         assert_eq!(held.position(), Some(at(1)), "it is being read");
     }
 }
+
+#[test]
+fn a_place_whose_names_are_damaged_is_free_after_a_start() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("reader");
+    reopened(&instance, |_, cursors| cursors.claim("reads", "source").unwrap().store(at(7)));
+    let table = File::options().read(true).write(true).open(journal::cursors_path(&instance)).unwrap();
+    table.write_all_at(&[0xff], 64 + 8 + 1).unwrap();
+    let used = || {
+        let mut word = [0; 8];
+        table.read_exact_at(&mut word, 64).unwrap();
+        word != [0; 8]
+    };
+    assert!(used());
+    reopened(&instance, |_, cursors| {
+        assert!(!used(), "it holds back what nobody can forget");
+        assert_eq!(cursors.claim("reads", "source").unwrap().position(), None);
+    });
+}

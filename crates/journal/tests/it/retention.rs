@@ -399,3 +399,26 @@ fn nobody_ends_the_lease_of_another_by_a_name_with_a_line_end() {
     let leases = std::fs::read_to_string(two.publisher.join("leases")).unwrap();
     assert_eq!(leases.lines().filter(|line| line.ends_with("laggard\tsubscriber")).count(), 1, "{leases}");
 }
+
+#[test]
+fn a_place_whose_names_are_damaged_holds_back_what_it_has_not_read_for_its_lease() {
+    let two = Two::new();
+    let lease = Duration::from_millis(2000);
+    let mut writer = Writer::open(&two.publisher, &keeping(|retention| retention.lease = lease)).unwrap();
+    two.claim().store(Position::at(Offset(700)));
+    // And one in another journal, which is nothing to this one.
+    let elsewhere = two.cursors.claim("reads", "elsewhere").unwrap();
+    elsewhere.store(Position { journal: 4711, ..Position::at(Offset(1)) });
+    drop(elsewhere);
+    let table = std::fs::File::options().write(true).open(cursors_path(&two.cursors_of)).unwrap();
+    for slot in 0..2 {
+        table.write_all_at(&[0xff], 64 + 384 * slot + 8 + 1).unwrap();
+    }
+    append_until(&mut writer, 1200);
+    let first = bases(&two.publisher)[0];
+    assert!(first > 400 && first <= 700, "kept from {first}");
+    let seen = Instant::now();
+    wait_until("its lease has run out", || seen.elapsed() > lease);
+    append_until(&mut writer, 1600);
+    assert!(bases(&two.publisher)[0] > 1200);
+}
