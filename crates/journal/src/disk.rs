@@ -143,18 +143,27 @@ fn metadata_of_folder(path: &Path) -> io::Result<Metadata> {
 /// # Errors
 /// I/O errors.
 pub(crate) fn read_through(file: &File, path: &Path, range: Range<usize>) -> io::Result<()> {
+    read(file, path, range).map(drop)
+}
+
+/// Reads a part of a file, as far as it goes.
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn read(file: &File, path: &Path, range: Range<usize>) -> io::Result<Vec<u8>> {
     fault::read(path, range.clone())?;
     let mut bytes = vec![0; range.len()];
     let mut at = 0;
     while at < bytes.len() {
         match file.read_at(&mut bytes[at..], (range.start + at) as u64) {
-            Ok(0) => return Ok(()),
+            Ok(0) => break,
             Ok(count) => at += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    bytes.truncate(at);
+    Ok(bytes)
 }
 
 /// Whether an error means that the disk cannot read a block, or that what it reads is not what was written: not that

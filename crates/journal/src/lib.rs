@@ -38,7 +38,8 @@
 //! | sync errors are final | [`Error::Poisoned`] until the journal is reopened |
 //!
 //! Trust boundary: a journal's writer is trusted not to change what it has committed, and nobody may truncate a
-//! segment that is mapped (reading it would raise SIGBUS). Readers are not trusted. The byte layout and
+//! segment that is mapped (reading it would raise SIGBUS). Readers are not trusted: what others look at of theirs is read,
+//! not mapped. The byte layout and
 //! what is assumed of file system and processor is in `FORMAT.md`.
 
 mod batch;
@@ -85,6 +86,7 @@ mod segment;
 mod shared;
 mod signal;
 mod slot;
+mod snapshot;
 mod summary;
 mod sync;
 mod table;

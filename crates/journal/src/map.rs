@@ -3,7 +3,7 @@
 //! Trust boundary: the one writer of a file (kernel lock) never changes bytes below a commit word
 //! that it has stored, and nobody truncates a file that is mapped; it uses the file of a dropped segment again only
 //! if no reader holds the lock that goes with a mapping ([`crate::walk::Segment`]). Readers are not trusted with
-//! anything: their mappings are read-only. So below a commit word that was loaded with acquire
+//! anything: their mappings are read-only, and files of theirs are not mapped ([`crate::snapshot`]). So below a commit word that was loaded with acquire
 //! ordering the bytes are immutable, and a shared slice of them is sound.
 #![expect(unsafe_code, reason = "memory mapping; each block states its invariant")]
 

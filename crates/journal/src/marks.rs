@@ -15,10 +15,13 @@ use crate::map::{ReadMap, WriteMap};
 use crate::memory::{Word, Words};
 use crate::ofd;
 use crate::segment::{FORMAT_VERSION, extend};
+use crate::snapshot::Snapshot;
 use crate::types::{Epoch, JournalId, Offset};
 
 pub(crate) const BYTES: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"PROCMARK");
+/// How often somebody looks at most who does not map the page.
+const LOOKS: usize = 4;
 
 // Words of the page. What the writer stores often has a cache line of its own.
 const AT_MAGIC: usize = 0;
@@ -144,6 +147,34 @@ impl MarksWriter {
     pub(crate) fn sync(&self) -> Result<()> {
         disk::sync_file(&self.file, &self.path)
     }
+}
+
+/// All marks, for whoever does not trust their writer not to cut them; `None` if no writer has begun an epoch, or they
+/// are damaged.
+///
+/// # Errors
+/// I/O errors and [`Error::ForeignVersion`].
+pub(crate) fn look(path: &Path) -> Result<Option<Marks>> {
+    let file = match disk::open_to_read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).at("open", path),
+    };
+    // A word may be torn that is stored while it is read.
+    for _ in 0..LOOKS {
+        let page = || Snapshot::read(&file, path, 0, BYTES).at("read", path);
+        let (before, after) = (page()?, page()?);
+        if before.len() < BYTES || after.len() < BYTES {
+            return Ok(None);
+        }
+        let (before, after) = (read(&before, boot_id(), path)?, read(&after, boot_id(), path)?);
+        if let (Some(before), Some(after)) = (before, after) {
+            // Whoever saw before that the epoch began in this boot has what it began with, and not what an earlier boot
+            // has left.
+            return Ok(Some(Marks { same_boot: before.same_boot && after.same_boot, ..after }));
+        }
+    }
+    Ok(None)
 }
 
 /// The readers' side.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::layout;
-use crate::marks::{Marks, MarksReader};
+use crate::marks::{self, Marks};
 use crate::reader::{Level, Reader, Start};
 use crate::segment;
 use crate::types::{Item, Offset};
@@ -16,10 +16,7 @@ use crate::types::{Item, Offset};
 /// # Errors
 /// I/O errors and [`crate::Error::ForeignVersion`].
 pub fn read_marks(instance: &Path) -> Result<Option<Marks>> {
-    match MarksReader::open(&layout::marks_path(instance))? {
-        Some(marks) => marks.load(),
-        None => Ok(None),
-    }
+    marks::look(&layout::marks_path(instance))
 }
 
 /// Bytes that the journal's segments take on disk.

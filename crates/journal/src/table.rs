@@ -3,20 +3,21 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::layout;
-use crate::map::ReadMap;
 use crate::marks::boot_id;
+use crate::memory::Words;
 use crate::notes::read_founded;
 use crate::segment::FORMAT_VERSION;
 use crate::slot::{
-    AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, USED, read_in, read_names,
-    read_position, tried,
+    AT_READ_IN, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, LOOKS, MAGIC, USED, read_in,
+    read_names, read_position, tried,
 };
+use crate::snapshot::Snapshot;
 use crate::types::{Epoch, Offset, Position};
 
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -26,8 +27,12 @@ pub(crate) const CHUNK_BYTES: usize = CHUNK_SLOTS * SLOT_BYTES;
 /// More subscriptions than this are a mistake of the caller.
 pub(crate) const CHUNKS_MAX: usize = 64;
 
+/// Of a table that is as large as it may get.
+const BYTES_MAX: usize = HEADER_BYTES + CHUNKS_MAX * CHUNK_BYTES;
+
 /// Within the header: the boot in which the table was last opened; 0 in tables that are older than notes.
 pub(crate) const AT_BOOT: u64 = 16;
+const AT_BOOT_WORDS: [usize; 2] = [16, 24];
 /// Within the header: not 0 once the process that holds the table was told to stop.
 pub(crate) const AT_STOPPED: u64 = 32;
 
@@ -56,7 +61,7 @@ pub struct CursorInfo {
 /// I/O errors, [`Error::ForeignVersion`], [`Error::Corrupt`] for a file that is no table.
 pub fn read_cursors(instance: &Path) -> Result<Vec<CursorInfo>> {
     let Some(table) = Table::open(instance)? else { return Ok(Vec::new()) };
-    Ok(table.slots().filter_map(Slot::info).collect())
+    table.slots().filter_map(|slot| slot.map(Slot::info).transpose()).collect()
 }
 
 /// The slots of a table that subscriptions have a place in, or had one that cannot be read.
@@ -65,7 +70,7 @@ pub fn read_cursors(instance: &Path) -> Result<Vec<CursorInfo>> {
 /// Those of [`read_cursors`].
 pub(crate) fn read_slots(instance: &Path) -> Result<Vec<Slot>> {
     let Some(table) = Table::open(instance)? else { return Ok(Vec::new()) };
-    Ok(table.slots().collect())
+    table.slots().collect()
 }
 
 /// A slot that is in use.
@@ -90,9 +95,12 @@ impl Slot {
     }
 }
 
-/// A table, mapped by anybody.
+/// A table, read by anybody.
 struct Table {
-    map: ReadMap,
+    file: File,
+    path: PathBuf,
+    /// All of it, read twice.
+    looks: [Snapshot; 2],
     slots: usize,
     same_boot: bool,
 }
@@ -105,25 +113,67 @@ impl Table {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).at("open", &path),
         };
-        let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(0);
-        check_header(&file, length, &path)?;
-        let boot = boot_of(&file, &path)?;
-        let same_boot = boot == 0 || boot == boot_id();
-        if length < HEADER_BYTES + SLOT_BYTES {
+        // How large it is says its owner, who may be anybody.
+        let length = usize::try_from(file.metadata().at("inspect", &path)?.len()).unwrap_or(BYTES_MAX);
+        let look = || Snapshot::read(&file, &path, 0, length.min(BYTES_MAX)).at("read", &path);
+        let looks = [look()?, look()?];
+        let bytes = looks.iter().map(Snapshot::len).min().unwrap_or(0);
+        if bytes >= HEADER_BYTES {
+            let word = |at| looks[1].word(at).load(Ordering::Relaxed);
+            check_start([word(0), word(8)], &path)?;
+        }
+        if bytes < HEADER_BYTES + SLOT_BYTES {
             return Ok(None);
         }
-        let map = ReadMap::new(&file, length, &path)?;
-        let slots = ((length - HEADER_BYTES) / SLOT_BYTES).min(CHUNKS_MAX * CHUNK_SLOTS);
-        Ok(Some(Self { map, slots, same_boot }))
+        let boot = AT_BOOT_WORDS.map(|at| u128::from(looks[1].word(at).load(Ordering::Relaxed)));
+        let boot = boot[0] | boot[1] << 64;
+        let same_boot = boot == 0 || boot == boot_id();
+        let slots = (bytes - HEADER_BYTES) / SLOT_BYTES;
+        Ok(Some(Self { file, path, looks, slots, same_boot }))
     }
 
-    fn slots(&self) -> impl Iterator<Item = Slot> {
-        (0..self.slots).filter_map(|number| self.slot(number))
+    fn slots(&self) -> impl Iterator<Item = Result<Slot>> {
+        (0..self.slots).filter_map(|number| self.slot(number).transpose())
     }
 
     /// `None` for one that holds nothing.
-    fn slot(&self, number: usize) -> Option<Slot> {
-        let word = |at| self.map.word(HEADER_BYTES + number * SLOT_BYTES + at);
+    fn slot(&self, number: usize) -> Result<Option<Slot>> {
+        let start = HEADER_BYTES + number * SLOT_BYTES;
+        let [last, now] = &self.looks;
+        if let Looked::Still(slot) = self.look(number, (last, start), (now, start)) {
+            return Ok(slot);
+        }
+        // Its owner moves it just now, or gives it away.
+        let look = || Snapshot::read(&self.file, &self.path, start, SLOT_BYTES).at("read", &self.path);
+        let mut last = look()?;
+        for _ in 0..LOOKS {
+            let now = look()?;
+            if now.len() < SLOT_BYTES || last.len() < SLOT_BYTES {
+                return Ok(None);
+            }
+            if let Looked::Still(slot) = self.look(number, (&last, 0), (&now, 0)) {
+                return Ok(slot);
+            }
+            last = now;
+        }
+        Ok(self.decode(number, (&last, 0)))
+    }
+
+    /// What a slot holds, by one look at it and the next one.
+    fn look(&self, number: usize, last: Place<'_>, now: Place<'_>) -> Looked {
+        let word = |(words, start): Place<'_>, at| words.word(start + at).load(Ordering::Relaxed);
+        // As long as it is the same subscription's, a position that checks is that one's.
+        if (0..=AT_READ_IN).step_by(8).any(|at| word(last, at) != word(now, at)) {
+            return Looked::InMotion;
+        }
+        match self.decode(number, last) {
+            Some(Slot { position: None, .. }) => Looked::InMotion,
+            slot => Looked::Still(slot),
+        }
+    }
+
+    fn decode(&self, number: usize, (words, start): Place<'_>) -> Option<Slot> {
+        let word = |at| words.word(start + at);
         // A subscription that has no place yet has nothing to lose.
         if word(AT_USED).load(Ordering::Acquire) != USED || word(AT_SELECTOR).load(Ordering::Acquire) == 0 {
             return None;
@@ -140,17 +190,32 @@ impl Table {
     }
 }
 
+/// What was read of a file, and where in that a slot starts.
+type Place<'a> = (&'a Snapshot, usize);
+
+enum Looked {
+    Still(Option<Slot>),
+    /// It was changed meanwhile, or is damaged.
+    InMotion,
+}
+
 /// Whether there is a table.
 pub(crate) fn check_header(file: &File, length: usize, path: &Path) -> Result<bool> {
     let mut header = [0; 16];
     if length >= HEADER_BYTES {
         file.read_exact_at(&mut header, 0).at("read", path)?;
     }
-    if header == [0; 16] {
+    let (words, _) = header.as_chunks();
+    check_start([u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])], path)
+}
+
+/// The same by the first two words of the file.
+fn check_start(words: [u64; 2], path: &Path) -> Result<bool> {
+    if words == [0; 2] {
         return Ok(false);
     }
-    let magic = u64::from_le_bytes(std::array::from_fn(|i| header[i]));
-    let version = u32::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half of the word")]
+    let (magic, version) = (words[0], words[1] as u32);
     if magic != MAGIC {
         let reason = "not a cursor table: restore it, or move it away to read every source anew".to_owned();
         return Err(Error::Corrupt { path: path.to_owned(), offset: Offset::ZERO, reason });

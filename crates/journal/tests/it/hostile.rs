@@ -1,13 +1,19 @@
 //! Readers that ask for nonsense, stop for good, or hold on to what has long gone.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{
-    Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Start, Time, WhenFull, Writer, verify,
+    Cursors, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Start, Time, WhenFull, Writer,
+    cursors_path, marks_path, read_cursors, read_marks, verify,
 };
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 
-use crate::support::{Got, Random, Said, append_until, bases, drain, fast_folder, keeps, segments, small};
+use crate::support::{
+    Got, Process, Random, Said, append_until, as_child, bases, drain, fast_folder, keeps, segments, small,
+};
 
 fn open(instance: &Path, start: Start) -> Reader {
     Reader::open(instance, start, Level::Committed).unwrap().unwrap()
@@ -191,4 +197,43 @@ fn whoever_stopped_long_ago_reads_right_bytes_and_then_a_gap() {
             assert_eq!((next, gaps), (end, 1));
         }
     }
+}
+
+/// Not a test by itself: looks at an instance's files, as every publisher does with those of its subscribers.
+#[test]
+fn onlooker() {
+    let Some(instance) = as_child() else { return };
+    for _ in 0..4000 {
+        let _ = (read_cursors(&instance), read_marks(&instance));
+    }
+}
+
+#[test]
+fn whoever_cuts_its_own_files_kills_nobody_who_looks_at_them() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("cutting");
+    let writer = Writer::open(&instance, &small(8)).unwrap();
+    let cursors = Cursors::open(&instance, &writer).unwrap();
+    for number in 0..70 {
+        cursors.claim(&number.to_string(), "source").unwrap().store(Position::at(Offset(1)));
+    }
+    drop((cursors, writer));
+    let files = [cursors_path(&instance), marks_path(&instance)]
+        .map(|path| (std::fs::read(&path).unwrap(), File::options().write(true).open(path).unwrap()));
+    let has_ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (bytes, file) in &files {
+            scope.spawn(|| {
+                while !has_ended.load(Ordering::Relaxed) {
+                    file.set_len(64).unwrap();
+                    file.write_all_at(bytes, 0).unwrap();
+                }
+            });
+        }
+        let ended = Process::child("hostile::onlooker", &instance).0.wait();
+        has_ended.store(true, Ordering::Relaxed);
+        assert!(ended.unwrap().success(), "a signal has killed it");
+    });
+    assert_eq!(read_cursors(&instance).unwrap().len(), 70);
+    assert!(read_marks(&instance).unwrap().is_some());
 }
