@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,16 +44,9 @@ impl Lock {
         // Whoever asks after a holder that shows no life, see [`is_locked`], takes the lock for an instant: outwait them.
         let deadline = Instant::now() + patience.max(Duration::from_millis(50));
         let file = loop {
-            let is_new = fs::symlink_metadata(&path).is_err();
             let file = open_private(&path)?;
             if try_lock(&file).at("lock", &path)? {
                 if is_at(&file, &path) {
-                    if is_new {
-                        outlive_holder_of_removed(instance, deadline).inspect_err(|_| {
-                            // The next one who tries must find out, too.
-                            let _ = fs::remove_file(&path);
-                        })?;
-                    }
                     break file;
                 }
                 // It was removed while we waited, and is nobody's lock any more.
@@ -66,11 +59,27 @@ impl Lock {
             thread::sleep(Duration::from_millis(5));
         };
         let path = layout::alive_path(instance);
+        let known = belongs_to(&file);
+        if known.is_none() || known != fs::symlink_metadata(&path).ok().map(|found| found.ino()) {
+            outlive_holder_of_another(instance, deadline)?;
+        }
         let alive = disk::open_own(&path, FILE_MODE)?;
         Holder::of_this_process().note(&alive);
         ofd::share(&alive).at("lock", &path)?;
+        let number = alive.metadata().at("inspect", &path)?.ino();
+        if known != Some(number) {
+            // Best effort: without it the next one asks again. Last, for whoever is killed before has not waited to the end.
+            let _ = file.set_len(0).and_then(|()| file.write_all_at(format!("{number}\n").as_bytes(), 0));
+        }
         Ok(Self { _file: file, _alive: alive })
     }
+}
+
+/// The inode of the sign of life that goes with this lock: who holds the lock knows that nobody else gives it.
+fn belongs_to(lock: &File) -> Option<u64> {
+    let mut bytes = [0; 32];
+    let read = lock.read_at(&mut bytes, 0).ok()?;
+    std::str::from_utf8(&bytes[..read]).ok()?.strip_suffix('\n')?.parse().ok()
 }
 
 /// Opens the lock file for its owner alone.
@@ -82,28 +91,30 @@ fn open_private(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The lock was not there, but the journal is: if somebody has removed the lock under its holder, that one goes on for up
-/// to [`LOOK_EVERY`] until it notices, or for as long as the disk keeps it from looking. This one asks for signs of life, which it does not do where the lock was there:
-/// others can fake them.
+/// The lock is not known to be the one that the last holder had: it is new, or from elsewhere. If somebody has taken the
+/// lock away under its holder, that one goes on for up to [`LOOK_EVERY`] until it notices, or for as long as the disk
+/// keeps it from looking. This one asks for signs of life, which it does not do where the lock is known: others can fake
+/// them.
 ///
 /// # Errors
 /// [`Error::Locked`].
-fn outlive_holder_of_removed(instance: &Path, deadline: Instant) -> Result<()> {
-    let Some(marks) = read_marks(instance).ok().flatten().filter(|marks| marks.same_boot) else {
-        return Ok(());
-    };
-    let path = layout::alive_path(instance);
-    match disk::open_to_read(&path) {
-        Ok(alive) => return outlive(&alive, &path, instance, deadline),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).at("open", &path),
+fn outlive_holder_of_another(instance: &Path, deadline: Instant) -> Result<()> {
+    let mut signs = 0;
+    // Either may have been removed as well, or replaced, or never copied with the rest.
+    for path in [layout::alive_path(instance), layout::marks_path(instance)] {
+        match disk::open_to_read(&path) {
+            Ok(file) => outlive(&file, &path, instance, deadline)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).at("open", &path),
+        }
+        signs += 1;
     }
-    // Removed as well, or never copied with the rest.
-    let path = layout::marks_path(instance);
-    let file = disk::open_to_read(&path).at("open", &path)?;
-    outlive(&file, &path, instance, deadline)?;
     // One of an earlier version gives no such sign, and notices within this time that it has lost its lock.
-    if marks.pid != std::process::id() && Path::new(&format!("/proc/{}", marks.pid)).exists() {
+    if signs < 2
+        && let Some(marks) = read_marks(instance).ok().flatten().filter(|marks| marks.same_boot)
+        && marks.pid != std::process::id()
+        && Path::new(&format!("/proc/{}", marks.pid)).exists()
+    {
         thread::sleep(2 * LOOK_EVERY);
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! Files that are taken away from a living writer: it stops, and says why, and nobody else's files come to harm.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use journal::{Error, Options, Start, SyncPolicy, Writer, verify};
 
-use crate::support::{Said, read_records, small};
+use crate::support::{Process, Said, as_child, fast_folder, read_records, small, wait_until};
 
 /// Waits until the writer, which has nothing to do, has noticed.
 fn wait_for_the_end_of(writer: &Writer) -> Error {
@@ -115,6 +116,53 @@ fn nor_does_it_if_the_sign_of_life_is_gone_too_and_the_first_has_long_not_to_syn
     let mut second = Writer::open(&instance, &impatient()).unwrap();
     second.append(&Said::at(1).entry()).unwrap();
     check(&instance, 2);
+}
+
+/// Not a test by itself: waits for a journal.
+#[test]
+fn waiting() {
+    let Some(instance) = as_child() else { return };
+    drop(Writer::open(&instance, &small(8)));
+}
+
+/// What becomes of an instance whose lock was removed.
+fn spoil(instance: &Path, case: &str) {
+    let marks = instance.join("journal/marks");
+    match case {
+        "no marks" => fs::remove_file(marks).unwrap(),
+        "damaged marks" => {
+            File::options().write(true).open(marks).unwrap().write_all_at(&[7; 4096], 0).unwrap();
+        }
+        "one who waited was killed" => {
+            let mut waiting = Process::child("displaced::waiting", instance);
+            wait_until("it waits", || instance.join("lock").exists());
+            waiting.kill();
+        }
+        "a lock from elsewhere" => {
+            let other = instance.with_file_name("other");
+            drop(Writer::open(&other, &small(8)).unwrap());
+            fs::rename(other.join("lock"), instance.join("lock")).unwrap();
+        }
+        _ => unreachable!("{case}"),
+    }
+}
+
+#[test]
+fn the_holder_of_a_lock_that_was_removed_is_waited_for_by_everybody() {
+    for case in ["no marks", "damaged marks", "one who waited was killed", "a lock from elsewhere"] {
+        let home = tempfile::tempdir_in(fast_folder()).unwrap();
+        let instance = home.path().join("unlocked");
+        let mut first = Writer::open(&instance, &small(8)).unwrap();
+        first.append(&Said::at(0).entry()).unwrap();
+        fs::remove_file(instance.join("lock")).unwrap();
+        spoil(&instance, case);
+        let second = Writer::open(&instance, &impatient()).map(|writer| writer.epoch());
+        assert!(matches!(second, Err(Error::Locked { .. })), "{case}: {second:?}");
+        drop(first);
+        let mut second = Writer::open(&instance, &small(8)).unwrap();
+        second.append(&Said::at(1).entry()).unwrap();
+        check(&instance, 2);
+    }
 }
 
 fn check(instance: &Path, count: u64) {
