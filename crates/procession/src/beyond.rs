@@ -15,6 +15,9 @@
 //! with the power says other records at the same offsets, under a later epoch; so a block in the journal tells
 //! apart by epoch what was done.
 
+mod block;
+mod reach;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +26,8 @@ use std::task::{Context, Waker};
 
 use journal::{Bits, Checkpoint, Cursor, Entry, Epoch, Finished, Offset, Position};
 
+use self::block::{Block, get, set};
+pub(crate) use self::reach::Reach;
 use crate::acks::Refused;
 use crate::error::Result;
 use crate::event::Event as _;
@@ -84,56 +89,6 @@ struct Inner {
     is_closed: bool,
 }
 
-/// How far deliveries of each journal may run ahead, so that what is remembered of all of them finds room.
-#[derive(Debug)]
-pub(crate) struct Reach {
-    /// Blocks of all journals.
-    blocks: u64,
-    journals: AtomicU64,
-    /// Offsets of one journal.
-    span: AtomicU64,
-    /// Whoever waits for more. Any of the process's tasks does.
-    wakers: Mutex<Vec<Waker>>,
-}
-
-impl Reach {
-    pub(crate) fn new(segment_bytes: u64) -> Arc<Self> {
-        let blocks = segment_bytes / SHARE_OF_ALL / BLOCK_BYTES;
-        let (journals, span) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Arc::new(Self { blocks, journals, span, wakers: Mutex::default() })
-    }
-
-    /// There is one journal more.
-    fn join(&self) {
-        self.divide(self.journals.fetch_add(1, Ordering::Relaxed) + 1);
-    }
-
-    /// There is one less.
-    fn leave(&self) {
-        self.divide(self.journals.fetch_sub(1, Ordering::Relaxed) - 1);
-        let wakers = std::mem::take(&mut *self.wakers());
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Wakes the task once there is one journal less.
-    fn attend(&self, waker: &Waker) {
-        let mut wakers = self.wakers();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-    }
-
-    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn divide(&self, journals: u64) {
-        // The low mark may lie in the middle of a block.
-        let blocks = (self.blocks / journals.max(1)).max(BLOCKS_MIN) - 1;
-        self.span.store(blocks * Finished::BLOCK_OFFSETS, Ordering::Relaxed);
-    }
-}
-
 /// What the names of a subscription's blocks of one journal begin with.
 pub(crate) fn prefix(subscription: &str, journal: &str) -> String {
     format!("{NAMES}{:016x}/", hash(&[subscription, journal]))
@@ -143,10 +98,6 @@ pub(crate) fn prefix(subscription: &str, journal: &str) -> String {
 pub(crate) fn is_block(name: &str) -> bool {
     name.starts_with(NAMES)
 }
-
-/// What is finished of 512 offsets, by the epoch of the records.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Block(Vec<(Epoch, Bits)>);
 
 /// What is to be stored in one batch with an output.
 #[derive(Debug, Default)]
@@ -566,91 +517,6 @@ impl Inner {
         let after = self.epochs.partition_point(|(first, _)| *first <= offset.0);
         self.epochs.get(after.checked_sub(1)?).map(|(_, epoch)| *epoch)
     }
-}
-
-impl Block {
-    fn add(&mut self, other: &Self) {
-        for (epoch, bits) in &other.0 {
-            match self.0.iter_mut().find(|(known, _)| known == epoch) {
-                Some((_, known)) => known.iter_mut().zip(bits).for_each(|(known, bits)| *known |= bits),
-                None => self.0.push((*epoch, *bits)),
-            }
-        }
-    }
-
-    /// Of an offset of the block, and those after it, nothing is finished.
-    fn forget_from(&mut self, offset: Offset) {
-        let (first, bit) = place(offset);
-        for (_, bits) in &mut self.0 {
-            bits[first] &= bit - 1;
-            bits[first + 1..].fill(0);
-        }
-    }
-
-    /// Whether the record of this epoch is finished; of others at its offset nothing is known any more.
-    fn keep_only(&mut self, offset: Offset, epoch: Epoch) -> bool {
-        let mut found = false;
-        for (of, bits) in &mut self.0 {
-            if *of == epoch {
-                found = get(bits, offset);
-            } else {
-                clear(bits, offset);
-            }
-        }
-        found
-    }
-
-    /// The block's number, the journal's identity, then epoch and bits of each epoch.
-    fn encode(&self, number: u64, identity: u64) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(16 + self.0.len() * 68);
-        bytes.extend(number.to_le_bytes());
-        bytes.extend(identity.to_le_bytes());
-        for (epoch, bits) in self.0.iter().filter(|(_, bits)| *bits != Bits::default()) {
-            bytes.extend(epoch.0.to_le_bytes());
-            bits.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
-        }
-        bytes
-    }
-
-    /// `None` for what is of another journal, or makes no sense.
-    fn decode(bytes: &[u8], identity: u64) -> Option<(u64, Self)> {
-        let (number, rest) = bytes.split_first_chunk::<8>()?;
-        let (of, rest) = rest.split_first_chunk::<8>()?;
-        let number = u64::from_le_bytes(*number);
-        let (epochs, over) = rest.as_chunks::<68>();
-        if u64::from_le_bytes(*of) != identity || !over.is_empty() || number >= u64::MAX / 1024 {
-            return None;
-        }
-        let epoch = |bytes: &[u8; 68]| {
-            let (epoch, words) = bytes.split_first_chunk::<4>()?;
-            let words = words.as_chunks::<8>().0;
-            let bits =
-                std::array::from_fn(|index| words.get(index).map_or(0, |word| u64::from_le_bytes(*word)));
-            Some((Epoch(u32::from_le_bytes(*epoch)), bits))
-        };
-        Some((number, Self(epochs.iter().filter_map(epoch).collect())))
-    }
-}
-
-const fn place(offset: Offset) -> (usize, u64) {
-    let bit = offset.0 % Finished::BLOCK_OFFSETS;
-    let word = (bit / 64) as usize;
-    (word, 1 << (bit % 64))
-}
-
-const fn set(bits: &mut Bits, offset: Offset) {
-    let (word, bit) = place(offset);
-    bits[word] |= bit;
-}
-
-const fn clear(bits: &mut Bits, offset: Offset) {
-    let (word, bit) = place(offset);
-    bits[word] &= !bit;
-}
-
-const fn get(bits: &Bits, offset: Offset) -> bool {
-    let (word, bit) = place(offset);
-    bits[word] & bit != 0
 }
 
 /// FNV-1a over words and their ends: names of any length become names of one length, the same in every version.
