@@ -5,6 +5,7 @@
 //! [`crate::notes`].
 
 mod cursor;
+mod stop;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -217,15 +218,6 @@ impl Cursors {
         }
     }
 
-    /// Notes that the process is told to stop. What it has in hand when it ends, however it ends, is not to blame: the next
-    /// one counts those deliveries as if they had not been. Survives SIGKILL.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn note_stop(&self) -> Result<()> {
-        self.file.write_all_at(&1_u64.to_le_bytes(), AT_STOPPED).at("write", &self.path)
-    }
-
     /// What is acknowledged by now. Whatever was said because of it was said before.
     pub(crate) fn take_down(&self) -> Taken {
         let mut inner = self.lock();
@@ -299,19 +291,6 @@ impl Cursors {
         );
         inner.free(slot);
         Ok(slot)
-    }
-
-    /// Takes the last attempt of each subscription back: the process that made it was told to stop.
-    fn forgive_all(&self) {
-        let inner = self.lock();
-        for slot in inner.slots() {
-            let (map, start) = inner.slot(slot);
-            let word = map.word(start + AT_TRYING);
-            let last = word.load(Ordering::Relaxed);
-            if tried(last).1 > 0 {
-                word.store(last - 1, Ordering::Relaxed);
-            }
-        }
     }
 
     /// A table that was never finished holds nothing, whatever power loss has left in it.
