@@ -90,6 +90,20 @@ impl Options {
         Ok(())
     }
 
+    /// The same with segments large enough for what each of them begins with, which is at most half of one. A journal whose
+    /// segments were larger goes on, whatever size is asked for now.
+    pub(crate) fn with_room_for(&self, state_bytes: usize) -> Self {
+        if state_bytes <= self.batch_bytes_max() / 2 {
+            return self.clone();
+        }
+        // Twice that: it may grow.
+        let least = (4 * state_bytes + segment::HEADER_BYTES + TAIL_BYTES).next_multiple_of(PAGE_BYTES);
+        let segment_bytes = (least as u64).min(segment::SEGMENT_BYTES_MAX);
+        let bytes_max = self.retention.bytes_max.map(|most| most.max(2 * segment_bytes));
+        let retention = Retention { bytes_max, ..self.retention.clone() };
+        Self { segment_bytes, retention, ..self.clone() }
+    }
+
     /// Largest batch in bytes, headers included, that one segment can hold.
     pub(crate) fn batch_bytes_max(&self) -> usize {
         usize::try_from(self.segment_bytes).unwrap_or(usize::MAX) - segment::HEADER_BYTES - TAIL_BYTES
@@ -98,3 +112,5 @@ impl Options {
 
 /// Room kept free at the end of a segment: the record that seals it, and a zero word behind it.
 pub(crate) const TAIL_BYTES: usize = record::stride(0, 8) + 8;
+/// Segments are whole pages.
+const PAGE_BYTES: usize = 4096;

@@ -95,13 +95,15 @@ impl Writer {
         fault::point("takeover.recovered");
         takeover::remove(&torn, &folder)?;
         fault::point("takeover.torn-removed");
-        let batch_bytes_max = options.batch_bytes_max();
-        if state.bytes() > batch_bytes_max / 2 {
-            let (found, bytes) = (state.bytes(), options.segment_bytes);
-            return Err(Error::Options(format!(
-                "the journal's checkpoints take {found} bytes, more than half of a segment of {bytes} bytes: raise the segment size"
-            )));
+        let fitting = options.with_room_for(state.bytes());
+        if fitting != *options {
+            let (asked, bytes, found) = (options.segment_bytes, fitting.segment_bytes, state.bytes());
+            tracing::warn!(
+                journal = name,
+                "segments of {asked} bytes are too small for {found} bytes of checkpoints: they have {bytes} bytes; raise the segment size"
+            );
         }
+        let (options, batch_bytes_max) = (&fitting, fitting.batch_bytes_max());
         let state_folder = instance.parent().unwrap_or(Path::new("."));
         let epoch = epochs::newest(epoch, state_folder, &name);
         let epoch = epoch.0.checked_add(1).map(Epoch).ok_or_else(|| Error::Corrupt {

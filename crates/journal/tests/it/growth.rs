@@ -122,3 +122,39 @@ fn many_segments_go_at_once_without_another_append() {
     let end = writer.next_offset().0;
     assert!(end > 0 && verify(&instance).unwrap().damage.is_empty());
 }
+
+#[test]
+fn a_journal_whose_segments_were_larger_starts_with_what_it_carries() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let instance = home.path().join("shrunk");
+    let sized = |segment_bytes: u64| {
+        let mut options = Options { segment_bytes, ..Options::default() };
+        options.retention.bytes_max = Some(2 * segment_bytes);
+        options
+    };
+    let value = vec![7; 100_000];
+    let mut writer = Writer::open(&instance, &sized(MIB)).unwrap();
+    say(&mut writer, &[1; 200_000]);
+    let checkpoints = [Checkpoint { name: "model", value: &value }];
+    writer.commit(&Batch { checkpoints: &checkpoints, ..Batch::default() }).unwrap();
+    drop(writer);
+    let mut said = 1;
+    for _ in 0..3 {
+        let mut writer = Writer::open(&instance, &sized(8 << 10)).unwrap();
+        assert_eq!(writer.checkpoint("model"), Some(&value[..]));
+        // Over the ends of several segments.
+        for _ in 0..40 {
+            say(&mut writer, &[2; 30_000]);
+            said += 1;
+        }
+        assert!(largest(&instance) <= MIB);
+    }
+    // Once there is less to carry, the journal goes on as asked for.
+    let mut writer = Writer::open(&instance, &sized(8 << 10)).unwrap();
+    let nothing = [Checkpoint { name: "model", value: &[] }];
+    writer.commit(&Batch { checkpoints: &nothing, ..Batch::default() }).unwrap();
+    drop(writer);
+    let mut writer = Writer::open(&instance, &sized(8 << 10)).unwrap();
+    say(&mut writer, b"small");
+    assert_eq!(writer.next_offset().0, said + 1);
+}
