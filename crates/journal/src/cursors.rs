@@ -62,6 +62,8 @@ struct Inner {
     /// Slots that were given away since a sync last took down positions: it must not note those of their
     /// predecessors.
     renewed: HashSet<usize>,
+    /// The attempts of earlier processes, as they were when this one began.
+    earlier: HashMap<usize, u64>,
     /// What the journal says was acknowledged by subscriptions that have no slot.
     spoken: HashMap<(String, String), Position>,
 }
@@ -109,6 +111,7 @@ impl Cursors {
             cursors.forgive_all();
             cursors.file.write_all_at(&[0; 8], AT_STOPPED).at("write", &cursors.path)?;
         }
+        cursors.begin_life();
         cursors.file.write_all_at(&boot_id().to_le_bytes(), AT_BOOT).at("write", &cursors.path)?;
         // Written last: a table without magic is one that was never finished.
         cursors.file.write_all_at(&MAGIC.to_le_bytes(), 0).at("write", &cursors.path)?;

@@ -65,7 +65,8 @@ impl Finished {
         let file = disk::open_own(path, FILE_MODE)?;
         let bytes = HEADER_BYTES + usize::try_from(blocks).unwrap_or(usize::MAX).saturating_mul(BLOCK_BYTES);
         extend(&file, bytes as u64, path)?;
-        let finished = Self { map: WriteMap::new(&file, bytes, path)?, blocks };
+        let map = WriteMap::new(&file, bytes, path)?;
+        let finished = Self { map, blocks };
         if !finished.is_of(journal) {
             finished.begin_anew(journal);
         } else if finished.word(AT_STOPPED).load(Ordering::Acquire) != 0 {
@@ -179,10 +180,14 @@ impl Finished {
         }
     }
 
-    /// History is another one from this offset on: forgets what is finished there, and all that has begun.
-    pub fn part_at(&self, offset: Offset) {
+    /// History is another one from this offset on: forgets what is finished there, and all that has begun. Records before
+    /// it are of no later epoch than this one.
+    pub fn part_at(&self, offset: Offset, epoch: Epoch) {
         self.clear_from(offset);
         self.forgive();
+        // Epochs of the history that is gone say nothing of the next records: theirs may be lower, and still tell one
+        // from another. After the rest: who dies before this forgets the same once more.
+        self.word(AT_EPOCH).fetch_min(epoch.0.into(), Ordering::Release);
     }
 
     /// Nobody has ended over those that had begun.
@@ -345,13 +350,30 @@ mod tests {
             let finished = Finished::open(&home.path().join(from.to_string()), 7, 4).unwrap();
             (0..1200).for_each(|offset| finished.finish(Offset(offset)));
             finished.begin(Offset(700));
-            finished.part_at(Offset(from));
+            finished.part_at(Offset(from), Epoch(0));
             assert!(
                 (0..1200).all(|offset| finished.is_finished(Offset(offset)) == (offset < from)),
                 "{from}"
             );
             assert!(!finished.has_begun(Offset(700)));
         }
+    }
+
+    #[test]
+    fn after_histories_have_parted_a_lower_epoch_tells_records_from_others() {
+        let home = tempfile::tempdir().unwrap();
+        let finished = Finished::open(&home.path().join("s@j"), 7, 4).unwrap();
+        finished.read_on(Offset(0), Epoch(5));
+        finished.finish(Offset(3));
+        finished.part_at(Offset(4), Epoch(2));
+        // What both have is read again, and known.
+        finished.read_on(Offset(1), Epoch(2));
+        assert!(finished.is_finished(Offset(3)));
+        finished.read_on(Offset(4), Epoch(3));
+        finished.finish(Offset(7));
+        // The publisher has lost its end, and says others.
+        finished.read_on(Offset(6), Epoch(4));
+        assert!(finished.is_finished(Offset(3)) && !finished.is_finished(Offset(7)));
     }
 
     proptest! {

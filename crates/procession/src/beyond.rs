@@ -387,11 +387,15 @@ impl Beyond {
         }
     }
 
-    /// The publisher has lost what was read from `offset` on, and says something else now: nothing is known of that.
+    /// The publisher has lost what was read from this place on, and says something else now: nothing is known of that.
     /// Returns the names of checkpoints that tell of what is lost.
-    pub(crate) fn forget_from(&self, offset: Offset) -> Vec<String> {
-        self.finished.part_at(offset);
-        self.lock().forget_from(offset).into_iter().map(|index| format!("{}{index}", self.prefix)).collect()
+    pub(crate) fn forget_from(&self, place: Position) -> Vec<String> {
+        self.finished.part_at(place.next, place.epoch);
+        self.lock()
+            .forget_from(place.next)
+            .into_iter()
+            .map(|index| format!("{}{index}", self.prefix))
+            .collect()
     }
 
     /// Nothing that was delivered is acknowledged here any more.

@@ -135,7 +135,7 @@ impl World {
             let place = Position { epoch: Epoch(0), checksum: 0, ..self.publisher.place_after(next) };
             (acks, _) = acks.succeed(place);
             let beyond = Beyond::open(("s", "j"), &path, place, SEGMENT_BYTES, earlier).unwrap();
-            beyond.forget_from(place.next);
+            beyond.forget_from(self.publisher.place_after(next));
             assert!(acks.allow_any_order(beyond));
         }
         let acks = Arc::new(acks);

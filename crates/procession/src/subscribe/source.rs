@@ -4,12 +4,12 @@ mod found;
 mod trouble;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use journal::{AtPath, Cursor, Gap, Item, Level, Offset, Position, Reader, Start, Time};
+use journal::{AtPath, Cursor, Epoch, Gap, Item, Level, Offset, Position, Reader, Start, Time};
 use tokio::time::Instant;
 
 pub(crate) use self::found::{Attempt, Found};
@@ -85,7 +85,17 @@ struct Opened {
     /// The journal's files are gone: the process says so until there are some again.
     gone: Option<Waiting>,
     /// From here on what was done before is nothing to go by.
-    parted: Option<Offset>,
+    parted: Option<Position>,
+}
+
+/// The epoch of the record before an offset, if it can be had.
+fn epoch_before(folder: &Path, offset: Offset) -> Option<Epoch> {
+    let before = Offset(offset.0.checked_sub(1)?);
+    let mut reader = Reader::open(folder, Start::Offset(before), Level::Committed).ok()??;
+    match reader.next() {
+        Ok(Some(Item::Record(record))) if record.offset == before => Some(record.epoch),
+        _ => None,
+    }
 }
 
 /// Whether a topic is wanted, and where its deliveries come from if it is.
@@ -356,7 +366,9 @@ impl Source {
         }
         open.acks = Arc::new(acks);
         open.identity = position.journal;
-        open.parted = Some(open.parted.map_or(parted, |earlier| earlier.min(parted)));
+        let epoch = epoch_before(&self.folder, parted).unwrap_or(Epoch(0));
+        open.parted =
+            open.parted.filter(|earlier| earlier.next < parted).or(Some(Position { epoch, ..position }));
         (open.held, open.last, open.again, open.any_order, open.passed) = (None, None, None, false, 0);
         open.origins.clear();
         open.done.retain(|done| *done < parted);
