@@ -44,6 +44,8 @@ const HEARD_OUT_BYTES_MAX: usize = 16 * 1024;
 /// Takes connections in.
 pub(super) struct Door {
     listener: Listener,
+    /// The one before, which nobody finds any more: whoever came to it in time is let in.
+    older: Option<Listener>,
     file: SocketFile,
     waits: Waits,
     /// There while the socket's file is not where it was, and can't be put back.
@@ -69,6 +71,7 @@ impl Door {
         let own_uid = rustix::process::geteuid().as_raw();
         Self {
             listener,
+            older: None,
             file,
             waits,
             lost: None,
@@ -97,7 +100,7 @@ impl Door {
                     self.stay();
                     self.denials.log_counted(Instant::now());
                 }
-                accepted = self.listener.accept() => match accepted {
+                accepted = accept(&self.listener, self.older.as_ref()) => match accepted {
                     Ok(stream) => {
                         pause = ACCEPT_PAUSE_MIN;
                         self.admit(stream, &mut connections);
@@ -174,13 +177,16 @@ impl Door {
         let found = self.file.place();
         if found == SocketPlace::Ours {
             self.lost = None;
+            // Since the last look all that waited there have been let in.
+            self.older = None;
             return;
         }
         let path = self.file.path().to_owned();
         match listen_again(&path) {
             Ok((listener, file)) => {
                 warn!(path = %path.display(), ?found, "somebody has removed the socket: it is there again");
-                (self.listener, self.file) = (listener, file);
+                self.older = Some(std::mem::replace(&mut self.listener, listener));
+                self.file = file;
                 self.lost = None;
             }
             // Tried again, but said once for each reason.
@@ -210,6 +216,16 @@ impl Door {
     }
 }
 
+/// The next connection, of those first that came to the older socket.
+async fn accept(listener: &Listener, older: Option<&Listener>) -> io::Result<Stream> {
+    let Some(older) = older else { return listener.accept().await };
+    tokio::select! {
+        biased;
+        accepted = older.accept() => accepted,
+        accepted = listener.accept() => accepted,
+    }
+}
+
 /// Whoever has taken the socket away may have exchanged its folder, too.
 fn listen_again(path: &Path) -> Result<(Listener, SocketFile), StartError> {
     let folder = own_socket_folder(path.parent().unwrap_or(Path::new("/")))?;
@@ -232,5 +248,38 @@ fn report(ended: Result<(), JoinError>) {
         && error.is_panic()
     {
         error!(%error, "a service has panicked; its connection is closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_at_a_socket_that_is_removed_is_let_in() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("bot").join("socket");
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        let (listening, stop) = (listen_again(&path).unwrap(), CancellationToken::new());
+        let (limits, rights) = (Limits::default(), Rights::default());
+        let door = Door::new(listening, Arc::default(), limits, rights, Waits::default(), stop.clone());
+        let mut early: Vec<_> = (0..5).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        std::fs::remove_file(&path).unwrap();
+        // It looks for its socket before it lets anybody in.
+        let door = tokio::spawn(door.run());
+        let answers = tokio::task::spawn_blocking(move || {
+            for stream in &mut early {
+                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                stream.write_all(b"{\"method\":\"org.example.Nobody.Asks\"}\0").unwrap();
+                assert!(matches!(stream.read(&mut [0; 64]), Ok(1..)), "turned away without a word");
+            }
+            UnixStream::connect(&path).unwrap();
+        });
+        answers.await.unwrap();
+        stop.cancel();
+        door.await.unwrap();
     }
 }
