@@ -29,6 +29,9 @@ use crate::rpc;
 /// What hived itself takes as a maximum, and more than any request of a reader.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
 const CONNECTIONS_MAX: usize = 1024;
+/// So many more are told that there is no place, each within this time; yet more are closed.
+const REFUSALS_MAX: usize = 64;
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 /// A client must have sent its request, or the next one on a kept connection, and taken its answer within this time.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(15);
 /// A request that is never answered is given up after this time at last.
@@ -126,15 +129,25 @@ async fn accept(
     shutdown: &CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (node, shutdown) = (Arc::clone(node), shutdown.clone());
-                connections.spawn(async move {
-                    connection(stream, node, limits.request_time_max, shutdown).await;
-                    drop(place);
-                });
+                match Arc::clone(&places).try_acquire_owned() {
+                    Ok(place) => drop(connections.spawn(async move {
+                        connection(stream, node, limits.request_time_max, shutdown).await;
+                        drop(place);
+                    })),
+                    Err(_) => match Arc::clone(&refusals).try_acquire_owned() {
+                        Ok(place) => drop(connections.spawn(async move {
+                            refuse(stream).await;
+                            drop(place);
+                        })),
+                        // Closed at once.
+                        Err(_) => drop(stream),
+                    },
+                }
             }
             Err(error) => {
                 // No descriptors left, say: it may pass.
@@ -168,6 +181,18 @@ async fn connection(stream: TcpStream, node: Arc<Node>, time_max: Duration, shut
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
     }
+}
+
+/// There is no place for another connection. Who asks is told so at once, and doesn't wait for others to be done.
+async fn refuse(stream: TcpStream) {
+    let full =
+        service_fn(|_: Request<Incoming>| async { Ok::<_, Dropped>(html(StatusCode::SERVICE_UNAVAILABLE)) });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REFUSAL_TIME_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), full);
+    _ = timeout(REFUSAL_TIME_MAX, connection).await;
 }
 
 /// The answer to one HTTP request; an error closes the connection without one.

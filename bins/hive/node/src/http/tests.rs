@@ -330,3 +330,34 @@ async fn half_requests_and_answers_that_nobody_takes_are_given_up() {
     assert!(running.ask("condenser_api.get_version").await.is_ok());
     running.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_finds_no_place_is_told_so_at_once() {
+    let running = Running::limited(&[], |limits| {
+        *limits = Limits { connections_max: 1, request_time_max: Duration::from_secs(3600) };
+    });
+    let mut first = running.connect().await.unwrap();
+    let asked = post(&request("condenser_api.get_version"), "");
+    assert_eq!(exchange(&mut first, &asked).await.unwrap().status, 200);
+    for _ in 0..3 {
+        let refused = running.ask("condenser_api.get_version").await.unwrap();
+        assert_eq!(refused.status, 503);
+        assert!(refused.headers.contains("retry-after: 1") && refused.headers.contains("connection: close"));
+    }
+    // More than are told are closed, whatever they say or don't.
+    let mut crowd = Vec::new();
+    for _ in 0..REFUSALS_MAX + 8 {
+        crowd.push(running.connect().await.unwrap());
+    }
+    for mut stream in crowd {
+        let _ = timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await.expect("it is closed");
+    }
+    // Who was there before still is.
+    assert_eq!(exchange(&mut first, &asked).await.unwrap().status, 200);
+    drop(first);
+    let free = async {
+        while running.ask("condenser_api.get_version").await.map_or(0, |reply| reply.status) != 200 {}
+    };
+    timeout(DEADLINE, free).await.expect("there is a place again");
+    running.stop().await;
+}
