@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::subscribe::parked_checkpoint;
 use crate::varlink::{self, Answer, Call, CallError, Right, Service};
 
 impl Core {
@@ -25,6 +26,13 @@ impl Core {
             self.outlet.forget(subscription, journal)?;
             self.forget_finished(subscription, journal)?;
             tracing::warn!(subscription, journal, "a subscription's place is forgotten, as told");
+        }
+        if !journals.is_empty() && !self.cursors.names().iter().any(|(name, _)| name == subscription) {
+            // With its last place the subscription is gone: nothing of it is parked any more.
+            let parked = parked_checkpoint(subscription);
+            if self.outlet.checkpoint(&parked).is_some() {
+                self.outlet.remove_checkpoints(&[parked])?;
+            }
         }
         self.outlet.watch.sync()?;
         Ok(journals)
