@@ -16,6 +16,7 @@ use procession::{DeadLetter, Item, Level, Reader, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::asking::{self, Patience};
 use crate::home::Home;
 use crate::output::Output;
 use crate::report::failure;
@@ -75,9 +76,8 @@ struct Several {
     /// The letters' offsets.
     #[arg(required = true, value_name = "OFFSET")]
     offsets: Vec<u64>,
-    /// How long to wait for an answer.
-    #[arg(long, default_value = "5s", value_parser = crate::parse_duration)]
-    timeout: Duration,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,9 +93,8 @@ struct Retry {
     /// Only those of this subscription.
     #[arg(long, value_name = "NAME", requires = "all")]
     subscription: Option<String>,
-    /// How long to wait for an answer.
-    #[arg(long, default_value = "5s", value_parser = crate::parse_duration)]
-    timeout: Duration,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,9 +109,8 @@ struct Release {
     /// Give the letters up instead of delivering them.
     #[arg(long)]
     drop: bool,
-    /// How long to wait for an answer.
-    #[arg(long, default_value = "5s", value_parser = crate::parse_duration)]
-    timeout: Duration,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// A letter, and where it lies.
@@ -167,11 +165,11 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     match &args.verb {
         Verb::List(list) => list.run(&home, out)?,
         Verb::Show(one) => one.run(&home, out)?,
-        Verb::Retry(Retry { all: true, process, subscription, timeout, .. }) => {
-            retry_all(&home, process, subscription.as_deref(), *timeout, out)?;
+        Verb::Retry(Retry { all: true, process, subscription, patience, .. }) => {
+            retry_all(&home, process, subscription.as_deref(), *patience, out)?;
         }
-        Verb::Retry(Retry { process, offsets, timeout, .. }) => {
-            let several = Several { process: process.clone(), offsets: offsets.clone(), timeout: *timeout };
+        Verb::Retry(Retry { process, offsets, patience, .. }) => {
+            let several = Several { process: process.clone(), offsets: offsets.clone(), patience: *patience };
             several.call(&home, "Retry", "is delivered once more", out)?;
         }
         Verb::Drop(several) => several.call(&home, "Drop", "is dropped", out)?,
@@ -266,7 +264,7 @@ impl Several {
     fn call(&self, home: &Home, method: &str, done: &str, out: &mut Output) -> Result<()> {
         home.named(std::slice::from_ref(&self.process))?;
         block_on(async {
-            let mut client = connect(home, &self.process, self.timeout).await?;
+            let mut client = connect(home, &self.process, self.patience).await?;
             for offset in &self.offsets {
                 let method = format!("io.procession.DeadLetters.{method}");
                 let called = client.call::<Done>(&method, &json!({"offset": offset})).await;
@@ -283,7 +281,7 @@ fn retry_all(
     home: &Home,
     process: &Instance,
     subscription: Option<&str>,
-    patience: Duration,
+    patience: Patience,
     out: &mut Output,
 ) -> Result<()> {
     home.named(std::slice::from_ref(process))?;
@@ -313,7 +311,7 @@ impl Release {
     fn run(&self, home: &Home, out: &mut Output) -> Result<()> {
         home.named(std::slice::from_ref(&self.process))?;
         block_on(async {
-            let mut client = connect(home, &self.process, self.timeout).await?;
+            let mut client = connect(home, &self.process, self.patience).await?;
             let subscription = match &self.subscription {
                 Some(name) => name.clone(),
                 None => self.subscription_of_key(&mut client).await?,
@@ -351,38 +349,39 @@ async fn parked(client: &mut Client) -> Result<Vec<ParkedKeys>, ClientError> {
     Ok(parked.parked)
 }
 
-async fn connect(home: &Home, process: &Instance, patience: Duration) -> Result<Client> {
-    let connected = socket::connect(home, process, patience).await;
-    connected
-        .map_err(|silence| silence.into_error(process))
-        .with_context(|| format!("only `{process}` itself can decide about its letters"))
+async fn connect(home: &Home, process: &Instance, patience: Patience) -> Result<Client> {
+    let connected = patience.connect(home, process).await;
+    connected.with_context(|| format!("only `{process}` itself can decide about its letters"))
 }
 
 /// What the process answered, and what may help.
 fn words(error: &ClientError, process: &Instance) -> anyhow::Error {
-    let ClientError::Error { name, parameters } = error else {
-        return failure(error.to_string(), format!("procession ps {process}"));
-    };
-    let text_of = |member: &str| text::escape(parameters[member].as_str().unwrap_or("?")).into_owned();
-    match name.rsplit('.').next() {
-        Some("NoLetter") => failure(
-            format!("`{process}` has no open dead letter {}", parameters["offset"]),
-            format!("procession dead-letters list {process}"),
-        ),
-        Some("KeyParked") => failure(
-            format!("its key `{}` is parked: an earlier event of it must come first", text_of("key")),
-            format!("procession dead-letters release {process} {}", text_of("key")),
-        ),
-        Some("NotParked") => failure(
-            format!("key `{}` of subscription `{}` is not parked", text_of("key"), text_of("subscription")),
-            format!("procession dead-letters list {process}"),
-        ),
-        Some("NotReading") => failure(
-            format!("`{process}` does not read subscription `{}` now", text_of("subscription")),
-            "once it does, try again",
-        ),
-        _ => failure(error.to_string(), format!("procession dead-letters list {process}")),
-    }
+    asking::words(error, process, "dead-letters", |name, parameters| {
+        let text_of = |member: &str| text::escape(parameters[member].as_str().unwrap_or("?")).into_owned();
+        Some(match name {
+            "NoLetter" => failure(
+                format!("`{process}` has no open dead letter {}", parameters["offset"]),
+                format!("procession dead-letters list {process}"),
+            ),
+            "KeyParked" => failure(
+                format!("its key `{}` is parked: an earlier event of it must come first", text_of("key")),
+                format!("procession dead-letters release {process} {}", text_of("key")),
+            ),
+            "NotParked" => failure(
+                format!(
+                    "key `{}` of subscription `{}` is not parked",
+                    text_of("key"),
+                    text_of("subscription")
+                ),
+                format!("procession dead-letters list {process}"),
+            ),
+            "NotReading" => failure(
+                format!("`{process}` does not read subscription `{}` now", text_of("subscription")),
+                "once it does, try again",
+            ),
+            _ => return None,
+        })
+    })
 }
 
 /// The letters that nobody has decided about, oldest first.

@@ -1,5 +1,6 @@
 //! The command line: see, follow, publish, check and measure processes.
 
+mod asking;
 mod bench;
 mod call;
 mod chaos;

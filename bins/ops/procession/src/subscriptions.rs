@@ -5,7 +5,6 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use journal::{Cursors, Offset, Options, Retention, Writer};
@@ -14,11 +13,12 @@ use procession::varlink::ClientError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::asking::{Patience, words};
 use crate::home::Home;
 use crate::lag::{self, Lag};
 use crate::output::Output;
 use crate::report::failure;
-use crate::socket::{self, block_on};
+use crate::socket::block_on;
 use crate::table::{Align, Table, or_dash};
 use crate::text;
 
@@ -57,9 +57,8 @@ struct Forget {
     subscription: String,
     /// The journal; without it, all that the subscription has a place in.
     journal: Option<String>,
-    /// How long to wait for an answer.
-    #[arg(long, default_value = "5s", value_parser = crate::parse_duration)]
-    timeout: Duration,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// A place, and what it holds back.
@@ -140,8 +139,7 @@ impl Forget {
 
     fn ask(&self, home: &Home) -> Result<Vec<String>> {
         block_on(async {
-            let connected = socket::connect(home, &self.process, self.timeout).await;
-            let mut client = connected.map_err(|silence| silence.into_error(&self.process))?;
+            let mut client = self.patience.connect(home, &self.process).await?;
             let what = json!({"subscription": self.subscription, "journal": self.journal});
             let answer = client.call("io.procession.Subscriptions.Forget", &what).await;
             let Forgotten { journals } = answer.map_err(|error| self.words(&error))?;
@@ -182,16 +180,13 @@ impl Forget {
     }
 
     fn words(&self, error: &ClientError) -> anyhow::Error {
-        let ClientError::Error { name, .. } = error else {
-            return failure(error.to_string(), format!("procession ps {}", self.process));
-        };
-        match name.rsplit('.').next() {
-            Some("Unknown") => self.unknown(),
-            Some("BeingRead") => failure(
+        words(error, &self.process, "subscriptions", |name, _| match name {
+            "Unknown" => Some(self.unknown()),
+            "BeingRead" => Some(failure(
                 format!("`{}` reads subscription `{}` now", self.process, text::escape(&self.subscription)),
                 "stop it first: while it reads, it needs its place",
-            ),
-            _ => failure(error.to_string(), format!("procession subscriptions list {}", self.process)),
-        }
+            )),
+            _ => None,
+        })
     }
 }
