@@ -22,6 +22,8 @@ const NOTE_BYTES_MAX: u64 = 16 << 10;
 
 /// Where this process leaves its note: once it holds the instance, and no other process may.
 static HERE: OnceLock<(PathBuf, u32)> = OnceLock::new();
+/// The folder of the instance that this process is about to take over.
+static WANTED: OnceLock<PathBuf> = OnceLock::new();
 
 /// That a process failed, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,12 +54,26 @@ pub(crate) fn will_be_noted(folder: &Path, epoch: u32) {
     let _ = HERE.set((folder.to_owned(), epoch));
 }
 
+/// Until then, this is the folder where it may leave one if nobody else holds the instance.
+pub(crate) fn is_wanted(folder: &Path) {
+    let _ = WANTED.set(folder.to_owned());
+}
+
+/// Where and in which epoch a process may leave its note that has not come to hold the instance: that of the life before,
+/// for this one had none. Nowhere if the instance is another process's, or if nobody can tell.
+fn unheld(folder: &Path) -> Option<(PathBuf, u32)> {
+    let is_free = folder.is_dir() && journal::is_locked(folder).is_ok_and(|locked| !locked);
+    let marks = if is_free { journal::read_marks(folder).ok()? } else { return None };
+    Some((folder.to_owned(), marks.map_or(0, |marks| marks.epoch.0)))
+}
+
 /// Leaves the note, if it can: a disk that is full must not keep a process from its end.
 pub(crate) fn note(reason: &str) {
-    let Some((folder, epoch)) = HERE.get() else { return };
+    let here = HERE.get().cloned().or_else(|| unheld(WANTED.get()?));
+    let Some((folder, epoch)) = here else { return };
     let mut reason = reason.to_owned();
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-    let death = Death { at: rfc3339(SystemTime::now()), epoch: *epoch, reason };
+    let death = Death { at: rfc3339(SystemTime::now()), epoch, reason };
     if let Err(error) = write(&folder.join(NAME), &death) {
         tracing::debug!(%error, "no note of the end could be left");
     }
@@ -76,6 +92,19 @@ fn write(path: &Path, death: &Death) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_never_held_the_instance_leaves_a_note_only_where_nobody_does() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("bot");
+        assert_eq!(unheld(&folder), None, "there is no such folder");
+        fs::create_dir(&folder).unwrap();
+        assert_eq!(unheld(&folder), Some((folder.clone(), 0)));
+        let writer = journal::Writer::open(&folder, &journal::Options::default()).unwrap();
+        assert_eq!(unheld(&folder), None, "somebody lives there");
+        drop(writer);
+        assert_eq!(unheld(&folder), Some((folder.clone(), 1)));
+    }
 
     #[test]
     fn a_note_is_of_its_epoch_and_never_written_through_a_link() {

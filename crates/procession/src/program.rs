@@ -159,6 +159,7 @@ impl Program {
             None => Instance::new(self.name)?,
         };
         let folders = Folders::find(Some(&instance))?;
+        death::is_wanted(&folders.instance(&instance));
         let variables = std::env::vars_os();
         let Loaded { own, process } =
             settings::load_layers(known, self.name, &folders, variables, Some(flags))?;
@@ -179,6 +180,8 @@ impl Program {
         let exit = Exit::of(error);
         if exit == Exit::Usage {
             eprintln!("\nFor more information, try '{} run --help'.", self.name);
+        } else {
+            death::note(&Report(error).to_string());
         }
         exit
     }
@@ -220,7 +223,7 @@ where
     let shutdown = setup.shutdown.clone();
     let timeout = setup.framework.shutdown_timeout;
     runtime.block_on(async {
-        let process = Process::start(setup)?;
+        let process = Process::start(setup).inspect_err(|error| death::note(&Report(error).to_string()))?;
         tokio::spawn(notify::watchdog());
         let app = announced(app(process.clone()), || process.set_ready());
         let ended = supervise(app, process.poisoned(), &shutdown, timeout).await;

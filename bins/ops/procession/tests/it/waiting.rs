@@ -115,6 +115,23 @@ fn what_a_process_died_of_is_told_when_it_is_down_and_in_its_next_life_only() {
 }
 
 #[test]
+fn what_keeps_a_process_from_its_journal_is_told_too() {
+    let swarm = Swarm::new();
+    swarm.configure("sample.toml", "[process.journal]\nsegment_bytes = \"5000 B\"\n");
+    let refused = swarm.sample(&[]).wait(DEADLINE);
+    assert!(refused.stderr.contains("segment size 5000"), "{refused:?}");
+    let reason = |row: &Value| row["last_death"]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason(&row(&swarm)).contains("segment size 5000"), "{}", row(&swarm));
+    swarm.configure("sample.toml", "");
+    let sample = swarm.ready_sample("sample", &[]);
+    assert!(reason(&row(&swarm)).contains("segment size 5000"), "{}", row(&swarm));
+    // Whoever finds it alive leaves nothing there.
+    swarm.sample(&[]).wait(DEADLINE).assert_code(1);
+    sample.kill9();
+    assert_eq!(row(&swarm)["last_death"], json!(null));
+}
+
+#[test]
 fn a_publisher_at_its_limit_waits_until_its_reader_goes_on() {
     let swarm = Swarm::new();
     swarm.configure(
