@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use contracts::checkout::{BasketError, PaymentError, ScaleError, ScannerError};
+use procession::Process;
 use procession::calls::{Caller, Failure, Refusal, Request};
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep};
 
+use crate::settings::Settings;
+
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Customers that get no answer for so long can't shop, which is said.
+const SAID_FROM: Duration = Duration::from_secs(1);
 
 /// Why there is no answer to go on with.
 #[derive(Debug)]
@@ -78,14 +84,16 @@ impl Passing for PaymentError {
 pub(crate) async fn ask<R: Request>(
     caller: &Caller,
     request: &R,
-    patience: Duration,
+    process: &Process<Settings>,
     repeated: &mut u64,
 ) -> Result<R::Reply, Stop<R::Error>>
 where
     R::Error: Passing,
 {
-    let until = Instant::now() + patience;
+    let begun = Instant::now();
+    let until = begun + process.settings().patience;
     let mut pause = PAUSE_MIN;
+    let mut waiting = None;
     loop {
         let failure = match caller.call(request).await {
             Ok(reply) => return Ok(reply),
@@ -98,6 +106,11 @@ where
         *repeated += 1;
         tracing::debug!(method = R::METHOD, %failure, "asking again");
         let wait = failure.refusal().and_then(Passing::wait);
+        // Whoever is only being restarted is back by then.
+        if wait.is_none() && begun.elapsed() >= SAID_FROM {
+            let why = format!("customers get no answer from {}: {failure}", R::METHOD);
+            waiting.get_or_insert_with(|| process.waiting(why.as_str())).say(why.as_str());
+        }
         sleep(wait.unwrap_or_else(|| pause.mul_f64(rand::rng().random_range(0.5..1.0)))).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }

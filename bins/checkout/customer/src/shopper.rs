@@ -21,6 +21,7 @@ const EMPTY: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Whom the customers ask.
 #[derive(Debug, Clone)]
 pub(crate) struct Shop {
+    process: Process<Settings>,
     scanner: Caller,
     scale: Caller,
     basket: Caller,
@@ -30,6 +31,7 @@ pub(crate) struct Shop {
 impl Shop {
     pub(crate) fn of(process: &Process<Settings>) -> procession::Result<Self> {
         Ok(Shop {
+            process: process.clone(),
             scanner: process.caller("scanner")?,
             scale: process.caller("scale")?,
             basket: process.caller("basket")?,
@@ -167,7 +169,7 @@ impl<'a> Shopper<'a> {
     async fn pay(&mut self, method: Method, tendered_cents: Option<i64>) -> Result<Receipt, Left> {
         let (session, _, request) = self.named();
         let pay = Pay { session, method, tendered_cents, request };
-        match ask(&self.shop.payment, &pay, self.settings.patience, &mut self.repeated).await {
+        match ask(&self.shop.payment, &pay, &self.shop.process, &mut self.repeated).await {
             Ok(reply) => Ok(reply.receipt),
             // Paid is paid: an earlier life of this customer did it.
             Err(Stop::Refused(PaymentError::AlreadyPaid { receipt })) => Ok(receipt),
@@ -208,7 +210,7 @@ impl<'a> Shopper<'a> {
     where
         R::Error: Passing,
     {
-        ask(caller, request, self.settings.patience, &mut self.repeated).await.map_err(left)
+        ask(caller, request, &self.shop.process, &mut self.repeated).await.map_err(left)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The answers to payment's calls.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) struct Till {
     basket: Caller,
     bank: Caller,
     verifier: Verifier,
+    /// Somebody says that payments are refused.
+    is_refusing: AtomicBool,
     /// A lock, because calls are tasks of their own; held for one step, never while waiting.
     book: Mutex<Book>,
     /// Charges that the bank is being asked about. Locked to look one up.
@@ -57,6 +60,7 @@ impl Till {
             basket,
             bank,
             verifier,
+            is_refusing: AtomicBool::new(false),
             book,
             settling: Mutex::default(),
             turns: Mutex::default(),
@@ -92,7 +96,7 @@ impl Till {
             return Err(PaymentError::TooLittle { total_cents, tendered_cents });
         }
         let finding = self.verifier.look(&request.session, basket.changed).await;
-        let reason = self.judge(&basket, finding)?;
+        let reason = self.judge(&basket, finding).inspect_err(|_| self.say_refusing())?;
         let attempt = self.book().next_attempt(&request.session);
         let charge = ChargeBegun {
             charge: format!("{}.{attempt}", request.session),
@@ -159,6 +163,20 @@ impl Till {
             }
             Finding::Unknown(reason) => Err(PaymentError::NotVerified { session, reason }),
         }
+    }
+
+    /// Payments are refused as long as nobody can verify them: that is said until weight-check answers again.
+    fn say_refusing(self: &Arc<Self>) {
+        if !self.verifier.is_silent() || self.is_refusing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let till = Arc::clone(self);
+        tokio::spawn(async move {
+            let waiting = till.process.waiting("payments are refused: weight-check doesn't answer");
+            till.verifier.until_it_answers().await;
+            drop(waiting);
+            till.is_refusing.store(false, Ordering::Release);
+        });
     }
 
     /// Takes the money.

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use contracts::checkout::{At, GetVerdict, Judgement};
 use procession::calls::{Caller, Failure};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Pauses between two looks at a verdict that is not settled.
 const LOOK_MIN: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_millis(250);
 /// One look takes no longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// While weight-check is silent and somebody was refused for it, it is asked as often.
+const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
 /// After so long, a silence that was noticed says nothing of now.
 const SILENCE_REMEMBERED: Duration = Duration::from_secs(60);
@@ -108,6 +111,19 @@ impl Verifier {
         let known = silence.filter(|known| now - known.noticed < SILENCE_REMEMBERED);
         let since = known.map_or(now, |known| known.since);
         *silence = (!answered).then_some(Silence { since, noticed: now });
+    }
+
+    /// Whether weight-check did not answer the last time.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Asks until weight-check answers anything, whoever is to hear it.
+    pub(crate) async fn until_it_answers(&self) {
+        while self.is_silent() {
+            sleep(PROBE_PAUSE).await;
+            self.ask("none", At::now()).await;
+        }
     }
 
     fn is_long_silent(&self) -> bool {

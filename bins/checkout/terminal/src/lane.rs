@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use contracts::checkout::{At, BasketState, Receipt};
-use procession::Process;
+use procession::{Process, Waiting};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
@@ -17,6 +17,8 @@ use crate::trouble::Trouble;
 
 /// A lane has one screen; people may look at it from others.
 const WATCHING_MAX: usize = 16;
+/// Between two looks at who answers.
+const SERVICES_PAUSE: Duration = Duration::from_secs(2);
 
 /// All lanes.
 pub(crate) struct Lanes {
@@ -118,6 +120,9 @@ impl Lanes {
             let (lane, shutdown) = (Arc::clone(lane), shutdown.clone());
             tokio::spawn(async move { shutdown.run_until_cancelled(lane.keep_shown()).await });
         }
+        let Some(lane) = self.lanes.first() else { return };
+        let (process, shop, shutdown) = (lane.process.clone(), Arc::clone(&lane.shop), shutdown.clone());
+        tokio::spawn(async move { shutdown.run_until_cancelled(say_silent(process, shop)).await });
     }
 }
 
@@ -265,6 +270,24 @@ impl Lane {
 
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says whom customers would miss, for as long as they don't answer, also where no customer is.
+async fn say_silent(process: Process<Settings>, shop: Arc<Shop>) {
+    let mut waiting: Option<Waiting> = None;
+    let mut was_silent = false;
+    loop {
+        let silent = shop.look(None).await.services.silent();
+        // Whoever is only being restarted is back at the next look.
+        if silent.is_empty() || !was_silent {
+            waiting = None;
+        } else {
+            let why = format!("no answer from {}", silent.join(", "));
+            waiting.get_or_insert_with(|| process.waiting(why.as_str())).say(why.as_str());
+        }
+        was_silent = !silent.is_empty();
+        sleep(SERVICES_PAUSE).await;
     }
 }
 

@@ -42,6 +42,21 @@ pub(crate) struct Services {
     pub(crate) payment: Service,
 }
 
+impl Services {
+    /// The names of those that don't answer.
+    pub(crate) fn silent(&self) -> Vec<&'static str> {
+        let Self { basket, scanner, scale, weight_check, payment } = *self;
+        let all = [
+            ("basket", basket),
+            ("scanner", scanner),
+            ("scale", scale),
+            ("weight-check", weight_check),
+            ("payment", payment),
+        ];
+        all.into_iter().filter(|(_, service)| *service == Service::Down).map(|(name, _)| name).collect()
+    }
+}
+
 /// Whether a process answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

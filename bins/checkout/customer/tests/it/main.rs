@@ -7,8 +7,8 @@ use std::fs;
 use journal::{Item, Level, Reader, Start};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use serde_json::Value;
-use testkit::{DEADLINE, Home, Running, seeded, wait_until};
+use serde_json::{Value, json};
+use testkit::{DEADLINE, Home, Running, call, seeded, wait_until};
 
 const SHOP: [&str; 5] = ["basket", "scanner", "scale", "bank", "payment"];
 
@@ -150,4 +150,16 @@ fn a_script_that_begins_too_early_is_refused() {
     let home = Home::new();
     let refused = home.run("customer", &["run", "--begin", "1"]);
     refused.assert_code(1).assert_says(&["begin = 1 is too early", "a day ahead"]);
+}
+
+#[test]
+fn customers_whom_nobody_answers_say_so() {
+    let home = Home::new();
+    let mut customer = Running::start(&home, "customer", &["run"]);
+    customer.wait_for_log(DEADLINE, "ready");
+    let health = || call(&home.socket("customer"), "io.procession.Process.Health", &json!({})).unwrap();
+    wait_until(DEADLINE, "they wait", || health()["waiting"] != json!([]));
+    let reason = health()["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.contains("customers get no answer from io.procession.checkout."), "{reason}");
+    customer.kill9();
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use contracts::checkout::{At, Judgement, PaymentError};
-use testkit::{DEADLINE, Running, wait_until};
+use serde_json::json;
+use testkit::{DEADLINE, Running, call, wait_until};
 
 use crate::shop::{FOR_GOOD, Judge, Shop, refusal};
 
@@ -123,4 +124,23 @@ fn a_policy_that_is_none_is_refused() {
     shop.home.configure("payment.toml", "policy = \"hope\"\n");
     let ended = Running::start(&shop.home, "payment", &["run"]).wait(DEADLINE);
     ended.assert_code(78).assert_says(&["payment.toml", "policy", "trust"]);
+}
+
+#[test]
+fn payment_that_refuses_what_nobody_verifies_says_so_until_somebody_does() {
+    let shop = Shop::new();
+    let _open = shop.open_all(&["--policy", "refuse", "--verification-patience", "50ms"]);
+    shop.shop("1-1", 1);
+    let health = || call(&shop.home.socket("payment"), "io.procession.Process.Health", &json!({})).unwrap();
+    assert_eq!(health()["waiting"], json!([]), "nobody has been refused");
+    for request in ["a", "b"] {
+        let refused = refusal(shop.pay_by_card("1-1", request));
+        assert!(matches!(refused, PaymentError::NotVerified { .. }), "{refused:?}");
+    }
+    let waiting = health()["waiting"].clone();
+    assert_eq!(waiting.as_array().unwrap().len(), 1, "{waiting}");
+    assert!(waiting[0]["reason"].as_str().unwrap().contains("weight-check doesn't answer"), "{waiting}");
+    let (_judge, _court) = Judge::sit(&shop, Judgement::Ok, FOR_GOOD);
+    wait_until(DEADLINE, "payment goes on by itself", || health()["healthy"] == json!(true));
+    assert!(shop.pay_by_card("1-1", "c").unwrap().verified);
 }

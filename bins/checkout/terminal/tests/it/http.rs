@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::json;
+use testkit::{DEADLINE, call, wait_until};
 
 use crate::shop::Shop;
 
@@ -160,4 +161,19 @@ fn whoever_hangs_is_named_too_and_holds_nobody_up() {
         shop.done(1, "scan", json!({"product": "butter", "request": name}));
     }
     assert_eq!(shop.state(1)["basket"]["total_cents"], 125 + 3 * 279);
+}
+
+#[test]
+fn whoever_does_not_answer_is_what_the_terminal_waits_for_also_where_nobody_shops() {
+    let mut shop = Shop::terminal("");
+    let waiting = |shop: &Shop| {
+        let health = call(&shop.home.socket("terminal"), "io.procession.Process.Health", &json!({}));
+        health.unwrap()["waiting"].as_array().unwrap().clone()
+    };
+    wait_until(DEADLINE, "it says so", || !waiting(&shop).is_empty());
+    assert_eq!(waiting(&shop)[0]["reason"], "no answer from basket, scanner, scale, weight-check, payment");
+    for name in ["basket", "scanner", "scale", "bank", "payment", "weight-check"] {
+        shop.start(name);
+    }
+    wait_until(DEADLINE, "it is well", || waiting(&shop).is_empty());
 }
