@@ -2,6 +2,7 @@
 //! The tests of deliveries by key drive it as a real process.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ struct Settings {
     die: u64,
     /// Never finish with events of this key
     hang: String,
+    /// Wait with the event of this number
+    gated: u64,
+    /// Until there is this file
+    gate: PathBuf,
     /// Do the work on threads of its own
     threads: bool,
     /// One after the other, whatever the key
@@ -53,6 +58,8 @@ impl Default for Settings {
             fail_from: u64::MAX,
             die: u64::MAX,
             hang,
+            gated: u64::MAX,
+            gate: PathBuf::new(),
             threads: false,
             one_by_one: false,
             any_order: false,
@@ -122,6 +129,9 @@ async fn sort(process: &Process<Settings>, event: Delivery<Any>) -> Result<()> {
     if !settings.hang.is_empty() && event.key.as_deref() == Some(settings.hang.as_bytes()) {
         tracing::info!("begins to hang, attempt {}", event.attempt);
         std::future::pending::<()>().await;
+    }
+    while settings.gated == number && !settings.gate.exists() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     if !settings.pause.is_zero() {
         // Some are done at once, some take long: no two in the same order.

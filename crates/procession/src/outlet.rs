@@ -1,5 +1,7 @@
 //! The process's own journal: everything it says goes through here.
 
+mod letters;
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use crate::beyond::Stored;
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::event::{Event, Message};
+use crate::letters::Register;
 use crate::names;
 use crate::subscribe::Delivery;
 use crate::waiting::{Waiting, Waits};
@@ -33,6 +36,8 @@ pub(crate) struct Outlet {
     /// How often there was no room for something.
     times_full: AtomicU64,
     waits: Waits,
+    /// Which letters are open.
+    pub(crate) letters: Arc<Register>,
     /// There is no room. A lock, because whoever says something again, on any thread, ends it.
     full: Arc<Mutex<Option<Waiting>>>,
 }
@@ -75,7 +80,8 @@ impl Outlet {
         let inner =
             Mutex::new(Inner { writer, scratch: Vec::new(), checked: String::new(), ears: Vec::new() });
         let (always, times_full) = (sync == SyncPolicy::Always, AtomicU64::new(0));
-        Self { inner, watch, always, times_full, waits: waits.clone(), full: Arc::default() }
+        let (waits, letters, full) = (waits.clone(), Arc::default(), Arc::default());
+        Self { inner, watch, always, times_full, waits, letters, full }
     }
 
     /// How often there was no room for something: whatever has failed while this grew may have failed for that.
@@ -152,7 +158,8 @@ impl Outlet {
             writer.commit(&batch)
         } else {
             let entries: Vec<Entry<'_>> = std::iter::once(entry).chain(stored.entries()).collect();
-            writer.commit(&JournalBatch { entries: &entries, ..batch })
+            let said = writer.commit(&JournalBatch { entries: &entries, ..batch });
+            said.inspect(|said| self.note_letters(&entries, said.start))
         };
         let said = said.inspect_err(|error| self.note_full(error))?;
         // With the writer locked: what is stored for another delivery tells of this one, too.
@@ -167,8 +174,14 @@ impl Outlet {
         let Inner { writer, ears, .. } = &mut *inner;
         observe(writer, ears);
         let stored = due.iter().map(Due::store).collect::<Result<Vec<_>>>()?;
-        let entries: Vec<Entry<'_>> =
-            batch.messages.iter().map(entry_of).chain(stored.iter().flat_map(Stored::entries)).collect();
+        let given_up = self.given_up(&batch.given_up)?;
+        let entries: Vec<Entry<'_>> = batch
+            .messages
+            .iter()
+            .map(entry_of)
+            .chain(stored.iter().flat_map(Stored::entries))
+            .chain(given_up.iter().map(|payload| letters::entry(payload)))
+            .collect();
         let acks: Vec<Ack<'_>> = due
             .iter()
             .zip(&stored)
@@ -180,6 +193,7 @@ impl Outlet {
         let said = said.inspect_err(|error| self.note_full(error));
         let offsets =
             said.map_err(Error::from).inspect_err(|error| due.iter().for_each(|due| forgive(error, due)))?;
+        self.note_letters(&entries, offsets.start);
         // With the writer locked: see `say`.
         due.iter().for_each(Due::acknowledge);
         drop(inner);
@@ -192,7 +206,9 @@ impl Outlet {
         let Inner { writer, checked, ears, .. } = &mut *inner;
         check_topic(checked, &message.topic)?;
         observe(writer, ears);
-        let offset = writer.append(&entry_of(message)).inspect_err(|error| self.note_full(error))?;
+        let entry = entry_of(message);
+        let offset = writer.append(&entry).inspect_err(|error| self.note_full(error))?;
+        self.note_letters(std::slice::from_ref(&entry), offset);
         drop(inner);
         self.settle(offset.plus(1))?;
         Ok(offset)
@@ -347,12 +363,15 @@ pub struct Batch<'a> {
     outlet: &'a Outlet,
     messages: Vec<Message<'a>>,
     deliveries: Vec<(Arc<Acks>, Offset)>,
+    /// Dead letters that are dropped, unless something else has become of them by then.
+    given_up: Vec<Offset>,
     checkpoints: Vec<(String, Vec<u8>)>,
 }
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(outlet: &'a Outlet) -> Self {
-        Self { outlet, messages: Vec::new(), deliveries: Vec::new(), checkpoints: Vec::new() }
+        let (messages, deliveries, given_up) = (Vec::new(), Vec::new(), Vec::new());
+        Self { outlet, messages, deliveries, given_up, checkpoints: Vec::new() }
     }
 
     /// Adds an event.
@@ -408,6 +427,12 @@ impl<'a> Batch<'a> {
     /// Acknowledges what was delivered of an offset together with what the batch says.
     pub(crate) fn settle(&mut self, acks: &Arc<Acks>, offset: Offset) -> &mut Self {
         self.deliveries.push((Arc::clone(acks), offset));
+        self
+    }
+
+    /// Drops a dead letter together with what the batch says.
+    pub(crate) fn give_up(&mut self, letter: Offset) -> &mut Self {
+        self.given_up.push(letter);
         self
     }
 

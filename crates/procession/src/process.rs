@@ -17,6 +17,7 @@ use crate::death;
 use crate::error::{Error, Result};
 use crate::event::{Any, Event, Message, Payload};
 use crate::folders::Folders;
+use crate::letters;
 use crate::names::Instance;
 use crate::notify;
 use crate::ordering::{EventTime, Heartbeat, Input, Model, RunModel};
@@ -126,6 +127,8 @@ impl<S: Settings> Process<S> {
         server.runtime().spawn(Arc::clone(&core).stop_deliveries());
         server.runtime().spawn(signals.watch(shutdown, framework.shutdown_timeout));
         server.runtime().spawn(core.waits.announce(Arc::downgrade(&core)));
+        letters::count_earlier(&core, server.runtime());
+        server.runtime().spawn(letters::settle_owed(Arc::downgrade(&core), Arc::clone(&core.outlet.letters)));
         server.runtime().spawn(services::keep_leases(Arc::downgrade(&core), options.retention.lease));
         let calls = Arc::new(framework.calls);
         Ok(Self { core, settings: Arc::new(settings), server: Arc::new(server), calls })
@@ -144,6 +147,7 @@ impl<S: Settings> Process<S> {
     pub(crate) fn stop(self, has_failed: bool) -> Result<()> {
         self.core.end(has_failed);
         self.core.shutdown.cancel();
+        self.core.outlet.settle_all_owed();
         let synced = self.core.outlet.watch.sync();
         // Also where a task that was left behind holds a handle.
         self.server.stop();

@@ -84,6 +84,7 @@ struct HealthStatus {
     waiting: Vec<WaitStatus>,
     uptime_ms: u64,
     parked: u64,
+    open_letters: Option<u64>,
     last_death: Option<Death>,
 }
 
@@ -185,6 +186,7 @@ impl ProcessService {
             waiting,
             uptime_ms: self.core.uptime_ms(),
             parked: self.core.acks().iter().map(|acks| acks.parked()).sum(),
+            open_letters: self.core.outlet.letters.count(self.core.outlet.watch.marks().trimmed),
             last_death: self.core.last_death.clone(),
         }
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::home::Home;
 use crate::output::{Colour, Output};
-use crate::past;
+use crate::past::{self, Letters};
 use crate::pattern::stands_for;
 use crate::socket::{self, Verdict, Waiting, block_on};
 use crate::text::escape;
@@ -46,7 +46,10 @@ struct Answer<'a> {
     reason: Option<String>,
     waiting: Vec<Waiting>,
     parked: u64,
+    open_letters: Option<u64>,
     last_death: Option<Death>,
+    #[serde(skip)]
+    letters: Letters,
     #[serde(skip)]
     uptime: Option<Duration>,
     #[serde(skip)]
@@ -70,7 +73,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
             Verdict::Unwell(why) => format!("{}: {}", out.paint(Colour::Bad, "not healthy"), escape(why)),
         };
         writeln!(out, "{instance}: {verdict}")?;
-        for line in past::lines(answer.process, answer.uptime, answer.last_death.as_ref(), answer.parked) {
+        for line in past::lines(answer.process, answer.uptime, answer.last_death.as_ref(), answer.letters) {
             writeln!(out, "{line}")?;
         }
     }
@@ -120,6 +123,8 @@ async fn ask<'a>(home: &Home, instance: &'a Instance, patience: Duration) -> Ans
                 reason,
                 waiting: health.waiting,
                 parked: health.parked,
+                open_letters: health.open_letters,
+                letters: Letters::said(health.open_letters),
                 last_death: health.last_death,
                 uptime: Some(Duration::from_millis(health.uptime_ms)),
                 verdict,
@@ -132,6 +137,8 @@ async fn ask<'a>(home: &Home, instance: &'a Instance, patience: Duration) -> Ans
             reason: Some(silence.reason()),
             waiting: Vec::new(),
             parked: 0,
+            open_letters: None,
+            letters: Letters::Unasked,
             last_death: past::death_of(home, instance),
             uptime: None,
             verdict: Verdict::Unwell(silence.reason()),

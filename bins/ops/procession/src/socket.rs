@@ -38,6 +38,9 @@ pub(crate) struct Health {
     /// Events that it has parked in this life.
     #[serde(default)]
     pub(crate) parked: u64,
+    /// How many dead letters are open, also of its earlier lives; `None` while it has not counted them.
+    #[serde(default)]
+    pub(crate) open_letters: Option<u64>,
     #[serde(default)]
     pub(crate) uptime_ms: u64,
     #[serde(default)]

@@ -3,11 +3,15 @@
 //! A letter is a record of the process's own journal, topic `_dead-letter`. What becomes of it is another, topic
 //! `_dead-letter-settled`, in one batch with whatever the application says when it deals with the event after all.
 
+mod counting;
 mod desk;
+mod register;
 mod service;
 mod settling;
 
+pub(crate) use self::counting::{count_earlier, settle_owed};
 pub(crate) use self::desk::{Desk, Order, Refusal, What};
+pub(crate) use self::register::Register;
 pub(crate) use self::service::LettersService;
 pub(crate) use self::settling::Settling;
 

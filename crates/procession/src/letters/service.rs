@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::desk::{Order, Refusal, What};
-use super::{Found, Letter, Outcome, Settled};
+use super::{Found, Letter, Outcome};
 use crate::aside;
 use crate::core::Core;
 use crate::json;
@@ -152,8 +152,12 @@ impl LettersService {
     async fn drop_letter(&self, call: Call) -> Result<(), CallError> {
         let At { offset } = call.parameters()?;
         self.open_letter(offset).await?;
-        let settled = Settled { letter: offset, outcome: Outcome::Dropped };
-        self.core.outlet.publish(&settled).map_err(|error| failed_for(&error))?;
+        let outlet = &self.core.outlet;
+        let is_first = outlet.settle_letter(Offset(offset), Outcome::Dropped);
+        if !is_first.map_err(|error| failed_for(&error))? {
+            let why = outlet.letters.refusal(Offset(offset)).unwrap_or(Refusal::NoLetter);
+            return Err(refused(why, offset, "", ""));
+        }
         tracing::warn!(offset, "a dead letter is dropped, as told");
         call.reply(&json!({}))
     }

@@ -36,10 +36,15 @@ impl Settling {
         self.lock().get(&event).map(|(letter, _)| *letter)
     }
 
-    /// What is to be said, in one batch with an output, of the event's letter.
+    /// What is to be said, in one batch with an output, of the event's letter: nothing if something else has become of
+    /// it meanwhile. With the writer locked.
     pub(crate) fn settled(&self, event: Offset) -> Option<Vec<u8>> {
-        let letter = self.letter(event)?.0;
-        serde_json::to_vec(&Settled { letter, outcome: Outcome::Retried }).ok()
+        let letter = self.letter(event)?;
+        let core = self.core.upgrade()?;
+        if !core.outlet.letters.is_undecided(letter) {
+            return None;
+        }
+        serde_json::to_vec(&Settled { letter: letter.0, outcome: Outcome::Retried }).ok()
     }
 
     /// That has been said; or the letter stays as it is.
@@ -50,10 +55,8 @@ impl Settling {
     /// The event is dealt with.
     pub(crate) fn settle(&self, event: Offset) {
         let Some((letter, _)) = self.lock().remove(&event) else { return };
-        let Some(core) = self.core.upgrade() else { return };
-        let settled = Settled { letter: letter.0, outcome: Outcome::Retried };
-        if let Err(error) = core.outlet.publish(&settled) {
-            tracing::error!(%error, letter = letter.0, "a dead letter is dealt with, and stays for want of room");
+        if let Some(core) = self.core.upgrade() {
+            core.outlet.settle_or_owe(letter);
         }
     }
 

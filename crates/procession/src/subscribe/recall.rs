@@ -39,6 +39,9 @@ impl<P: Payload> Subscription<P> {
     pub(super) fn recall(&mut self, letter: Letter) -> Result<Result<u64, Refusal>> {
         let acks = self.acks_of_letters(&letter.letter.journal)?;
         let event = Offset(letter.letter.offset);
+        if let Some(refusal) = self.core.outlet.letters.refusal(letter.at) {
+            return Ok(Err(refusal));
+        }
         if !acks.settling().is_some_and(|settling| settling.begin(event, letter.at)) {
             return Ok(Err(Refusal::Failed("it is being dealt with again already".to_owned())));
         }

@@ -11,14 +11,14 @@ use crate::keyed::{
 use crate::sample::{self, Home};
 use crate::swarm::wait_until;
 
-const IMPATIENT: [&str; 4] = ["--subscription-max-attempts", "2", "--subscription-backoff", "1ms"];
+pub(crate) const IMPATIENT: [&str; 4] = ["--subscription-max-attempts", "2", "--subscription-backoff", "1ms"];
 
-fn of_three(number: u64) -> String {
+pub(crate) fn of_three(number: u64) -> String {
     format!("key-{}", number % 3)
 }
 
 /// Asks the sorter how it is.
-fn health(home: &Home) -> Value {
+pub(crate) fn health(home: &Home) -> Value {
     health_of(home, "sorter")
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn health_of(home: &Home, instance: &str) -> Value {
 }
 
 /// Calls the sorter once it answers.
-fn call(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
+pub(crate) fn call(home: &Home, method: &str, parameters: &Value) -> Result<Value, ClientError> {
     call_of(home, "sorter", method, parameters)
 }
 
@@ -69,7 +69,7 @@ fn release(home: &Home) -> Result<Value, ClientError> {
     call(home, "Release", &json!({"subscription": "sorted", "key": "key-1"}))
 }
 
-fn error_name(outcome: Result<Value, ClientError>) -> String {
+pub(crate) fn error_name(outcome: Result<Value, ClientError>) -> String {
     match outcome {
         Err(ClientError::Error { name, .. }) => name.rsplit('.').next().unwrap_or_default().to_owned(),
         other => panic!("{other:?}"),

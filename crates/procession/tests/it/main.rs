@@ -6,6 +6,7 @@ mod calls;
 mod identity;
 mod keyed;
 mod letters;
+mod letters_open;
 mod ordering;
 mod parking;
 #[cfg(feature = "faults")]

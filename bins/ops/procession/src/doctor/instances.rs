@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::Finding;
 use crate::dead_letters::open_letters;
 use crate::home::Home;
-use crate::past;
+use crate::past::{self, Letters};
 use crate::socket::{self, Health, NoAnswer, Status, Verdict, block_on};
 use crate::text::Count;
 
@@ -146,7 +146,9 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
         match answer {
             Ok((status, health)) => {
                 let uptime = Some(Duration::from_millis(health.uptime_ms));
-                for line in past::lines(instance.as_str(), uptime, health.last_death.as_ref(), 0) {
+                for line in
+                    past::lines(instance.as_str(), uptime, health.last_death.as_ref(), Letters::Unasked)
+                {
                     findings.push(Finding::warn(CHECK, line, "see its log"));
                 }
                 match health.verdict() {

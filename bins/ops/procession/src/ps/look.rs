@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::home::Home;
-use crate::past;
+use crate::past::{self, Letters};
 use crate::socket::{self, Health, NoAnswer, Status, Verdict};
 
 /// A socket is served by a thread that does nothing else: who doesn't answer for so long is stopped, or the
@@ -44,6 +44,7 @@ pub(super) struct Look {
     pub(super) status: Option<Status>,
     /// Events that it has parked in this life.
     pub(super) parked: Option<u64>,
+    pub(super) letters: Letters,
     pub(super) last_death: Option<Death>,
 }
 
@@ -106,10 +107,11 @@ async fn ask(home: &Home, instance: &Instance) -> Result<Look, NoAnswer> {
     }
     // The process itself gives its loop a second: while that goes on, it says nothing.
     let health = timeout(PATIENCE, socket::ask::<Health>(&mut client, "io.procession.Process.Health")).await;
-    let (mut parked, mut last_death) = (None, None);
+    let (mut parked, mut letters, mut last_death) = (None, Letters::Unasked, None);
     let (state, reason) = match health {
         Ok(Ok(health)) => {
             let verdict = health.verdict();
+            letters = Letters::said(health.open_letters);
             (parked, last_death) = (Some(health.parked), health.last_death);
             match verdict {
                 Verdict::Well => (State::Ready, None),
@@ -122,5 +124,5 @@ async fn ask(home: &Home, instance: &Instance) -> Result<Look, NoAnswer> {
         }
         Ok(Err(silence)) => (State::Unknown, Some(silence.reason())),
     };
-    Ok(Look { state, reason, status: Some(status), parked, last_death })
+    Ok(Look { state, reason, status: Some(status), parked, letters, last_death })
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::home::Home;
 use crate::lag::{self, Lag, behind_cell};
 use crate::output::{Colour, Output};
-use crate::past;
+use crate::past::{self, Letters};
 use crate::pattern::stands_for;
 use crate::socket::block_on;
 use crate::table::{Align, Cell, Table, or_dash};
@@ -62,6 +62,10 @@ struct Row {
     slowest: Option<Slowest>,
     /// Events that it has parked in this life.
     parked: Option<u64>,
+    /// Dead letters that nobody has decided about, also of its earlier lives.
+    open_letters: Option<u64>,
+    #[serde(skip)]
+    letters: Letters,
     /// What the life before this one ended with, or this one, if it is over.
     last_death: Option<Death>,
 }
@@ -85,12 +89,12 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     table(&rows).write(out)?;
-    for Row { process, state, reason, uptime_ms, parked, last_death, .. } in &rows {
+    for Row { process, state, reason, uptime_ms, letters, last_death, .. } in &rows {
         let uptime = uptime_ms.map(Duration::from_millis);
         if let Some(reason) = reason {
             eprintln!("{process} is {}: {}", state.word(), text::escape(reason));
         }
-        for line in past::lines(process, uptime, last_death.as_ref(), parked.unwrap_or_default()) {
+        for line in past::lines(process, uptime, last_death.as_ref(), *letters) {
             eprintln!("{line}");
         }
     }
@@ -175,7 +179,7 @@ fn row(
     elapsed: Duration,
     slowest: Option<Slowest>,
 ) -> Row {
-    let Look { state, reason, status, parked, last_death } = look;
+    let Look { state, reason, status, parked, letters, last_death } = look;
     let runs = state != State::Down;
     let pid = after.pid.filter(|_| runs);
     let rates = after.since(before, elapsed);
@@ -192,6 +196,8 @@ fn row(
         records_per_second: rates.records_per_second.map(in_tenths),
         slowest,
         parked,
+        open_letters: letters.count(),
+        letters,
         last_death,
     }
 }

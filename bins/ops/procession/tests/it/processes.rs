@@ -77,7 +77,7 @@ fn health_is_an_exit_code_and_a_reason() {
     let sample = swarm.ready_sample("sample", &[]);
     assert_eq!(swarm.run(&["health", "sample"]).assert_code(0).stdout, "sample: healthy\n");
     let expected = json!({"process": "sample", "ready": true, "healthy": true, "reason": null, "waiting": [],
-        "parked": 0, "last_death": null});
+        "parked": 0, "open_letters": 0, "last_death": null});
     assert_eq!(swarm.json(&["health", "sample", "--json"]), [expected]);
     sample.kill9();
     let ended = swarm.run(&["health", "sample"]);

@@ -13,7 +13,7 @@ use crate::acks::Origin;
 use crate::aside::Gone;
 use crate::error::{Error, Result};
 use crate::event::Payload;
-use crate::letters::{Found, Letter, Order, Outcome, Refusal, Settled, What, short_key};
+use crate::letters::{Found, Letter, Order, Refusal, What, short_key};
 use crate::outlet::Batch;
 use crate::subscribe::Delivery;
 
@@ -67,6 +67,7 @@ where
         // What was said since somebody looked; that is little.
         found.go_on(&core.folders.instance(&core.instance), &Gone::default(), name, key)?;
         let mut letters = found.into_letters();
+        letters.retain(|letter| core.outlet.letters.is_undecided(*letter));
         let count = letters.len();
         tracing::warn!(
             subscription = name,
@@ -133,7 +134,7 @@ where
             let (now, later) = rest.split_at(rest.len().min(BATCH_MAX));
             let mut batch = Batch::new(&core.outlet);
             for letter in now {
-                batch.add(&Settled { letter: letter.0, outcome: Outcome::Dropped })?;
+                batch.give_up(*letter);
             }
             if later.is_empty() {
                 let (name, keys) = self.parked.without(key);
@@ -170,7 +171,9 @@ where
     #[cold]
     pub(super) fn settled(&mut self, lane: Option<LaneId>, key: &Key) -> Result<bool> {
         let Some(key) = key.as_deref().map(short_key) else { return Ok(false) };
-        let Some(left) = self.releasing.get(&*key) else { return Ok(false) };
+        let Some(left) = self.releasing.get_mut(&*key) else { return Ok(false) };
+        // Some may have been dropped meanwhile.
+        left.retain(|letter| self.subscription.core.outlet.letters.is_undecided(*letter));
         if !left.is_empty() {
             let Err(why) = self.next_letter(lane, &key)? else { return Ok(true) };
             tracing::error!(

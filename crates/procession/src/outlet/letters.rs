@@ -1,0 +1,105 @@
+//! What the process says about dead letters. All of it passes here, so that it is known which are open.
+
+use journal::{Entry, Offset};
+
+use super::{Inner, Outlet, observe};
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::event::Event as _;
+use crate::letters::{Outcome, Settled};
+use crate::subscribe::DeadLetter;
+
+/// What the topics of letters, and of what became of them, begin with.
+const TOPICS: &str = DeadLetter::TOPIC;
+
+impl Outlet {
+    /// Says what has become of a letter, unless somebody was first: then it is false.
+    pub(crate) fn settle_letter(&self, letter: Offset, outcome: Outcome) -> Result<bool> {
+        self.say_settled(letter, outcome, || self.letters.is_undecided(letter))
+    }
+
+    /// A letter's event is dealt with. Where there is no room to say so, that is owed.
+    pub(crate) fn settle_or_owe(&self, letter: Offset) {
+        match self.settle_letter(letter, Outcome::Retried) {
+            Ok(_) => {}
+            Err(Error::Journal(error @ journal::Error::Full { .. })) => {
+                tracing::warn!(%error, letter = letter.0, "a dead letter is dealt with: that is said once there is room");
+                self.letters.owe(letter);
+            }
+            Err(error) => {
+                tracing::error!(%error, letter = letter.0, "a dead letter is dealt with, and stays: it can't be said");
+            }
+        }
+    }
+
+    /// Says that a letter is dealt with, if that is owed.
+    pub(crate) fn settle_owed(&self, letter: Offset) -> Result<()> {
+        self.say_settled(letter, Outcome::Retried, || self.letters.is_owed(letter)).map(drop)
+    }
+
+    /// The last chance to say what is owed.
+    pub(crate) fn settle_all_owed(&self) {
+        while let Some(letter) = self.letters.first_owed() {
+            if let Err(error) = self.settle_owed(letter) {
+                tracing::error!(%error, letter = letter.0, "a dead letter is dealt with, and stays open");
+                return;
+            }
+        }
+    }
+
+    fn say_settled(&self, letter: Offset, outcome: Outcome, is_due: impl FnOnce() -> bool) -> Result<bool> {
+        let payload = settled(letter, outcome)?;
+        let mut inner = self.lock();
+        if !is_due() {
+            return Ok(false);
+        }
+        let Inner { writer, ears, .. } = &mut *inner;
+        observe(writer, ears);
+        let offset = writer.append(&entry(&payload)).inspect_err(|error| self.note_full(error))?;
+        self.letters.note_settled(letter);
+        drop(inner);
+        self.settle(offset.plus(1))?;
+        Ok(true)
+    }
+
+    /// What is to be said of letters that are given up: nothing of those that something else has become of. With the
+    /// writer locked.
+    pub(super) fn given_up(&self, letters: &[Offset]) -> Result<Vec<Vec<u8>>> {
+        let undecided = letters.iter().filter(|letter| self.letters.is_undecided(**letter));
+        undecided.map(|letter| settled(*letter, Outcome::Dropped)).collect()
+    }
+
+    /// Takes down what was said of letters, from `start` on. With the writer locked.
+    #[inline]
+    pub(super) fn note_letters(&self, entries: &[Entry<'_>], start: Offset) {
+        for (offset, entry) in (start.0..).map(Offset).zip(entries) {
+            if entry.topic.starts_with(TOPICS) {
+                self.note_letter(entry, offset);
+            }
+        }
+    }
+
+    #[cold]
+    fn note_letter(&self, entry: &Entry<'_>, offset: Offset) {
+        if entry.topic == DeadLetter::TOPIC {
+            self.letters.note_said(offset);
+        } else if entry.topic == Settled::TOPIC
+            && let Ok(Settled { letter, .. }) = serde_json::from_slice(entry.payload)
+        {
+            self.letters.note_settled(Offset(letter));
+        }
+    }
+}
+
+/// What is said of a letter.
+pub(crate) fn settled(letter: Offset, outcome: Outcome) -> Result<Vec<u8>> {
+    let mut payload = Vec::new();
+    codec::encode(Settled::CODEC, &Settled { letter: letter.0, outcome }, &mut payload)
+        .map_err(|reason| Error::Encode { topic: Settled::TOPIC.to_owned(), reason })?;
+    Ok(payload)
+}
+
+/// The record that says it.
+pub(crate) const fn entry(payload: &[u8]) -> Entry<'_> {
+    Entry { topic: Settled::TOPIC, key: None, cause: None, codec: Settled::CODEC, payload }
+}
