@@ -27,8 +27,8 @@ use crate::notes::{note, read_founded, read_note};
 use crate::segment::{FORMAT_VERSION, extend};
 use crate::shared::Shared;
 use crate::slot::{
-    AT_NAMES, AT_SEEN, AT_SELECTOR, AT_TRYING, AT_USED, BYTES as SLOT_BYTES, MAGIC, USED, read_names,
-    read_position, set_read_in, store, tried,
+    AT_NAMES, AT_SEEN, AT_SELECTOR, AT_USED, BYTES as SLOT_BYTES, MAGIC, USED, read_names, read_position,
+    set_read_in, store,
 };
 use crate::summary::read_marks;
 use crate::table::{
