@@ -24,6 +24,7 @@ use crate::map::WriteMap;
 use crate::marks::boot_id;
 use crate::names::{NAMES_BYTES, check_name, encode_names, words};
 use crate::notes::{note, read_founded, read_note};
+use crate::presence::Presence;
 use crate::segment::{FORMAT_VERSION, extend};
 use crate::shared::Shared;
 use crate::slot::{
@@ -45,6 +46,7 @@ pub use cursor::Cursor;
 pub struct Cursors {
     file: File,
     path: PathBuf,
+    presence: Presence,
     shared: Arc<Shared>,
     /// That of the journal: what is read is marked with it.
     epoch: Epoch,
@@ -86,6 +88,7 @@ impl Cursors {
         let chunks = length.saturating_sub(HEADER_BYTES).div_ceil(CHUNK_BYTES).clamp(1, CHUNKS_MAX);
         let shared = Arc::clone(writer.shared());
         let cursors = Self {
+            presence: Presence::of_one(&path, &file)?,
             file,
             path,
             shared,
@@ -219,6 +222,11 @@ impl Cursors {
         for (map, start) in inner.claimed.iter().map(|slot| inner.slot(*slot)) {
             map.word(start + AT_SEEN).store(now, Ordering::Relaxed);
         }
+    }
+
+    /// Fails once the table is not where it was.
+    pub(crate) fn check_presence(&self) -> Result<()> {
+        self.presence.check()
     }
 
     /// What is acknowledged by now. Whatever was said because of it was said before.

@@ -76,8 +76,8 @@ pub enum Error {
         /// The first error.
         reason: String,
     },
-    /// A file of the journal is not where its writer has found it: nobody will read what is said from then on.
-    #[error("{} {what} while the journal was being written: what was said since is lost", path.display())]
+    /// A file of the instance is not where its owner has found it: nobody will read what is said or acknowledged from then on.
+    #[error("{} {what} while its owner was at it: what was said or acknowledged since is lost", path.display())]
     Displaced {
         /// The file or folder.
         path: PathBuf,

@@ -3,7 +3,7 @@
 //! What is appended to a file that has lost its name is said to nobody and kept by nobody, and who takes the lock's name
 //! away lets a second writer in. The writer looks about once a second, and before it drops or names a segment.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::error::{At, Error, Result};
 use crate::layout;
+use crate::marks::identity_of;
 
 /// How often it is looked.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +51,15 @@ impl Presence {
             return Err(Error::Displaced { path: path.clone(), what });
         }
         Ok(())
+    }
+
+    /// Of one more file, which is held open.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn of_one(path: &Path, file: &File) -> Result<Self> {
+        let found = file.metadata().at("inspect", path)?;
+        Ok(Self(vec![(path.to_owned(), identity_of(&found))]))
     }
 }
 

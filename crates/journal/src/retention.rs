@@ -99,7 +99,7 @@ impl Trimmer {
         if present.segments.len() < 2 {
             return Ok(true);
         }
-        self.readers.look();
+        self.look()?;
         let room = self.make_room(present, 0, None, &|_| give_way.load(Ordering::Relaxed))?;
         Ok(!room.is_partial)
     }
@@ -148,7 +148,7 @@ impl Trimmer {
             let end = segments[1].base;
             // Nobody goes back. But this may last, and whoever comes meanwhile gets what is there when he is seen.
             if looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-                standings = self.readers.look();
+                standings = self.look()?;
                 looked = Some(Instant::now());
             }
             if let Some(laggard) = standings.iter().min_by_key(|at| at.next).filter(|at| at.next < end) {
@@ -191,6 +191,12 @@ impl Trimmer {
             dropped += 1;
         }
         Ok(Room { reused, is_partial: false })
+    }
+
+    /// Who stands where. What is seen is written down, which may be another journal's by now.
+    fn look(&self) -> Result<Vec<Standing>> {
+        self.shared.check_presence()?;
+        Ok(self.readers.look())
     }
 
     /// Those segments, oldest first, that are kept only because a subscription has not read them.

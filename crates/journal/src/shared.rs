@@ -242,6 +242,11 @@ impl Shared {
         if let Some(Err(error)) = self.presence.get().map(Presence::check) {
             self.poison(&error);
         }
+        // What is acknowledged into a table that has lost its name is acknowledged to nobody.
+        let cursors = self.cursors.get().and_then(Weak::upgrade);
+        if let Some(Err(error)) = cursors.map(|cursors| cursors.check_presence()) {
+            self.poison(&error);
+        }
         self.check_poison()
     }
 

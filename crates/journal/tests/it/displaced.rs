@@ -5,9 +5,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use journal::{Error, Options, Start, SyncPolicy, Writer, verify};
+use journal::{Cursors, Error, Offset, Options, Position, Start, SyncPolicy, Writer, verify};
 
-use crate::support::{Process, Said, as_child, fast_folder, read_records, small, wait_until};
+use crate::support::{
+    Process, Said, append_until, as_child, copy_instance, fast_folder, read_records, small, wait_until,
+};
 
 /// Waits until the writer, which has nothing to do, has noticed.
 fn wait_for_the_end_of(writer: &Writer) -> Error {
@@ -29,7 +31,7 @@ fn impatient() -> Options {
 fn a_writer_whose_files_are_taken_away_ends() {
     // Each notices within about a second: all at once.
     std::thread::scope(|scope| {
-        for name in ["", "lock", "alive", "journal", "journal/marks"] {
+        for name in ["", "lock", "alive", "cursors", "journal", "journal/marks"] {
             for another in [false, true] {
                 scope.spawn(move || take_away(name, another));
             }
@@ -41,6 +43,7 @@ fn take_away(name: &str, another: bool) {
     let home = tempfile::tempdir().unwrap();
     let instance = home.path().join("displaced");
     let mut writer = Writer::open(&instance, &small(8)).unwrap();
+    let cursors = Cursors::open(&instance, &writer).unwrap();
     writer.append(&Said::at(0).entry()).unwrap();
     let path = instance.join(name);
     if path.is_dir() {
@@ -50,13 +53,39 @@ fn take_away(name: &str, another: bool) {
     }
     if another {
         let other = home.path().join("other");
-        drop(Writer::open(&other, &small(8)).unwrap());
+        let writer = Writer::open(&other, &small(8)).unwrap();
+        drop(Cursors::open(&other, &writer).unwrap());
+        drop(writer);
         fs::rename(other.join(name), &path).unwrap();
     }
     let error = wait_for_the_end_of(&writer).to_string();
     let what = if another { "replaced" } else { "removed" };
     assert!(error.contains(what) && error.contains("displaced"), "{name:?}: {error}");
     assert!(matches!(writer.append(&Said::at(1).entry()), Err(Error::Poisoned { .. })), "{name:?}");
+    drop(cursors);
+}
+
+#[test]
+fn a_writer_without_its_folder_writes_nothing_into_the_one_that_is_there() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let (instance, copy) = (home.path().join("displaced"), home.path().join("copy"));
+    let subscriber = home.path().join("subscriber");
+    let subscribing = Writer::open(&subscriber, &small(8)).unwrap();
+    let cursors = Cursors::open(&subscriber, &subscribing).unwrap();
+    cursors.claim("laggard", "displaced").unwrap().store(Position::at(Offset(1)));
+    let mut options = small(8);
+    // It looks every second who is there, and writes that down.
+    options.retention.lease = Duration::from_secs(60);
+    let mut writer = Writer::open(&instance, &options).unwrap();
+    append_until(&mut writer, 300);
+    wait_until("it writes leases", || instance.join("leases").exists());
+    copy_instance(&instance, &copy);
+    fs::rename(&instance, home.path().join("away")).unwrap();
+    fs::rename(&copy, &instance).unwrap();
+    wait_for_the_end_of(&writer);
+    let ended = Instant::now();
+    wait_until("it would have looked again", || ended.elapsed() > Duration::from_secs(2));
+    assert!(!instance.join("leases").exists(), "they are somebody else's");
 }
 
 #[test]
