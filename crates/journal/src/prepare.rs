@@ -46,7 +46,7 @@ const KEPT_SHARE: u64 = 64;
 /// A writer that fills a segment, or half of it, in this time is fast.
 const FAST_WITHIN: Duration = Duration::from_secs(1);
 /// Smaller segments are made in no time. (Tests of faults use small ones, and are to see what fast writers do.)
-const FAST_BYTES: usize = if cfg!(feature = "faults") { 1 } else { 32 << 20 };
+const FAST_BYTES: usize = if cfg!(feature = "faults") { 1 } else { 4 << 20 };
 
 /// So many segments are dropped at most while a writer may wait for the next one, unless they are over the byte limit.
 const DROPPED_MAX: usize = 16;
@@ -341,7 +341,10 @@ impl Inner {
     fn make(&self, pace: Pace, least: usize) -> Result<Prepared> {
         let most = self.segment_bytes_max;
         let present = self.trimmer.present()?;
-        let wanted = lock(&self.work).next_bytes(most, present.bytes());
+        let (wanted, length) = {
+            let work = lock(&self.work);
+            (work.next_bytes(most, present.bytes()), work.length)
+        };
         let bytes = wanted.max(least.next_multiple_of(PAGE_BYTES)).min(most);
         let path = self.path(WAITING);
         let reuse = (pace == Pace::Fast).then_some(&*path);
@@ -352,7 +355,10 @@ impl Inner {
         let file = match room.reused.map(Reused::zeroed) {
             // Its pages and blocks are there already: making new ones costs several times as much.
             Some(Ok(file)) => file,
-            Some(Err(_)) | None => reserve(&path, bytes as u64, pace)?,
+            // Whoever fills a much smaller segment is at its end long before zeros of this one are written.
+            Some(Err(_)) | None => {
+                reserve(&path, bytes as u64, pace == Pace::Fast && bytes <= length * GROWTH)?
+            }
         };
         let map = WriteMap::new(&file, bytes, &path)?;
         map.pages().populate(0..STEP_BYTES.min(bytes));
@@ -360,9 +366,9 @@ impl Inner {
     }
 }
 
-fn reserve(path: &Path, bytes: u64, pace: Pace) -> Result<File> {
+fn reserve(path: &Path, bytes: u64, with_zeros: bool) -> Result<File> {
     let file = segment::reserve(path, bytes)?;
-    if pace == Pace::Fast && !is_in_memory(&file) {
+    if with_zeros && !is_in_memory(&file) {
         // Written in large pieces, the page cache gets large folios: an eighth of the page faults, and half of the
         // kernel's work for each page. If it fails, the reserved file will do.
         let _ = segment::write_zeros(&file, 0, bytes);
