@@ -88,7 +88,7 @@ impl Cursors {
         let chunks = length.saturating_sub(HEADER_BYTES).div_ceil(CHUNK_BYTES).clamp(1, CHUNKS_MAX);
         let shared = Arc::clone(writer.shared());
         let cursors = Self {
-            presence: Presence::of_one(&path, &file)?,
+            presence: Presence::of([(path.clone(), &file)])?,
             file,
             path,
             shared,

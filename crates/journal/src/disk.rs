@@ -193,6 +193,14 @@ impl Folder {
         Ok(Self { handle: File::open(path).at("open", path)?, path: path.to_owned() })
     }
 
+    pub(crate) const fn handle(&self) -> &File {
+        &self.handle
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes creations, renames and deletions in it durable.
     pub(crate) fn sync(&self) -> Result<()> {
         let Self { handle, path } = self;

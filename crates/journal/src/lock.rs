@@ -6,7 +6,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,8 @@ const LOCK_MODE: u32 = 0o600;
 #[derive(Debug)]
 pub(crate) struct Lock {
     // In this order: whoever sees no life any more finds the lock free.
-    _file: File,
-    _alive: File,
+    file: File,
+    alive: File,
 }
 
 impl Lock {
@@ -71,7 +71,12 @@ impl Lock {
             // Best effort: without it the next one asks again. Last, for whoever is killed before has not waited to the end.
             let _ = file.set_len(0).and_then(|()| file.write_all_at(format!("{number}\n").as_bytes(), 0));
         }
-        Ok(Self { _file: file, _alive: alive })
+        Ok(Self { file, alive })
+    }
+
+    /// The files that are locked, by name.
+    pub(crate) fn held(&self, instance: &Path) -> [(PathBuf, &File); 2] {
+        [(layout::lock_path(instance), &self.file), (layout::alive_path(instance), &self.alive)]
     }
 }
 

@@ -112,6 +112,10 @@ impl MarksWriter {
         Ok((Self { map, file, path: path.to_owned() }, left))
     }
 
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Begins an epoch: all marks at once, durable on return, so that no epoch is ever used twice.
     pub(crate) fn begin(&self, marks: &Marks) -> Result<()> {
         begin(&self.map, marks, boot_id());

@@ -1,16 +1,15 @@
 //! Whether a writer's files are still where it has found them.
 //!
 //! What is appended to a file that has lost its name is said to nobody and kept by nobody, and who takes the lock's name
-//! away lets a second writer in. The writer looks about once a second, and before it drops or names a segment.
+//! away lets a second writer in. The writer looks about once a second, before it drops or names a segment, and, while it
+//! takes the journal over, before it changes what it finds: an operator may just then put a copy back.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{At, Error, Result};
-use crate::layout;
 use crate::marks::identity_of;
 
 /// How often it is looked.
@@ -21,20 +20,16 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Presence(Vec<(PathBuf, (u64, u64))>);
 
 impl Presence {
-    /// Of an instance whose lock is held.
+    /// Of what is held open, each with the path that it was opened by: what lies at that path by now may be another one.
     ///
     /// # Errors
-    /// I/O errors: one of them is gone already.
-    pub(crate) fn of(instance: &Path) -> Result<Self> {
-        let paths = [
-            layout::lock_path(instance),
-            layout::alive_path(instance),
-            layout::marks_path(instance),
-            layout::journal_folder(instance),
-        ];
-        let found = |path: PathBuf| Ok((identity(&fs::metadata(&path).at("inspect", &path)?), path));
-        let found: Result<Vec<_>> = paths.into_iter().map(found).collect();
-        Ok(Self(found?.into_iter().map(|(identity, path)| (path, identity)).collect()))
+    /// I/O errors.
+    pub(crate) fn of<const FILES: usize>(held: [(PathBuf, &File); FILES]) -> Result<Self> {
+        let identified = |(path, file): (PathBuf, &File)| {
+            let identity = identity_of(&file.metadata().at("inspect", &path)?);
+            Ok((path, identity))
+        };
+        held.into_iter().map(identified).collect::<Result<_>>().map(Self)
     }
 
     /// # Errors
@@ -42,7 +37,7 @@ impl Presence {
     pub(crate) fn check(&self) -> Result<()> {
         for (path, was) in &self.0 {
             let what = match fs::metadata(path) {
-                Ok(found) if identity(&found) == *was => continue,
+                Ok(found) if identity_of(&found) == *was => continue,
                 Ok(_) => "was replaced by another one",
                 Err(error) if error.kind() == io::ErrorKind::NotFound => "was removed",
                 // Not to be able to look is no reason to stop: memory and descriptors come back.
@@ -52,17 +47,4 @@ impl Presence {
         }
         Ok(())
     }
-
-    /// Of one more file, which is held open.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub(crate) fn of_one(path: &Path, file: &File) -> Result<Self> {
-        let found = file.metadata().at("inspect", path)?;
-        Ok(Self(vec![(path.to_owned(), identity_of(&found))]))
-    }
-}
-
-fn identity(found: &Metadata) -> (u64, u64) {
-    (found.dev(), found.ino())
 }

@@ -60,8 +60,7 @@ pub(crate) struct Shared {
     is_poisoned: AtomicBool,
     /// Those who wait for that.
     ends: Latch,
-    /// Set once by the writer, when all of its files are there.
-    pub(crate) presence: OnceLock<Presence>,
+    presence: Presence,
     /// Segments to sync, oldest first; the last one is being written. Locked on rolling and syncing.
     unsynced: Mutex<VecDeque<Unsynced>>,
     cursors: OnceLock<Weak<Cursors>>,
@@ -91,10 +90,17 @@ struct Group {
 }
 
 impl Shared {
-    pub(crate) fn new(folder: PathBuf, lock: Lock, marks: MarksWriter, policy: SyncPolicy) -> Result<Self> {
-        Ok(Self {
-            names: disk::Folder::open(&folder)?,
-            folder,
+    /// `names` is the journal's folder.
+    pub(crate) fn new(
+        lock: Lock,
+        names: disk::Folder,
+        marks: MarksWriter,
+        presence: Presence,
+        policy: SyncPolicy,
+    ) -> Self {
+        Self {
+            folder: names.path().to_owned(),
+            names,
             marks,
             committed: Latch::default(),
             durable: Latch::default(),
@@ -103,7 +109,7 @@ impl Shared {
             poisoned: OnceLock::new(),
             is_poisoned: AtomicBool::new(false),
             ends: Latch::default(),
-            presence: OnceLock::new(),
+            presence,
             unsynced: Mutex::default(),
             cursors: OnceLock::new(),
             asked: Mutex::default(),
@@ -111,7 +117,7 @@ impl Shared {
             syncing: Mutex::new(Instant::now()),
             settled: AtomicU64::new(0),
             _lock: lock,
-        })
+        }
     }
 
     /// Notes that there is something to sync. One load when that is known already.
@@ -239,7 +245,7 @@ impl Shared {
 
     /// Fails once the journal's files are not where they were, for good.
     pub(crate) fn check_presence(&self) -> Result<()> {
-        if let Some(Err(error)) = self.presence.get().map(Presence::check) {
+        if let Err(error) = self.presence.check() {
             self.poison(&error);
         }
         // What is acknowledged into a table that has lost its name is acknowledged to nobody.

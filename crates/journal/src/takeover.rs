@@ -16,6 +16,7 @@ use crate::fault;
 use crate::map::WriteMap;
 use crate::options::TAIL_BYTES;
 use crate::prepare::{Prepared, Preparer};
+use crate::presence::Presence;
 use crate::record::Place;
 use crate::recovery::{Recovered, State, Tail};
 use crate::segment::{self, Found, HEADER_BYTES, Header};
@@ -110,9 +111,11 @@ pub(crate) struct Cut {
 impl Cut {
     /// Zeroes what is torn: before the marks of this boot are there, for they say that all that is committed may be read,
     /// and a batch may be torn whose first record is whole.
-    pub(crate) fn new(tail: Tail) -> Result<Self> {
+    pub(crate) fn new(tail: Tail, presence: &Presence) -> Result<Self> {
         let path = &tail.path;
         let file = disk::reopen_own(path)?;
+        // Once it is open: it may be that of a copy that was put back just now, in which other records lie there.
+        presence.check()?;
         let mut start = [0; HEADER_BYTES];
         (&file).read_exact(&mut start).at("read", path)?;
         let header = Header::decode(&start, path)?;
@@ -181,11 +184,12 @@ pub(crate) fn sync_folders(instance: &Path, folder: &Path) -> Result<()> {
 
 /// Removes the segments behind a torn place: for good, before anything is written that could be taken for what
 /// came before them.
-pub(crate) fn remove(torn: &[PathBuf], folder: &Path) -> Result<()> {
+pub(crate) fn remove(torn: &[PathBuf], names: &disk::Folder, presence: &Presence) -> Result<()> {
     for path in torn {
+        presence.check()?;
         disk::remove(path)?;
     }
-    if torn.is_empty() { Ok(()) } else { disk::sync_folder(folder) }
+    if torn.is_empty() { Ok(()) } else { names.sync() }
 }
 
 /// What the last writer left unsynced is this one's to sync, but for the segment that it goes on in, which is

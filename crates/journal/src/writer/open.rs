@@ -25,7 +25,53 @@ use crate::segment;
 use crate::shared::{Shared, SyncThread};
 use crate::signal;
 use crate::takeover::{self, Named, Opened, Takeover};
-use crate::types::{Epoch, OFFSET_MAX, Time};
+use crate::types::{Epoch, OFFSET_MAX, Offset, Time};
+
+/// What only one process has.
+struct Held {
+    lock: Lock,
+    /// The journal's folder.
+    names: disk::Folder,
+    marks_writer: MarksWriter,
+    presence: Presence,
+}
+
+impl Held {
+    /// Locks an instance, creating it if need be, and opens what is there. Also returns the marks that an earlier writer left.
+    fn take(instance: &Path, options: &Options) -> Result<(Self, Option<Marks>)> {
+        let folder = layout::journal_folder(instance);
+        disk::create_folders(&folder)?;
+        takeover::refuse_network_file_system(&folder)?;
+        let lock = Lock::take(instance, options.lock_patience)?;
+        fault::point("takeover.locked");
+        let names = disk::Folder::open(&folder)?;
+        let marks_path = layout::marks_path(instance);
+        let (marks_writer, marks) = MarksWriter::open(&marks_path)?;
+        let [locked, alive] = lock.held(instance);
+        let presence =
+            Presence::of([locked, alive, (marks_path, marks_writer.file()), (folder, names.handle())])?;
+        Ok((Self { lock, names, marks_writer, presence }, marks))
+    }
+}
+
+/// The epoch after `newest` and all that readers know, for a journal that goes on at `next`.
+fn next_epoch(newest: Epoch, instance: &Path, name: &str, next: Offset) -> Result<Epoch> {
+    let corrupt = |reason: &str| Error::Corrupt {
+        path: layout::journal_folder(instance),
+        offset: next,
+        reason: reason.to_owned(),
+    };
+    let state = instance.parent().unwrap_or(Path::new("."));
+    let newest = epochs::newest(newest, state, name);
+    let epoch = newest.0.checked_add(1).ok_or_else(|| corrupt("it has come to the last possible epoch"))?;
+    // Half of them are left for this epoch: more than can be said in its time.
+    if next.0 > OFFSET_MAX / 2 {
+        return Err(corrupt(
+            "a segment's name or a mark says that it has come near the last possible offset",
+        ));
+    }
+    Ok(Epoch(epoch))
+}
 
 impl Writer {
     /// Takes over the journal in the folder `instance`, whose name is the journal's, creating it if need be.
@@ -43,12 +89,7 @@ impl Writer {
         let name = instance.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         check_name("journal name", &name)?;
         let folder = layout::journal_folder(instance);
-        disk::create_folders(&folder)?;
-        takeover::refuse_network_file_system(&folder)?;
-        let lock = Lock::take(instance, options.lock_patience)?;
-        fault::point("takeover.locked");
-
-        let (marks_writer, marks) = MarksWriter::open(&layout::marks_path(instance))?;
+        let (Held { lock, names, marks_writer, presence }, marks) = Held::take(instance, options)?;
         let recovered = recovery::recover(&folder, marks.as_ref())?;
         let Recovered { journal, next, epoch, time, tail, state, torn, cut, damaged } = match recovered {
             Some(recovered) => recovered,
@@ -56,7 +97,8 @@ impl Writer {
         };
         takeover::report(&name, next, &torn, cut, &damaged);
         fault::point("takeover.recovered");
-        takeover::remove(&torn, &folder)?;
+        presence.check()?;
+        takeover::remove(&torn, &names, &presence)?;
         fault::point("takeover.torn-removed");
         let fitting = options.with_room_for(state.bytes());
         if fitting != *options {
@@ -67,22 +109,10 @@ impl Writer {
             );
         }
         let (options, batch_bytes_max) = (&fitting, fitting.batch_bytes_max());
-        let state_folder = instance.parent().unwrap_or(Path::new("."));
-        let epoch = epochs::newest(epoch, state_folder, &name);
-        let epoch = epoch.0.checked_add(1).map(Epoch).ok_or_else(|| Error::Corrupt {
-            path: folder.clone(),
-            offset: next,
-            reason: "it has come to the last possible epoch".to_owned(),
-        })?;
-        // Half of them are left for this epoch: more than can be said in its time.
-        if next.0 > OFFSET_MAX / 2 {
-            let reason =
-                "a segment's name or a mark says that it has come near the last possible offset".to_owned();
-            return Err(Error::Corrupt { path: folder, offset: next, reason });
-        }
+        let epoch = next_epoch(epoch, instance, &name, next)?;
         let trimmed = segment::list(&folder)?.first().map_or(next, |first| first.base);
         let durable = marks.map_or(trimmed, |marks| marks.durable).min(next);
-        let tail = tail.map(takeover::Cut::new).transpose()?;
+        let tail = tail.map(|tail| takeover::Cut::new(tail, &presence)).transpose()?;
         let pid = std::process::id();
         marks_writer.begin(&Marks {
             journal,
@@ -97,9 +127,10 @@ impl Writer {
             takeover::sync_folders(instance, &folder)?;
         }
         fault::point("takeover.marks");
+        // From here on the writer's threads look as well.
+        presence.check()?;
 
-        let shared = Arc::new(Shared::new(folder, lock, marks_writer, options.sync)?);
-        let _ = shared.presence.set(Presence::of(instance)?);
+        let shared = Arc::new(Shared::new(lock, names, marks_writer, presence, options.sync));
         takeover::inherit_unsynced(&shared, durable, tail.as_ref().map(|cut| &cut.tail))?;
         let trimmer = Trimmer {
             shared: Arc::clone(&shared),
@@ -137,6 +168,7 @@ impl Writer {
         };
         writer.begin_epoch(segment)?;
         fault::point("takeover.begun");
+        writer.shared.check_presence()?;
         Ok(writer)
     }
 

@@ -6,4 +6,5 @@ mod image;
 mod kills;
 mod order;
 mod power;
+mod put_back;
 mod reads;
