@@ -13,7 +13,7 @@ pub(crate) fn last_before(folder: &Path, offset: Offset) -> Result<Option<(Epoch
     let wanted = Offset(offset.0 - 1);
     let segments = segment::list(folder)?;
     let Some(found) = segments.iter().rev().find(|found| found.base <= wanted) else { return Ok(None) };
-    scan(&found.path, |head, checksum| (head.offset == wanted).then_some((head.epoch, checksum)))
+    scan(found, None, |head, checksum| (head.offset == wanted).then_some((head.epoch, checksum)))
 }
 
 /// The offset of the first record with a newer epoch.
@@ -22,8 +22,9 @@ pub(crate) fn first_after_epoch(folder: &Path, epoch: Epoch) -> Result<Option<Of
     // Epochs never fall, so a segment that was begun in this epoch, or before, has none newer before it.
     let began = |found: &Found| Segment::open(&found.path).is_ok_and(|segment| segment.header.epoch <= epoch);
     let from = segments.iter().rposition(began).unwrap_or(0);
-    for found in &segments[from..] {
-        let first = scan(&found.path, |head, _| (head.epoch > epoch).then_some(head.offset))?;
+    for (index, found) in segments.iter().enumerate().skip(from) {
+        let first =
+            scan(found, segments.get(index + 1), |head, _| (head.epoch > epoch).then_some(head.offset))?;
         if first.is_some() {
             return Ok(first);
         }
@@ -36,13 +37,15 @@ pub(crate) fn first_at(folder: &Path, time: Time) -> Result<Option<Offset>> {
     let segments = segment::list(folder)?;
     let mut begin = 0;
     for (index, found) in segments.iter().enumerate().rev() {
-        if scan(&found.path, |head, _| Some(head.time))?.is_some_and(|first| first <= time) {
+        if scan(found, segments.get(index + 1), |head, _| Some(head.time))?.is_some_and(|first| first <= time)
+        {
             begin = index;
             break;
         }
     }
-    for found in segments.get(begin..).unwrap_or_default() {
-        let first = scan(&found.path, |head, _| (head.time >= time).then_some(head.offset))?;
+    for (index, found) in segments.iter().enumerate().skip(begin) {
+        let first =
+            scan(found, segments.get(index + 1), |head, _| (head.time >= time).then_some(head.offset))?;
         if first.is_some() {
             return Ok(first);
         }
@@ -50,16 +53,21 @@ pub(crate) fn first_at(folder: &Path, time: Time) -> Result<Option<Offset>> {
     Ok(None)
 }
 
-/// The first answer that `look` gives for the events of a segment, in order, damage left out.
-fn scan<T>(path: &Path, mut look: impl FnMut(&Head, u32) -> Option<T>) -> Result<Option<T>> {
-    let mut segment = match Segment::open(path) {
+/// The first answer that `look` gives for the events of a segment, in order, damage left out, and what lies behind the
+/// beginning of its successor: that is not the journal's.
+fn scan<T>(
+    found: &Found,
+    successor: Option<&Found>,
+    mut look: impl FnMut(&Head, u32) -> Option<T>,
+) -> Result<Option<T>> {
+    let mut segment = match Segment::open(&found.path) {
         Ok(segment) => segment,
         Err(Error::Corrupt { .. }) => return Ok(None),
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let (mut at, mut next) = (HEADER_BYTES, segment.header.base);
-    loop {
+    while successor.is_none_or(|successor| next < successor.base) {
         segment.show(at)?;
         match segment.at(at) {
             Step::Record(decoded) if decoded.head.offset <= next => {
@@ -81,4 +89,5 @@ fn scan<T>(path: &Path, mut look: impl FnMut(&Head, u32) -> Option<T>) -> Result
             }
         }
     }
+    Ok(None)
 }

@@ -116,10 +116,17 @@ impl MarksWriter {
         &self.file
     }
 
-    /// Begins an epoch: all marks at once, durable on return, so that no epoch is ever used twice.
+    /// Begins an epoch: all marks at once, durable on return, so that no epoch is ever used twice. If they were not of this
+    /// boot, they are none of it before [`Self::show`].
     pub(crate) fn begin(&self, marks: &Marks) -> Result<()> {
         begin(&self.map, marks, boot_id());
         self.sync()
+    }
+
+    /// Says that all that is committed may be read: of a journal that is recovered, and whose newest segment has its name.
+    /// It need not be durable, for a boot ends before what it was is asked again.
+    pub(crate) fn show(&self) {
+        show(&self.map, boot_id());
     }
 
     /// Pairs with the latch and the dirty flag, see [`set_committed`].
@@ -241,14 +248,12 @@ fn to_epoch(value: u64) -> Option<Epoch> {
     u32::try_from(value).ok().map(Epoch)
 }
 
-/// Stores the marks that an epoch begins with.
+/// Stores the marks that an epoch begins with; those of this boot, if they say so.
 pub(crate) fn begin<M: Words>(memory: &M, marks: &Marks, boot: u128) {
     let store = |at, value| memory.word(at).store(value, Ordering::Release);
-    let halves = |value: u128| {
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-        let halves = [value as u64, (value >> 64) as u64];
-        halves
-    };
+    if !marks.same_boot {
+        show(memory, 0);
+    }
     store(AT_MAGIC, MAGIC);
     store(AT_VERSION, u64::from(FORMAT_VERSION));
     for (at, half) in AT_ID.into_iter().zip(halves(marks.journal.0)) {
@@ -258,11 +263,22 @@ pub(crate) fn begin<M: Words>(memory: &M, marks: &Marks, boot: u128) {
     set_committed(memory, marks.committed);
     set_durable(memory, marks.durable);
     set_trimmed(memory, marks.trimmed);
-    // After the marks: this makes `committed` trusted, and what an earlier boot left there must not be.
-    for (at, half) in AT_BOOT.into_iter().zip(halves(boot)) {
-        store(at, half);
+    if marks.same_boot {
+        show(memory, boot);
     }
     store(AT_EPOCH, seal(u64::from(marks.epoch.0)));
+}
+
+/// After the marks: this makes `committed` trusted, and what an earlier boot left there must not be.
+pub(crate) fn show<M: Words>(memory: &M, boot: u128) {
+    for (at, half) in AT_BOOT.into_iter().zip(halves(boot)) {
+        memory.word(at).store(half, Ordering::Release);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+const fn halves(value: u128) -> [u64; 2] {
+    [value as u64, (value >> 64) as u64]
 }
 
 /// Sequentially consistent: pairs with the latch and the dirty flag, which a waiter sets before it
@@ -272,7 +288,7 @@ pub(crate) fn set_committed<M: Words>(memory: &M, end: Offset) {
     memory.word(AT_COMMITTED).store(seal(end.0), Ordering::SeqCst);
 }
 
-fn set_durable<M: Words>(memory: &M, end: Offset) {
+pub(crate) fn set_durable<M: Words>(memory: &M, end: Offset) {
     memory.word(AT_DURABLE).store(seal(end.0), Ordering::SeqCst);
 }
 
@@ -305,7 +321,8 @@ pub(crate) fn read<M: Words>(memory: &M, boot: u128, path: &Path) -> Result<Opti
     let double = |at: [usize; 2]| u128::from(word(at[0])) | u128::from(word(at[1])) << 64;
     // Before the marks, which a new epoch stores before it: whoever sees that it began in this boot sees its marks,
     // and not what an earlier boot has left.
-    let same_boot = boot != 0 && double(AT_BOOT) == boot;
+    let is_this_boot = || boot != 0 && double(AT_BOOT) == boot;
+    let same_boot = is_this_boot();
     let marks = || {
         Some(Marks {
             journal: JournalId(double(AT_ID)),
@@ -317,7 +334,12 @@ pub(crate) fn read<M: Words>(memory: &M, boot: u128, path: &Path) -> Result<Opti
             same_boot,
         })
     };
-    Ok(marks())
+    let marks = marks();
+    if !same_boot && is_this_boot() {
+        // Meanwhile all was shown, and more may have been said: what is durable of that may not count for an earlier boot.
+        return read(memory, boot, path);
+    }
+    Ok(marks)
 }
 
 /// The kernel's identity of this boot; 0 where there is none, which equals no boot.

@@ -79,6 +79,8 @@ pub struct Reader {
     known: Known,
     /// Whether all that is committed may be read, by the last look at the marks.
     is_live: bool,
+    /// The epoch at that look, once all may be read that is committed in it.
+    shown: Option<Epoch>,
     gap: Option<Gap>,
 }
 
@@ -154,6 +156,7 @@ impl Reader {
             listing: Listing::default(),
             known: Known::default(),
             is_live: false,
+            shown: None,
             gap: None,
         };
         reader.start(start, &now)?;

@@ -13,7 +13,7 @@ use crate::marks::Marks;
 use crate::record::{self, Decoded, Kind};
 use crate::segment::{self, Found};
 use crate::types::{Epoch, JournalId, Offset, Position, Time};
-use crate::walk::{Segment, Step, Tables, sealed_at};
+use crate::walk::{Segment, Step, Successor, Tables, sealed_at};
 
 /// Acknowledgements and checkpoints, by name: the newest of each.
 #[derive(Debug, Clone, Default)]
@@ -208,8 +208,8 @@ impl Recovery {
                     format!("it begins at {}, but the segment before it ends at {}", found.base, self.next);
                 return Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason });
             }
-            let until = segments.get(index + 1).map(|next| next.base);
-            tail = match self.segment(found, until)? {
+            let successor = segments.get(index + 1).map(Successor::new);
+            tail = match self.segment(found, successor.as_ref())? {
                 End::Open(open) => Some(open),
                 End::Sealed | End::Spoilt => None,
                 End::Torn => {
@@ -249,8 +249,7 @@ impl Recovery {
         }
     }
 
-    /// Of a segment whose successor begins at `until`.
-    fn segment(&mut self, found: &Found, until: Option<Offset>) -> Result<End> {
+    fn segment(&mut self, found: &Found, successor: Option<&Successor<'_>>) -> Result<End> {
         let segment = match Segment::open_whole(&found.path) {
             Ok(segment) => segment,
             Err(Error::Corrupt { .. }) if self.next >= self.trusted => return Ok(End::Torn),
@@ -261,22 +260,28 @@ impl Recovery {
             let reason = format!("it belongs to journal {}, not to {}", segment.header.journal, self.journal);
             return Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason });
         }
-        Ok(self.records(&segment, &found.path, until))
+        Ok(self.records(&segment, &found.path, successor))
     }
 
-    fn records(&mut self, segment: &Segment, path: &Path, until: Option<Offset>) -> End {
+    fn records(&mut self, segment: &Segment, path: &Path, successor: Option<&Successor<'_>>) -> End {
         let mut batch = Batch::at(segment::HEADER_BYTES, self.next, self.epoch, Tables::default());
         // The end of the last whole batch: a torn one is cut off from its beginning.
         let mut whole = (batch.at, batch.tables.clone());
         let mut spoilt = false;
         loop {
             let reason = match segment.at(batch.at) {
+                Step::Record(decoded) if successor.is_some_and(|next| next.replaces(&decoded.head)) => {
+                    return End::Spoilt;
+                }
                 Step::Record(decoded) => match batch.take(&decoded) {
                     Ok(()) => {
                         if !decoded.head.more {
+                            if whole.0 == segment::HEADER_BYTES && !spoilt {
+                                // A segment's first batch is all of the state: what ended in a damaged place stays ended.
+                                self.state = State::default();
+                                self.began = true;
+                            }
                             self.apply(&mut batch);
-                            // A segment's first batch is all of the state.
-                            self.began |= !spoilt;
                             whole = (batch.at, batch.tables.clone());
                         }
                         if batch.sealed {
@@ -298,7 +303,9 @@ impl Recovery {
             spoilt = true;
             match segment.find_record(batch.at, batch.next) {
                 // What a torn place had behind it is not the journal's, where another segment goes on in its place.
-                Some((at, offset)) if offset >= self.next && until.is_none_or(|until| offset < until) => {
+                Some((at, offset))
+                    if offset >= self.next && successor.is_none_or(|next| offset < next.base()) =>
+                {
                     if offset > self.next {
                         self.damage(offset);
                     }

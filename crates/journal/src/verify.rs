@@ -12,7 +12,7 @@ use crate::record::Kind;
 use crate::segment::{self, Found, HEADER_BYTES};
 use crate::summary::read_marks;
 use crate::types::Offset;
-use crate::walk::{Segment, Step, Tables, sealed_at};
+use crate::walk::{Segment, Step, Successor, Tables, sealed_at};
 
 /// Files of a journal's folder that are no segments.
 const OWN: [&str; 3] = ["marks", WAITING, TAKEN];
@@ -71,7 +71,7 @@ pub fn verify(instance: &Path) -> Result<Report> {
         Check { next: start(&segments, marks), trusted: marks.as_ref().map_or(last, Marks::trusted), report };
     let mut segments = segments;
     segments.retain(|found| !check.report.strays.contains(&found.path));
-    for found in &segments {
+    for (index, found) in segments.iter().enumerate() {
         let bytes = match fs::metadata(&found.path) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_trimmed(instance, found.base)? => {
@@ -85,7 +85,7 @@ pub fn verify(instance: &Path) -> Result<Report> {
             // What was dropped since the marks were read is not missing.
             check.next = check.next.max(trimmed(instance)?.min(found.base));
         }
-        check.segment(found)?;
+        check.segment(found, segments.get(index + 1).map(Successor::new).as_ref())?;
     }
     if check.next < check.trusted {
         let newest = segments.last().map(|newest| newest.path.clone());
@@ -153,7 +153,7 @@ struct Check {
 }
 
 impl Check {
-    fn segment(&mut self, found: &Found) -> Result<()> {
+    fn segment(&mut self, found: &Found, successor: Option<&Successor<'_>>) -> Result<()> {
         // Nothing counts behind a torn tail: the owner removes it when it starts.
         self.report.torn_tail |= found.base > self.next && found.base > self.trusted;
         if self.report.torn_tail {
@@ -174,7 +174,7 @@ impl Check {
                         &format!("belongs to journal {is}, but the marks are of {wanted}"),
                     );
                 }
-                self.records(&segment, &found.path);
+                self.records(&segment, &found.path, successor);
             }
             Err(Error::Corrupt { .. }) if self.next >= self.trusted => self.report.torn_tail = true,
             Err(Error::Corrupt { reason, .. }) => self.damage(&found.path, self.next, &reason),
@@ -183,11 +183,12 @@ impl Check {
         Ok(())
     }
 
-    fn records(&mut self, segment: &Segment, path: &Path) {
+    fn records(&mut self, segment: &Segment, path: &Path, successor: Option<&Successor<'_>>) {
         let mut at = HEADER_BYTES;
         let mut tables = Tables::default();
         loop {
             let reason = match segment.at(at) {
+                Step::Record(decoded) if successor.is_some_and(|next| next.replaces(&decoded.head)) => return,
                 Step::Record(decoded) if decoded.head.offset <= self.next => {
                     match decoded.head.kind {
                         Kind::Event if !tables.can_name(decoded.head.topic, decoded.head.cause_journal) => {
@@ -222,16 +223,16 @@ impl Check {
             }
             // Its successor begins right here: a writer was killed before it could seal this one, or the seal was
             // lost with the power, and nothing else.
-            let successor = segment::path(path.parent().unwrap_or(path), self.next);
-            if successor != path && successor.exists() {
+            let goes_on = segment::path(path.parent().unwrap_or(path), self.next);
+            if goes_on != path && goes_on.exists() {
                 return;
             }
             match segment.find_record(at, self.next) {
-                Some((next_at, offset)) => {
+                Some((next_at, offset)) if successor.is_none_or(|next| offset < next.base()) => {
                     self.damage(path, offset.max(self.next), reason);
                     at = next_at;
                 }
-                None => {
+                _ => {
                     let (path, from, to) = (path.to_owned(), self.next, self.next);
                     self.report.damage.push(Damage { path, from, to, reason: reason.to_owned() });
                     return;

@@ -1,5 +1,6 @@
 //! Going from record to record through one mapped segment.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -15,9 +16,9 @@ use crate::fault;
 use crate::map::ReadMap;
 use crate::ofd;
 use crate::options::TAIL_BYTES;
-use crate::record::{self, ALIGN, Decoded, Kind, Place};
-use crate::segment::{HEADER_BYTES, Header};
-use crate::types::Offset;
+use crate::record::{self, ALIGN, Decoded, Head, Kind, Place};
+use crate::segment::{Found, HEADER_BYTES, Header};
+use crate::types::{Epoch, Offset};
 
 /// Bytes whose checksums are tried at most in the search for the record after a damaged place.
 const SEARCH_BYTES_MAX: usize = 1 << 30;
@@ -207,6 +208,36 @@ fn hold(file: &File, path: &Path, inode: u64) -> Result<()> {
     }
     let found = std::fs::metadata(path).at("open", path)?;
     if found.ino() == inode { Ok(()) } else { Err(gone()).at("open", path) }
+}
+
+/// The segment that follows another one.
+///
+/// A writer that takes a journal over begins a new segment if the last one is damaged, which is kept as it is: also what power
+/// loss has torn, and left behind the place where the journal goes on.
+#[derive(Debug)]
+pub(crate) struct Successor<'a> {
+    found: &'a Found,
+    epoch: OnceCell<Option<Epoch>>,
+}
+
+impl<'a> Successor<'a> {
+    pub(crate) const fn new(found: &'a Found) -> Self {
+        Self { found, epoch: OnceCell::new() }
+    }
+
+    pub(crate) const fn base(&self) -> Offset {
+        self.found.base
+    }
+
+    /// Whether something else was said in a later epoch where this event would be.
+    pub(crate) fn replaces(&self, event: &Head) -> bool {
+        event.offset >= self.found.base && event.kind == Kind::Event && self.is_newer_than(event.epoch)
+    }
+
+    fn is_newer_than(&self, epoch: Epoch) -> bool {
+        let began = || Segment::open(&self.found.path).ok().map(|segment| segment.header.epoch);
+        self.epoch.get_or_init(began).is_some_and(|began| began > epoch)
+    }
 }
 
 /// The names that numbers in a segment's records stand for.

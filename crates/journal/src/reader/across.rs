@@ -225,8 +225,26 @@ impl Reader {
     /// Looks at the marks; `None` if they are damaged.
     fn look(&mut self) -> Result<Option<Marks>> {
         let marks = self.marks.load()?;
-        self.is_live = marks.is_some_and(|marks| marks.same_boot);
+        let shown = marks.filter(|marks| marks.same_boot).map(|marks| marks.epoch);
+        if shown.is_some() && shown != self.shown {
+            self.find_end()?;
+        }
+        (self.is_live, self.shown) = (shown.is_some(), shown);
         Ok(marks)
+    }
+
+    /// A writer has recovered the journal since the segment was entered: if it goes on in another one, what lies behind that
+    /// one's beginning is what recovery has left out.
+    #[cold]
+    fn find_end(&mut self) -> Result<()> {
+        self.listing = Listing::default();
+        let Some(segment) = &self.segment else { return Ok(()) };
+        let base = segment.header.base;
+        let later =
+            segment::list(&self.folder)?.into_iter().map(|found| found.base).find(|later| *later > base);
+        self.until = later.unwrap_or(OFFSET_NEVER);
+        self.limit = self.limit.min(self.until);
+        Ok(())
     }
 
     /// The end of what may be read.

@@ -121,7 +121,7 @@ impl Writer {
             committed: next,
             durable,
             trimmed,
-            same_boot: true,
+            same_boot: marks.is_some_and(|marks| marks.same_boot),
         })?;
         if marks.is_none() {
             takeover::sync_folders(instance, &folder)?;
@@ -169,6 +169,9 @@ impl Writer {
         writer.begin_epoch(segment)?;
         fault::point("takeover.begun");
         writer.shared.check_presence()?;
+        // Last: who sees it finds the segment in which the journal goes on, and takes nothing for it that a damaged one has
+        // behind the place where it was torn.
+        writer.shared.marks.show();
         Ok(writer)
     }
 
