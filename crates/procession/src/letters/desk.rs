@@ -8,12 +8,22 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Found;
 
+/// Most orders that wait for a subscription to take them: each has a caller who waits, too.
+const ORDERS_MAX: usize = 1024;
+
 /// What a subscription is to do with letters.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) what: What,
     /// How many letters it is about, or why it is not done.
     pub(crate) reply: oneshot::Sender<Result<u64, Refusal>>,
+}
+
+impl Order {
+    /// Whether somebody waits for what becomes of it.
+    fn is_awaited(&self) -> bool {
+        !self.reply.is_closed()
+    }
 }
 
 #[derive(Debug)]
@@ -44,18 +54,31 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn put(&self, order: Order) {
-        self.orders().push_back(order);
+    /// # Errors
+    /// More orders wait than are to be.
+    pub(crate) fn put(&self, order: Order) -> Result<(), Refusal> {
+        let mut orders = self.orders();
+        // While the subscription takes none, those whose callers lose patience must not pile up.
+        orders.retain(Order::is_awaited);
+        if orders.len() >= ORDERS_MAX {
+            let why = format!("{ORDERS_MAX} orders wait for the subscription already");
+            return Err(Refusal::Failed(why));
+        }
+        orders.push_back(order);
         self.some.store(true, Ordering::Release);
+        drop(orders);
         self.notify.notify_one();
+        Ok(())
     }
 
+    /// The next order. One whose caller has gone is none: whoever was told nothing says it again.
     #[inline]
     pub(crate) fn take(&self) -> Option<Order> {
         if !self.some.load(Ordering::Acquire) {
             return None;
         }
         let mut orders = self.orders();
+        while orders.pop_front_if(|order| !order.is_awaited()).is_some() {}
         let order = orders.pop_front();
         self.some.store(!orders.is_empty(), Ordering::Release);
         order
@@ -82,12 +105,58 @@ mod tests {
 
     use super::*;
 
+    /// An order for the letter at an offset, and its caller.
+    fn order(at: u64) -> (Order, oneshot::Receiver<Result<u64, Refusal>>) {
+        let (reply, caller) = oneshot::channel();
+        (Order { what: What::Retry(journal::Offset(at)), reply }, caller)
+    }
+
+    fn letter(order: Option<Order>) -> Option<u64> {
+        match order?.what {
+            What::Retry(at) => Some(at.0),
+            What::Release { .. } => None,
+        }
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_done() {
+        let desk = Desk::default();
+        let mut callers: Vec<_> = (0..6)
+            .map(|at| {
+                let (order, caller) = order(at);
+                desk.put(order).unwrap();
+                caller
+            })
+            .collect();
+        let _waits = callers.swap_remove(3);
+        drop(callers);
+        assert_eq!((letter(desk.take()), letter(desk.take())), (Some(3), None));
+    }
+
+    #[test]
+    fn no_more_orders_wait_than_are_to_be() {
+        let desk = Desk::default();
+        let put = |at| {
+            let (order, caller) = order(at);
+            desk.put(order).map(|()| caller)
+        };
+        let callers: Vec<_> = (0..ORDERS_MAX as u64).map(|at| put(at).unwrap()).collect();
+        assert!(matches!(put(0), Err(Refusal::Failed(_))));
+        drop(callers);
+        let _last = put(7).unwrap();
+        assert_eq!((letter(desk.take()), letter(desk.take())), (Some(7), None));
+    }
+
     #[test]
     fn it_wakes_for_each_of_many_orders() {
         let desk = Desk::default();
-        for _ in 0..5 {
-            desk.put(Order { what: What::Retry(journal::Offset(0)), reply: oneshot::channel().0 });
-        }
+        let _callers: Vec<_> = (0..5)
+            .map(|at| {
+                let (order, caller) = order(at);
+                desk.put(order).unwrap();
+                caller
+            })
+            .collect();
         let is_woken = || pin!(desk.wait()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
         for _ in 0..5 {
             assert!(is_woken(), "an order lies there");

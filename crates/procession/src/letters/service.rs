@@ -110,6 +110,10 @@ impl LettersService {
         for (at, (subscription, key)) in open {
             // Those of a key that was released went with it.
             let of_key = (subscription, key);
+            if !self.core.outlet.letters.is_undecided(at) {
+                // Somebody else was faster.
+                continue;
+            }
             if of_key.1.is_some() && !of_keys.contains_key(&of_key) {
                 continue;
             }
@@ -203,7 +207,7 @@ impl LettersService {
             || CallError::new("io.procession.DeadLetters.NotReading", json!({"subscription": subscription}));
         let desk = self.core.desk(subscription).ok_or_else(not_reading)?;
         let (reply, replied) = oneshot::channel();
-        desk.put(Order { what, reply });
+        desk.put(Order { what, reply }).map_err(|refusal| refused(refusal, offset, subscription, key))?;
         // Dropped with the subscription.
         let done = replied.await.map_err(|_| not_reading())?;
         done.map_err(|refusal| refused(refusal, offset, subscription, key))
