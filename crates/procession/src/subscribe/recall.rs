@@ -46,7 +46,7 @@ impl<P: Payload> Subscription<P> {
             return Ok(Err(Refusal::Failed("it is being dealt with again already".to_owned())));
         }
         let number = letter.letter.attempts.saturating_add(1);
-        let record = match self.record_of(letter, &acks)? {
+        let record = match self.record_of(letter, &acks) {
             Ok(record) => record,
             Err(refusal) => {
                 if let Some(settling) = acks.settling() {
@@ -71,34 +71,35 @@ impl<P: Payload> Subscription<P> {
     }
 
     /// The event of a letter: as it was said, if its journal still has it.
-    fn record_of(&self, letter: Letter, acks: &Arc<Acks>) -> Result<Result<OwnedRecord, Refusal>> {
+    fn record_of(&self, letter: Letter, acks: &Arc<Acks>) -> Result<OwnedRecord, Refusal> {
         let topic = letter.letter.topic.as_str().into();
         let origin = Arc::new(Origin { topic, acks: Arc::clone(acks) });
         let (folder, offset) = (self.core.folders.state.join(&*acks.journal), Offset(letter.letter.offset));
-        if let Some(mut reader) = Reader::open(&folder, Start::Offset(offset), Level::Committed)?
+        // A publisher whose journal cannot be read now is as one that has it no longer.
+        if let Ok(Some(mut reader)) = Reader::open(&folder, Start::Offset(offset), Level::Committed)
             && let identity = reader.position().journal
-            && let Some(Item::Record(record)) = reader.next()?
+            && let Ok(Some(Item::Record(record))) = reader.next()
             && record.offset == offset
             && letter.is_about(&record, identity)
         {
-            return Ok(Ok(OwnedRecord::copy(&record, origin)));
+            return Ok(OwnedRecord::copy(&record, origin));
         }
-        Ok(match letter.payload() {
+        match letter.payload() {
             Some((codec, payload)) => {
                 Ok(OwnedRecord::new(offset, letter.time, origin, letter.key, codec, payload))
             }
             None => Err(Refusal::Failed(format!(
-                "only {} kept what was said, and has it no longer: drop the letter",
+                "only {} kept what was said, and it cannot be had there: if it is gone for good, drop the letter",
                 letter.letter.journal
             ))),
-        })
+        }
     }
 
     /// The event of a letter that is being dealt with again.
     pub(super) fn fetch_recalled(&self, acks: &Arc<Acks>, offset: Offset) -> Result<Option<OwnedRecord>> {
         let Some(at) = acks.settling().and_then(|settling| settling.letter(offset)) else { return Ok(None) };
         let Some(letter) = self.find_letter(at)? else { return Ok(None) };
-        match self.record_of(letter, acks)? {
+        match self.record_of(letter, acks) {
             Ok(record) => Ok(Some(record)),
             Err(refusal) => {
                 tracing::error!(letter = at.0, ?refusal, "a dead letter cannot be dealt with again");

@@ -240,7 +240,12 @@ where
     fn start_deferred(&mut self, lane: LaneId, place: Place) -> Result<()> {
         let Place { origin, offset, failed } = place;
         let Some(record) = self.subscription.fetch(&origin.acks, offset)? else {
-            self.lanes.finish(lane);
+            if origin.acks.settling().is_some() {
+                let key = self.lanes.key(lane).clone();
+                self.keep_letter(Some(lane), &key, &origin, offset, "its event cannot be had");
+            } else {
+                self.lanes.finish(lane);
+            }
             return Ok(());
         };
         if let Some(number) = self.subscription.number_of_recalled(&origin.acks, offset)? {
