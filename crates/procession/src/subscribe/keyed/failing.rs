@@ -9,7 +9,7 @@ use journal::Offset;
 use tokio::time::Instant;
 
 use super::lanes::{Key, LaneId};
-use super::{Failed, Keyed, Paused, Place, Ticket};
+use super::{Failed, Keyed, Newest, Paused, Place, Ticket};
 use crate::acks::Origin;
 use crate::error::Result;
 use crate::event::Payload;
@@ -90,20 +90,24 @@ where
         }
     }
 
-    /// An event that cannot even be decoded.
+    /// An event that cannot even be decoded. False if it has to wait: that it is parked could not be remembered.
     #[cold]
-    pub(super) fn give_up(&mut self) -> Result<()> {
-        let Some(given_up) = self.subscription.given_up.take() else { return Ok(()) };
+    pub(super) fn give_up(&mut self, given_up: GivenUp) -> Result<bool> {
+        if !self.note_reach(&given_up.record.origin.acks, given_up.record.offset) {
+            self.waiting.push_front(Newest::GivenUp(given_up));
+            return Ok(false);
+        }
         let key = given_up.record.key.clone();
         if self.lanes.is_idle(&key) {
             let core = Arc::clone(&self.subscription.core);
             self.subscription.breaker.fail(&core, &self.subscription.name, &given_up.reason);
-            return self.park(None, &key, given_up);
+            self.park(None, &key, given_up)?;
+            return Ok(true);
         }
         // In its turn, like every event of its key.
         let OwnedRecord { origin, offset, .. } = *given_up.record;
         self.lanes.defer(&key, Place { origin, offset, failed: None });
-        Ok(())
+        Ok(true)
     }
 
     /// Parks an event and with it its key, in one. Without room for that it is tried again, and its key waits.

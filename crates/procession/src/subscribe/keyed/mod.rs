@@ -28,7 +28,7 @@ pub(crate) use self::parked::{checkpoint_name, parked_keys};
 use self::slots::Slots;
 use super::source::Attempt;
 use super::{Delivery, GivenUp, LOOK_EVERY, Look, Subscription, Turn, sleep_until, take_event};
-use crate::acks::Origin;
+use crate::acks::{Acks, Origin};
 use crate::error::Result;
 use crate::event::Payload;
 use crate::waiting::Waiting;
@@ -121,14 +121,35 @@ struct Keyed<P, H, F> {
     releasing: HashMap<Box<[u8]>, VecDeque<Offset>>,
     /// Lanes whose event has failed, until it is tried again.
     paused: Vec<Paused>,
-    /// The newest delivery, if there is no place for it yet, and perhaps one that faults have held back until now.
-    waiting: VecDeque<Delivery<P>>,
+    /// The newest event, if there is no place for it yet, and perhaps one that faults have held back until now.
+    waiting: VecDeque<Newest<P>>,
     /// A delivery that a process has ended over is at work, or the one after many that have failed, and nothing else.
     alone: bool,
     /// More keys would have to be parked than can be.
     crowded: Option<Waiting>,
     /// Nothing more can be read before an old delivery is done.
     stuck: Option<Waiting>,
+}
+
+/// An event that was read, and is nowhere yet.
+enum Newest<P> {
+    Delivery(Delivery<P>),
+    /// It cannot even be decoded.
+    GivenUp(GivenUp),
+}
+
+impl<P> Newest<P> {
+    fn place(&self) -> (&Acks, Offset) {
+        match self {
+            Self::Delivery(delivery) => (delivery.acks(), delivery.offset),
+            Self::GivenUp(given_up) => (&given_up.record.origin.acks, given_up.record.offset),
+        }
+    }
+
+    fn reaches(&self) -> bool {
+        let (acks, offset) = self.place();
+        reaches(acks, offset)
+    }
 }
 
 /// Where an event lies that is to be read again.
@@ -299,20 +320,13 @@ where
             if self.alone || self.lanes.is_full() || self.is_held() {
                 break;
             }
-            let delivery = match self.waiting.pop_front() {
-                Some(delivery) if reaches(&delivery) => delivery,
-                Some(delivery) => {
-                    self.waiting.push_front(delivery);
-                    // What faults hold back may be what it waits for.
-                    let overdue = self.subscription.look_overdue()? == Look::Delivery;
-                    let Some(overdue) = self.subscription.ready.take().filter(|_| overdue) else { break };
-                    overdue
-                }
+            let has_place = match self.waiting.pop_front() {
+                Some(newest) => self.admit_waiting(newest)?,
                 None => match self.look(&filled)? {
                     Look::Nothing => break,
                     Look::Delivery => {
                         let Some(delivery) = self.subscription.ready.take() else { break };
-                        delivery
+                        self.admit(delivery)?
                     }
                     Look::Missing => {
                         self.subscription.miss()?;
@@ -328,12 +342,12 @@ where
                         continue;
                     }
                     Look::GivenUp => {
-                        self.give_up()?;
-                        continue;
+                        let Some(given_up) = self.subscription.given_up.take() else { break };
+                        self.give_up(given_up)?
                     }
                 },
             };
-            if !self.admit(delivery)? {
+            if !has_place {
                 break;
             }
             moved = true;
@@ -342,6 +356,27 @@ where
             }
         }
         Ok(moved)
+    }
+
+    /// Finds a place for an event that had none when it was read; false if it still has to wait for one.
+    #[cold]
+    fn admit_waiting(&mut self, newest: Newest<P>) -> Result<bool> {
+        let newest = if newest.reaches() {
+            Some(newest)
+        } else {
+            self.waiting.push_front(newest);
+            // What faults hold back may be what it waits for.
+            match self.subscription.look_overdue()? {
+                Look::Delivery => self.subscription.ready.take().map(Newest::Delivery),
+                Look::GivenUp => self.subscription.given_up.take().map(Newest::GivenUp),
+                Look::Missing | Look::Parked | Look::Skipped | Look::Nothing => None,
+            }
+        };
+        match newest {
+            Some(Newest::Delivery(delivery)) => self.admit(delivery),
+            Some(Newest::GivenUp(given_up)) => self.give_up(given_up),
+            None => Ok(false),
+        }
     }
 
     /// Looks for the next delivery; one whose lane is filled is skipped, and the lane noted.
@@ -360,9 +395,9 @@ where
     fn admit(&mut self, delivery: Delivery<P>) -> Result<bool> {
         if let Some(beyond) = delivery.acks().beyond() {
             let suspect = beyond.is_suspect(delivery.offset);
-            self.note_stuck(&delivery);
-            if !reaches(&delivery) || suspect && !self.slots.is_idle() {
-                self.waiting.push_front(delivery);
+            let has_reach = self.note_reach(delivery.acks(), delivery.offset);
+            if !has_reach || suspect && !self.slots.is_idle() {
+                self.waiting.push_front(Newest::Delivery(delivery));
                 return Ok(false);
             }
             // One whose key is not idle is behind another of its key, and not the one to blame.
@@ -453,15 +488,17 @@ where
         }
     }
 
-    /// Says so if a delivery has to wait for one far behind it, once.
-    fn note_stuck(&mut self, delivery: &Delivery<P>) {
-        if reaches(delivery) {
+    /// Whether it could be remembered that an event is dealt with. Says so, once, if that has to wait for one far behind it.
+    fn note_reach(&mut self, acks: &Acks, offset: Offset) -> bool {
+        let has_reach = reaches(acks, offset);
+        if has_reach {
             if self.stuck.is_some() {
                 self.stuck = None;
             }
         } else if self.stuck.is_none() {
-            self.stuck = Some(self.subscription.say_stuck(delivery.acks(), delivery.offset));
+            self.stuck = Some(self.subscription.say_stuck(acks, offset));
         }
+        has_reach
     }
 
     /// Waits until there is something to do.
@@ -491,8 +528,8 @@ where
     }
 }
 
-/// Whether the acknowledgement of a delivery could be remembered, so far ahead of what is not done.
+/// Whether the acknowledgement of an event could be remembered, so far ahead of what is not done.
 #[inline]
-fn reaches<P>(delivery: &Delivery<P>) -> bool {
-    delivery.acks().beyond().is_none_or(|beyond| beyond.reaches(delivery.offset))
+fn reaches(acks: &Acks, offset: Offset) -> bool {
+    acks.beyond().is_none_or(|beyond| beyond.reaches(offset))
 }
