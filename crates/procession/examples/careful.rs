@@ -21,6 +21,12 @@ struct Settings {
     strict: bool,
     /// Refuse events with this number
     refuse: u64,
+    /// Refuse one in so many
+    refuse_one_in: u64,
+    /// Acknowledge in any order
+    any_order: bool,
+    /// Hear `a` and `b`, hold all, and refuse what is held when something is missing
+    regret: bool,
     /// Ask again and again instead of waiting, and say what is missing
     impatient: bool,
     /// Hold so many deliveries before the first of them is acknowledged
@@ -57,15 +63,41 @@ async fn ask(process: &Process<Settings>, mut subscription: Subscription<Any>) -
     Ok(())
 }
 
+/// Holds what it hears, and says what is missing.
+async fn regret(process: &Process<Settings>, mut subscription: Subscription<Any>) -> Result<()> {
+    let mut held = Vec::new();
+    while let Some(heard) = subscription.hear().await? {
+        match heard {
+            Heard::Delivery(delivery) => {
+                let number = delivery.event.decode::<Value>()?["number"].clone();
+                process.publish_message(&Message::json("heard", &json!({"number": number}))?)?;
+                held.push(delivery);
+            }
+            Heard::Missing(missing) => {
+                process.publish_message(&Message::json("missing", &json!({"of": &*missing.journal}))?)?;
+                held.drain(..).for_each(|delivery| delivery.nack("told so"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Says `heard` for each delivery, with its attempt, and acknowledges in another order than it heard.
 async fn listen(process: Process<Settings>) -> Result<()> {
     let settings = process.settings();
+    if settings.regret {
+        let subscription = process.subscribe_any(["a/*", "b/*"]).named("all").await?;
+        return regret(&process, subscription).await;
+    }
     let mut subscribe = process.subscribe_any("source").named("all");
     if settings.durable {
         subscribe = subscribe.durable();
     }
     if settings.strict {
         subscribe = subscribe.strict();
+    }
+    if settings.any_order {
+        subscribe = subscribe.in_any_order();
     }
     if settings.end {
         subscribe = subscribe.from(Start::End);
@@ -82,7 +114,8 @@ async fn listen(process: Process<Settings>) -> Result<()> {
         let number = delivery.event.decode::<Value>()?["number"].as_u64().unwrap_or_default();
         let heard = json!({"number": number, "attempt": delivery.attempt});
         process.publish_message(&Message::json("heard", &heard)?.caused_by(&delivery))?;
-        if settings.refuse == number {
+        let is_one_of = settings.refuse_one_in > 0 && (number + 1).is_multiple_of(settings.refuse_one_in);
+        if settings.refuse == number || is_one_of {
             delivery.nack("told so");
             continue;
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use journal::{AtPath, Cursor, Epoch, Gap, Item, Level, Offset, Position, Reader, Start, Time};
+use journal::{AtPath, Cursor, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Start, Time};
 use tokio::time::Instant;
 
 pub(crate) use self::found::{Attempt, Found};
@@ -333,6 +333,10 @@ impl Source {
     pub(crate) fn repeat(&mut self, pause: impl Fn(u32) -> Duration) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let Some(refused) = open.acks.take_refused() else { return Ok(()) };
+        if matches!(&open.held, Some(Held::Gap(gap)) if gap.reason == GapReason::Diverged) {
+            // It was of the history before. If the journal still has it, it comes again by itself once the gap is taken.
+            return Ok(());
+        }
         open.reader.go_back(refused.offset);
         open.last = None;
         open.held = None;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::sample::{self, Home};
@@ -272,4 +273,25 @@ fn damaged_marks_do_not_keep_a_subscriber_busy() {
     wait_until("its loop turns", || health(&home).contains("\"healthy\":true"));
     speak(&home, 4..6);
     wait_to_hear(&home, &numbers(1..6, 0..0));
+}
+
+#[test]
+fn that_two_journals_are_others_is_told_of_both_also_if_a_delivery_of_one_is_refused_in_between() {
+    let home = Home::new();
+    for source in ["a", "b"] {
+        speak_as(&home, source, 1..2);
+    }
+    let careful = start(&home, "careful", &["--regret"]);
+    wait_to_hear(&home, &[1, 1]);
+    // It sees both of them replaced at once.
+    careful.signal(Signal::STOP);
+    for source in ["a", "b"] {
+        fs::remove_dir_all(folder(&home, source)).unwrap();
+        speak_as(&home, source, 7..8);
+    }
+    careful.signal(Signal::CONT);
+    wait_until("what lies there now is heard", || heard(&home).len() >= 4);
+    assert_eq!(heard(&home), [1, 1, 7, 7]);
+    let missing = said(&home, "careful", "missing");
+    assert_eq!(missing, [json!({"of": "a"}), json!({"of": "b"})]);
 }
