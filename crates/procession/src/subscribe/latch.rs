@@ -13,13 +13,22 @@ use journal::Offset;
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
-use crate::varlink::{Client, ClientError, Endpoint};
+use crate::varlink::{Client, ClientError, Endpoint, error_names};
 
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Gives the client back, or nothing if the publisher could not be asked.
-type Waiting = Pin<Box<dyn Future<Output = (Woken, Option<Client>)> + Send>>;
+type Waiting = Pin<Box<dyn Future<Output = Asked> + Send>>;
+
+/// What came of asking a publisher.
+enum Asked {
+    /// It answers. The client can be used again.
+    Answered(Woken, Client),
+    /// It answers that it does not let this process wait.
+    Refused,
+    /// It does not answer.
+    Silent,
+}
 
 /// Why it is worth looking at the journal again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +47,10 @@ pub(crate) struct Latch {
     client: Option<Client>,
     /// The wait in progress. It owns the client, so that dropping whoever polls it loses nothing.
     waiting: Option<Waiting>,
+    /// How often in a row it could not be reached.
     failures: u32,
+    /// How often it has refused to let this process wait since it last did.
+    refusals: u32,
 }
 
 #[derive(Serialize)]
@@ -58,7 +70,7 @@ struct Reply {}
 
 impl Latch {
     pub(crate) fn new(publisher: Endpoint) -> Self {
-        Self { publisher, client: None, waiting: None, failures: 0 }
+        Self { publisher, client: None, waiting: None, failures: 0, refusals: 0 }
     }
 
     /// Ready when it is worth looking at the journal again: it has moved past `after`, or it may be another one. With
@@ -69,16 +81,31 @@ impl Latch {
         durable: bool,
         context: &mut Context<'_>,
     ) -> Poll<Woken> {
-        let Self { publisher, client, failures, .. } = self;
+        let Self { publisher, client, failures, refusals, .. } = self;
         let waiting = self.waiting.get_or_insert_with(|| {
             let what = WaitFor { after: after.0, durable };
-            Box::pin(wait(client.take(), publisher.clone(), what, *failures))
+            Box::pin(wait(client.take(), publisher.clone(), what, (*failures, *refusals)))
         });
-        let (woken, client) = ready!(waiting.as_mut().poll(context));
+        let asked = ready!(waiting.as_mut().poll(context));
         self.waiting = None;
-        self.failures = if client.is_some() { 0 } else { self.failures + 1 };
-        self.client = client;
-        Poll::Ready(woken)
+        Poll::Ready(match asked {
+            Asked::Answered(woken, client) => {
+                self.failures = 0;
+                if matches!(woken, Woken::Moved(_)) {
+                    self.refusals = 0;
+                }
+                self.client = Some(client);
+                woken
+            }
+            Asked::Refused => {
+                self.refusals = self.refusals.saturating_add(1);
+                Woken::Alone
+            }
+            Asked::Silent => {
+                self.failures = self.failures.saturating_add(1);
+                Woken::Alone
+            }
+        })
     }
 }
 
@@ -102,23 +129,38 @@ async fn wait(
     client: Option<Client>,
     publisher: Endpoint,
     what: WaitFor,
-    failures: u32,
-) -> (Woken, Option<Client>) {
-    match ask(client, &publisher, &what).await {
-        Ok((woken, client)) => (woken, Some(client)),
-        Err(error) => {
-            let pause = pause(failures);
-            match error {
-                // Once for each time that it comes up: a person must know.
-                ClientError::Unproven(error) if failures == 0 => {
-                    tracing::warn!(%error, "not waiting on a publisher");
-                }
-                error => tracing::debug!(%error, ?pause, "cannot wait on a publisher"),
-            }
-            tokio::time::sleep(pause).await;
-            (Woken::Alone, None)
+    (failures, refusals): (u32, u32),
+) -> Asked {
+    let error = match ask(client, &publisher, &what).await {
+        Ok((woken, client)) => return Asked::Answered(woken, client),
+        Err(error) => error,
+    };
+    let is_refused = matches!(&error, ClientError::Error { .. });
+    // Whoever refuses can be reached each time: only the refusals say how long that goes on.
+    let pause = pause(failures.max(refusals));
+    // Once for each time that it comes up: a person must know.
+    match error {
+        ClientError::Unproven(error) if failures == 0 => {
+            tracing::warn!(%error, "not waiting on a publisher");
         }
+        error if is_refused && refusals == 0 && is_lasting(&error) => {
+            let (publisher, longest) = (publisher.socket().display(), PAUSE_MAX);
+            tracing::warn!(
+                %error, %publisher, ?longest,
+                "a publisher does not let it wait: what is new there is looked for again and again"
+            );
+        }
+        error => tracing::debug!(%error, ?pause, "cannot wait on a publisher"),
     }
+    tokio::time::sleep(pause).await;
+    if is_refused { Asked::Refused } else { Asked::Silent }
+}
+
+/// Whether a refusal stands until somebody changes something. A connection that was idle for long is refused, too, and the
+/// next one is not.
+fn is_lasting(error: &ClientError) -> bool {
+    let ClientError::Error { name, .. } = error else { return false };
+    matches!(name.as_str(), error_names::PERMISSION_DENIED | error_names::TOO_MANY_CONNECTIONS)
 }
 
 async fn ask(
