@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::aside;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::subscribe::parked_checkpoint;
@@ -78,7 +79,7 @@ impl ForgettingService {
         let Forget { subscription, journal } = call.parameters()?;
         let (core, name) = (Arc::clone(&self.core), subscription.clone());
         // It waits for the disk.
-        let done = tokio::task::spawn_blocking(move || core.forget(&name, journal.as_deref()));
+        let done = aside::run(move |_| core.forget(&name, journal.as_deref()));
         match done.await.map_err(|error| failed(&error))? {
             Ok(journals) if journals.is_empty() => {
                 let parameters = json!({"subscription": subscription});
