@@ -171,7 +171,8 @@ impl Core {
     /// The application has ended. If it has failed although nobody told it to stop, what it held counts as failed.
     pub(crate) fn end(&self, has_failed: bool) {
         self.has_ended.store(true, Ordering::Release);
-        if !has_failed {
+        // It may have heard of a stop before the thread did that notes it.
+        if !has_failed || self.shutdown.is_cancelled() {
             self.forgive_held();
         }
     }
@@ -267,5 +268,53 @@ impl Reading {
 impl ReadingState {
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Acks>>> {
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use journal::{Options, Writer};
+
+    use super::*;
+    use crate::beyond::Reach;
+
+    /// Whether what is held is forgiven as the application fails.
+    fn forgives(is_told_to_stop: bool) -> bool {
+        let home = tempfile::tempdir().unwrap();
+        let [state, runtime, config, credentials] = [(); 4].map(|()| home.path().to_owned());
+        let folders = Folders { state, runtime, config, credentials };
+        let instance = Instance::new("sorter").unwrap();
+        let folder = folders.instance(&instance);
+        let options = Options::default();
+        let writer = Writer::open(&folder, &options).unwrap();
+        let cursors = Cursors::open(&folder, &writer).unwrap();
+        let table = || fs::read(folder.join("cursors")).unwrap();
+        let hearing = Hearing {
+            retries: Retries::new(&SubscriptionSettings::default()),
+            faults: FaultSettings::default(),
+            reach: Reach::new(options.segment_bytes),
+            segment_bytes: options.segment_bytes,
+        };
+        let waits = Waits::default();
+        let outlet = Outlet::new(writer, options.sync, &waits);
+        let (shutdown, pulse) = (CancellationToken::new(), Pulse::new().0);
+        let (name, version, began) = ("sorter", "0", Instant::now());
+        let core = Core::new(
+            name, version, instance, folders, outlet, cursors, hearing, shutdown, pulse, waits, began,
+        );
+        let before = table();
+        if is_told_to_stop {
+            core.shutdown.cancel();
+        }
+        core.end(true);
+        table() != before
+    }
+
+    #[test]
+    fn a_failure_because_of_a_stop_is_forgiven_though_nobody_has_noted_the_stop_yet() {
+        assert!(forgives(true));
+        assert!(!forgives(false));
     }
 }
