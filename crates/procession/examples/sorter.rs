@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use procession::{Any, Delivery, Message, Process, Result, Subscription};
+use procession::{Any, Delivery, Event, Message, Process, Result, Subscription};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ struct Settings {
     one_by_one: bool,
     /// One after the other, and acknowledge in any order: the event of number 0 never
     any_order: bool,
+    /// Take only events that are a number
+    typed: bool,
     /// Name of the subscription
     name: String,
     /// What it hears
@@ -63,10 +65,21 @@ impl Default for Settings {
             threads: false,
             one_by_one: false,
             any_order: false,
+            typed: false,
             name: "sorted".to_owned(),
             sources: "source/*".to_owned(),
         }
     }
+}
+
+/// What `source` says, by its type.
+#[derive(Debug, Deserialize, Serialize)]
+struct Number {
+    number: u64,
+}
+
+impl Event for Number {
+    const TOPIC: &'static str = "count";
 }
 
 fn main() -> ExitCode {
@@ -75,6 +88,14 @@ fn main() -> ExitCode {
 
 async fn listen(process: Process<Settings>) -> Result<()> {
     let settings = process.settings();
+    if settings.typed {
+        let subscription = process.subscribe::<Number>("source").named(&settings.name).await?;
+        let take = async |event: Delivery<Number>| {
+            wait_at_the_gate(settings, event.event.number).await;
+            Result::<()>::Ok(())
+        };
+        return subscription.for_each_keyed(settings.concurrency, take).await;
+    }
     let subscribe = process.subscribe_any(settings.sources.as_str()).named(&settings.name);
     if settings.any_order {
         return leave_the_first(&process, subscribe.in_any_order().await?).await;
@@ -122,6 +143,12 @@ async fn leave_the_first(process: &Process<Settings>, mut subscription: Subscrip
     Ok(())
 }
 
+async fn wait_at_the_gate(settings: &Settings, number: u64) {
+    while settings.gated == number && !settings.gate.exists() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// Says `sorted` for each event, with its acknowledgement.
 async fn sort(process: &Process<Settings>, event: Delivery<Any>) -> Result<()> {
     let settings = process.settings();
@@ -130,9 +157,7 @@ async fn sort(process: &Process<Settings>, event: Delivery<Any>) -> Result<()> {
         tracing::info!("begins to hang, attempt {}", event.attempt);
         std::future::pending::<()>().await;
     }
-    while settings.gated == number && !settings.gate.exists() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    wait_at_the_gate(settings, number).await;
     if !settings.pause.is_zero() {
         // Some are done at once, some take long: no two in the same order.
         let part = f64::from(u32::try_from(number.wrapping_mul(0x9e37_79b9) % 1000).unwrap_or(0)) / 1000.0;

@@ -509,7 +509,31 @@ impl Acks {
         match self.elsewhere.get() {
             Some(Elsewhere::Beyond(beyond)) => !beyond.is_open(offset),
             Some(Elsewhere::Settling(settling)) => settling.letter(offset).is_none(),
-            None => self.position().is_some_and(|position| position.next > offset),
+            None => {
+                self.position().is_some_and(|position| position.next > offset) || {
+                    let list = self.lock();
+                    let index = list.open.binary_search_by_key(&offset, |open| open.offset);
+                    index.is_ok_and(|index| list.open[index].done)
+                }
+            }
+        }
+    }
+
+    /// The first deliveries that are not done, at most so many.
+    #[cfg(not(loom))]
+    pub(crate) fn first_open(&self, most: usize) -> Vec<Offset> {
+        match self.elsewhere.get() {
+            Some(Elsewhere::Beyond(beyond)) => beyond.first_open(most),
+            Some(Elsewhere::Settling(_)) => Vec::new(),
+            None => match self.lone() {
+                Some((Offset(NONE), _)) => Vec::new(),
+                Some((lone, _)) => vec![lone],
+                None => {
+                    let list = self.lock();
+                    let open = list.open.iter().filter(|open| !open.done).map(|open| open.offset);
+                    open.take(most).collect()
+                }
+            },
         }
     }
 

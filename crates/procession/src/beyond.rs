@@ -449,6 +449,11 @@ impl Beyond {
         self.lock().open.contains(offset)
     }
 
+    /// The first deliveries that are not done, at most so many.
+    pub(crate) fn first_open(&self, most: usize) -> Vec<Offset> {
+        self.lock().open.iter().take(most).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing in here panics between two states.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

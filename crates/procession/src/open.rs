@@ -58,6 +58,11 @@ impl OpenDeliveries {
         self.all.iter().find(other).map(|first| first.place(identity))
     }
 
+    /// Those that are not done, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Offset> {
+        self.all.iter().filter(|delivered| !delivered.is_done()).map(|delivered| Offset(delivered.offset()))
+    }
+
     /// Whether it was delivered, and is not done.
     pub(crate) fn contains(&self, offset: Offset) -> bool {
         self.find(offset).is_some_and(|index| !self.all[index].is_done())

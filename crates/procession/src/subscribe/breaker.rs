@@ -13,6 +13,9 @@ use crate::waiting::Waiting;
 
 /// So many different events in a row are no longer about single events.
 const ROW_MAX: u32 = 10;
+/// So many deliveries are watched, the first that were in hand or handed out since something has failed: one of them is
+/// done before long, unless an application keeps more of them open for ever.
+const WATCHED_MAX: usize = 256;
 /// A reason is often a decoder's words about the whole of a payload.
 const REASON_CHARS_MAX: usize = 200;
 
@@ -22,8 +25,8 @@ pub(super) struct Breaker {
     row: u32,
     /// Nothing is delivered before.
     until: Option<Instant>,
-    /// The newest delivery, if nobody knows yet what became of it.
-    handed: Option<(Arc<Acks>, Offset)>,
+    /// Deliveries that were not done when it was last looked.
+    watched: Vec<(Arc<Acks>, Offset)>,
     waiting: Option<Waiting>,
 }
 
@@ -71,22 +74,31 @@ impl Breaker {
         *self = Self::default();
     }
 
-    /// A delivery is about to be handed out, or given up. What became of the one before it may be known by now.
+    /// An event is about to be given up, which is no success. Another that was in hand may have been one.
     pub(super) fn note(&mut self, acks: &Arc<Acks>, offset: Offset) {
-        let same = |(of, at): &(Arc<Acks>, Offset)| Arc::ptr_eq(of, acks) && *at == offset;
-        match self.handed.take() {
-            Some(handed) if !same(&handed) && handed.0.is_done(handed.1) => self.succeed(),
-            _ => {}
+        self.watched.retain(|watched| !is_same(watched, acks, offset));
+        if self.watched.iter().any(|(acks, offset)| acks.is_done(*offset)) {
+            self.succeed();
         }
+    }
+
+    /// These deliveries are in hand as the first event fails.
+    pub(super) fn watch(&mut self, acks: &Arc<Acks>) {
+        let open = acks.first_open(WATCHED_MAX.saturating_sub(self.watched.len()));
+        self.watched.extend(open.into_iter().map(|offset| (Arc::clone(acks), offset)));
     }
 
     /// A delivery is handed out.
     pub(super) fn hand(&mut self, acks: &Arc<Acks>, offset: Offset) {
         self.note(acks, offset);
-        if self.is_armed() {
-            self.handed = Some((Arc::clone(acks), offset));
+        if self.is_armed() && self.watched.len() < WATCHED_MAX {
+            self.watched.push((Arc::clone(acks), offset));
         }
     }
+}
+
+fn is_same((of, at): &(Arc<Acks>, Offset), acks: &Arc<Acks>, offset: Offset) -> bool {
+    *at == offset && Arc::ptr_eq(of, acks)
 }
 
 /// In milliseconds, as people read it.

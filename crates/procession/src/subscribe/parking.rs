@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::dead_letter::DeadLetter;
 use super::record::OwnedRecord;
+use super::source::Source;
 use super::{GivenUp, Look, Subscription};
 use crate::acks::Acks;
 use crate::error::{Error, Result};
@@ -40,6 +41,9 @@ impl<P: Payload> Subscription<P> {
             return Ok(Look::Nothing);
         }
         self.report_parked(record, *attempts, reason, false);
+        if !self.breaker.is_armed() {
+            self.sources.iter().filter_map(Source::acks).for_each(|acks| self.breaker.watch(acks));
+        }
         self.breaker.fail(&self.core, &self.name, reason);
         Ok(Look::Parked)
     }

@@ -73,8 +73,7 @@ fn a_key_whose_next_letter_cannot_be_had_stays_parked_and_in_order() {
     fs::remove_dir_all(folder(&home, "source")).unwrap();
     let mut writer = source(&home);
     let mut mended = start(&home, "sorter", &[&ONE_ATTEMPT[..], &SMALL].concat());
-    let release =
-        || call(&home, "Release", &json!({"subscription": "sorted", "key": "key-1"}));
+    let release = || call(&home, "Release", &json!({"subscription": "sorted", "key": "key-1"}));
     assert_eq!(release().unwrap(), json!({"letters": 3}));
     mended.wait_for("stays");
     let parked = json!({"parked": [{"subscription": "sorted", "keys": ["key-1"]}]});
@@ -114,9 +113,9 @@ fn scattered_failures_are_no_row_however_many_deliveries_are_in_hand() {
     let failing = ["--refuse-one-in", "10", "--hold", "44", "--subscription-backoff-max", "1h"];
     for way in [&[][..], &["--any-order"]] {
         let home = Home::new();
-        say(&mut source(&home), 0..600, |number| format!("key-{number}"));
+        say(&mut source(&home), 1..601, |number| format!("key-{number}"));
         let careful = start(&home, "careful", &[&slow[..], &failing, way].concat());
-        wait_until("all is dealt with", || {
+        wait_until(&format!("all is dealt with, {way:?}"), || {
             let cursors = read_cursors(&folder(&home, "careful")).unwrap_or_default();
             cursors.iter().any(|cursor| cursor.journal == "source" && cursor.position.next.0 == 600)
         });

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod calls;
+mod failing;
 mod identity;
 mod keyed;
 mod letters;
@@ -21,4 +22,5 @@ mod stops;
 mod subscriptions;
 mod swarm;
 mod unreadable;
+mod unwelcome;
 mod varlink;
