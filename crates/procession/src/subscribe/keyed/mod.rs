@@ -8,10 +8,10 @@
 mod failing;
 mod lanes;
 mod parked;
+mod reading;
 mod release;
 mod slots;
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
@@ -25,10 +25,11 @@ use self::failing::failure;
 use self::lanes::{Bounds, Key, LaneId, Lanes, Work};
 use self::parked::Parked;
 pub(crate) use self::parked::{checkpoint_name, parked_keys};
+use self::reading::Newest;
 use self::slots::Slots;
 use super::source::Attempt;
-use super::{Delivery, GivenUp, LOOK_EVERY, Look, Subscription, Turn, sleep_until, take_event};
-use crate::acks::{Acks, Origin};
+use super::{Delivery, GivenUp, Subscription, Turn, sleep_until, take_event};
+use crate::acks::Origin;
 use crate::error::Result;
 use crate::event::Payload;
 use crate::waiting::Waiting;
@@ -129,27 +130,6 @@ struct Keyed<P, H, F> {
     crowded: Option<Waiting>,
     /// Nothing more can be read before an old delivery is done.
     stuck: Option<Waiting>,
-}
-
-/// An event that was read, and is nowhere yet.
-enum Newest<P> {
-    Delivery(Delivery<P>),
-    /// It cannot even be decoded.
-    GivenUp(GivenUp),
-}
-
-impl<P> Newest<P> {
-    fn place(&self) -> (&Acks, Offset) {
-        match self {
-            Self::Delivery(delivery) => (delivery.acks(), delivery.offset),
-            Self::GivenUp(given_up) => (&given_up.record.origin.acks, given_up.record.offset),
-        }
-    }
-
-    fn reaches(&self) -> bool {
-        let (acks, offset) = self.place();
-        reaches(acks, offset)
-    }
 }
 
 /// Where an event lies that is to be read again.
@@ -312,112 +292,6 @@ where
         self.subscription.breaker.is_armed() && self.subscription.breaker.until().is_some()
     }
 
-    /// Takes deliveries as long as there is room for them, and others need not have their turn.
-    fn read(&mut self) -> Result<bool> {
-        let mut moved = false;
-        let filled = Cell::new(None);
-        for _ in 0..LOOK_EVERY {
-            if self.alone || self.lanes.is_full() || self.is_held() {
-                break;
-            }
-            let has_place = match self.waiting.pop_front() {
-                Some(newest) => self.admit_waiting(newest)?,
-                None => match self.look(&filled)? {
-                    Look::Nothing => break,
-                    Look::Delivery => {
-                        let Some(delivery) = self.subscription.ready.take() else { break };
-                        self.admit(delivery)?
-                    }
-                    Look::Missing => {
-                        self.subscription.miss()?;
-                        continue;
-                    }
-                    Look::Parked => continue,
-                    Look::Skipped => {
-                        let skipped = self.subscription.skipped.take();
-                        if let (Some((origin, offset)), Some(lane)) = (skipped, filled.take()) {
-                            self.lanes.defer_in(lane, Place { origin, offset, failed: None });
-                        }
-                        moved = true;
-                        continue;
-                    }
-                    Look::GivenUp => {
-                        let Some(given_up) = self.subscription.given_up.take() else { break };
-                        self.give_up(given_up)?
-                    }
-                },
-            };
-            if !has_place {
-                break;
-            }
-            moved = true;
-            if self.lanes.has_ready() {
-                self.start_ready()?;
-            }
-        }
-        Ok(moved)
-    }
-
-    /// Finds a place for an event that had none when it was read; false if it still has to wait for one.
-    #[cold]
-    fn admit_waiting(&mut self, newest: Newest<P>) -> Result<bool> {
-        let newest = if newest.reaches() {
-            Some(newest)
-        } else {
-            self.waiting.push_front(newest);
-            // What faults hold back may be what it waits for.
-            match self.subscription.look_overdue()? {
-                Look::Delivery => self.subscription.ready.take().map(Newest::Delivery),
-                Look::GivenUp => self.subscription.given_up.take().map(Newest::GivenUp),
-                Look::Missing | Look::Parked | Look::Skipped | Look::Nothing => None,
-            }
-        };
-        match newest {
-            Some(Newest::Delivery(delivery)) => self.admit(delivery),
-            Some(Newest::GivenUp(given_up)) => self.give_up(given_up),
-            None => Ok(false),
-        }
-    }
-
-    /// Looks for the next delivery; one whose lane is filled is skipped, and the lane noted.
-    #[inline]
-    fn look(&mut self, filled: &Cell<Option<LaneId>>) -> Result<Look> {
-        let Self { subscription, lanes, .. } = self;
-        subscription.look_skipping(|found| {
-            let Some(beyond) = found.origin.acks.beyond() else { return false };
-            filled.set(lanes.filled(found.record.key).filter(|_| beyond.reaches(found.record.offset)));
-            filled.get().is_some()
-        })
-    }
-
-    /// Finds a place for a delivery; false if it has to wait for one.
-    #[inline]
-    fn admit(&mut self, delivery: Delivery<P>) -> Result<bool> {
-        if let Some(beyond) = delivery.acks().beyond() {
-            let suspect = beyond.is_suspect(delivery.offset);
-            let has_reach = self.note_reach(delivery.acks(), delivery.offset);
-            if !has_reach || suspect && !self.slots.is_idle() {
-                self.waiting.push_front(Newest::Delivery(delivery));
-                return Ok(false);
-            }
-            // One whose key is not idle is behind another of its key, and not the one to blame.
-            self.alone = suspect && self.lanes.is_idle(&delivery.key);
-        }
-        if self.lanes.is_idle(&delivery.key) && self.slots.has_room() {
-            self.start(None, delivery)?;
-        } else {
-            let place = |delivery: &Delivery<P>| Place {
-                origin: Arc::clone(&delivery.origin),
-                offset: delivery.offset,
-                failed: None,
-            };
-            // The key is the delivery's own.
-            let key = delivery.key.clone();
-            self.lanes.add(&key, delivery, place);
-        }
-        Ok(true)
-    }
-
     /// Gives a delivery to the application. Its key has a lane, or is idle.
     #[inline]
     fn start(&mut self, lane: Option<LaneId>, mut delivery: Delivery<P>) -> Result<()> {
@@ -488,19 +362,6 @@ where
         }
     }
 
-    /// Whether it could be remembered that an event is dealt with. Says so, once, if that has to wait for one far behind it.
-    fn note_reach(&mut self, acks: &Acks, offset: Offset) -> bool {
-        let has_reach = reaches(acks, offset);
-        if has_reach {
-            if self.stuck.is_some() {
-                self.stuck = None;
-            }
-        } else if self.stuck.is_none() {
-            self.stuck = Some(self.subscription.say_stuck(acks, offset));
-        }
-        has_reach
-    }
-
     /// Waits until there is something to do.
     async fn wait(&mut self, stopping: bool) -> Result<()> {
         let held = if self.is_held() { self.subscription.breaker.until() } else { None };
@@ -526,10 +387,4 @@ where
             () = sleep_until(due) => Ok(()),
         }
     }
-}
-
-/// Whether the acknowledgement of an event could be remembered, so far ahead of what is not done.
-#[inline]
-fn reaches(acks: &Acks, offset: Offset) -> bool {
-    acks.beyond().is_none_or(|beyond| beyond.reaches(offset))
 }
