@@ -38,6 +38,8 @@
 //! - A publisher that is down is read all the same; one that has never run is waited for.
 //! - What cannot be delivered is a [`Gap`], never silence; what cannot be dealt with is a [`DeadLetter`].
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod acks;
 mod aside;
 mod beyond;

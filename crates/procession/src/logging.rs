@@ -1,11 +1,12 @@
 //! The log, always on standard error: lines for people on a terminal, short lines with priorities
-//! under systemd (the journal adds time and unit), JSON lines otherwise.
+//! under systemd (the journal adds time and unit), JSON lines otherwise. Lines that can't be written are lost, and nothing
+//! else: a process does its work whether or not anybody reads its log.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::env;
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::panic::PanicHookInfo;
 
@@ -72,6 +73,8 @@ pub(crate) fn start(settings: &LogSettings, instance: &Instance) -> Form {
         .with_env_filter(settings.level.filter())
         .with_ansi(form == Form::Human { colours: true })
         .with_writer(io::stderr)
+        // A line that can't be written is lost. To report that would panic: on standard error, which takes nothing.
+        .log_internal_errors(false)
         .event_format(lines)
         .finish();
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
@@ -103,7 +106,7 @@ fn end_by_panic(info: &PanicHookInfo<'_>) {
 pub(crate) fn report(form: Form, error: &(dyn Error + 'static)) {
     let report = Report(error);
     match form {
-        Form::Human { .. } => eprintln!("{report}"),
+        Form::Human { .. } => say(&report),
         Form::Journal | Form::Json => tracing::error!("{report}"),
     }
 }
@@ -112,10 +115,15 @@ pub(crate) fn report(form: Form, error: &(dyn Error + 'static)) {
 pub(crate) fn report_early(error: &(dyn Error + 'static)) {
     let text = Report(error).to_string();
     if is_journal() {
-        eprintln!("{}", with_priority(&text, Level::ERROR));
+        say(&with_priority(&text, Level::ERROR));
     } else {
-        eprintln!("{text}");
+        say(&text);
     }
+}
+
+/// Says something on standard error. What takes nothing, a full disk for example, must not change how the process ends.
+pub(crate) fn say(text: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Each line on its own gets the prefix: the journal makes an entry of each line (sd-daemon(3)).

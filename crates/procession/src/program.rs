@@ -179,7 +179,7 @@ impl Program {
         logging::report_early(error);
         let exit = Exit::of(error);
         if exit == Exit::Usage {
-            eprintln!("\nFor more information, try '{} run --help'.", self.name);
+            logging::say(&format_args!("\nFor more information, try '{} run --help'.", self.name));
         } else {
             death::note(&Report(error).to_string());
         }

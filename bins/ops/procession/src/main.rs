@@ -1,5 +1,13 @@
 //! The command line: see, follow, publish, check and measure processes.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+// Above all modules, because they use it.
+/// Says something to whoever reads standard error, as `eprintln!` does, which would panic where nothing can be said.
+macro_rules! note {
+    ($($words:tt)*) => { $crate::report::note(format_args!($($words)*)) };
+}
+
 mod asking;
 mod bench;
 mod call;
@@ -104,7 +112,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Chaos(args) => chaos::run(&args, &mut out),
         Command::Bench(args) => bench::run(args),
         Command::New(args) => new::run(&args, &mut out),
-        Command::Deploy(args) => deploy::run(&args),
+        Command::Deploy(args) => deploy::run(&args, &mut out),
         Command::Completions(args) => completions::run(&args, Cli::command(), &mut out),
         Command::Man(args) => man::run(&args, Cli::command(), &mut out),
     };

@@ -78,7 +78,7 @@ impl Speaker<'_> {
 
     fn say_lines(&mut self, mut input: impl BufRead, out: &mut Output) -> Result<()> {
         if io::stdin().is_terminal() {
-            eprintln!("type one JSON value a line; Ctrl-D ends");
+            note!("type one JSON value a line; Ctrl-D ends");
         }
         let mut line = Vec::new();
         let mut said = 0;

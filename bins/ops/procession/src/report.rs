@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use procession::exit::{Exit, Report};
@@ -49,8 +49,13 @@ pub(crate) fn end(error: &anyhow::Error) -> ExitCode {
         // Whoever read our output has seen enough.
         return Exit::Done.into();
     }
-    eprintln!("{}", words(error));
+    note!("{}", words(error));
     Exit::of(error.as_ref()).into()
+}
+
+/// A line on standard error. Nobody has to read it, and a full disk changes nothing about what was done.
+pub(crate) fn note(words: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{words}");
 }
 
 /// The error, its causes and the advice, for a person.

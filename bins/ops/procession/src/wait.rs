@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
         if args.json {
             out.json(&Outcome { process, ready: reason.is_none(), reason })?;
         } else if let Some(reason) = reason {
-            eprintln!("`{process}` isn't ready after {:?}: {reason}", args.timeout);
+            note!("`{process}` isn't ready after {:?}: {reason}", args.timeout);
         }
     }
     let ready = reasons.iter().all(Option::is_none);

@@ -23,4 +23,5 @@ mod subscriptions;
 mod swarm;
 mod unreadable;
 mod unwelcome;
+mod unwritable_log;
 mod varlink;

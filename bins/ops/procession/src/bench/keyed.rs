@@ -20,7 +20,7 @@ use super::Common;
 use super::member::{Home, Member};
 use super::memory;
 use super::probe::{cpu_ns, now_ns};
-use super::report::{rate, with_commas};
+use super::report::{print, rate, report_to_parent, with_commas};
 
 pub(super) const NAME: &str = "bench-keyed";
 /// Events of ordinary keys that are dealt with beside a stuck one: with as many of its own between them, half of how
@@ -161,9 +161,9 @@ impl Keyed {
             slowed_by_stuck: even.others_per_second / stuck.others_per_second,
         };
         if self.common.json {
-            println!("{}", serde_json::to_string(&outcome)?);
+            print(&format!("{}\n", serde_json::to_string(&outcome)?))?;
         } else {
-            print!("{}", in_words(&outcome));
+            print(&in_words(&outcome))?;
         }
         let in_order =
             [even, hot, stuck, even_waiting, hot_waiting].iter().all(|done| done.out_of_order == 0);
@@ -308,7 +308,7 @@ fn report(tally: &Tally, settings: &Settings, began_ns: u64, cpu_before: u64) {
         events_per_cpu_second: rate(tally.done, cpu),
         out_of_order: tally.out_of_order,
     };
-    println!("{}", serde_json::to_string(&done).expect("numbers are JSON"));
+    report_to_parent(&done);
 }
 
 fn in_words(outcome: &Outcome) -> String {

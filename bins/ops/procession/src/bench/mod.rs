@@ -168,9 +168,9 @@ struct Outcome {
 impl Outcome {
     fn print(&self, as_json: bool) -> anyhow::Result<ExitCode> {
         if as_json {
-            println!("{}", serde_json::to_string(self)?);
+            report::print(&format!("{}\n", serde_json::to_string(self)?))?;
         } else {
-            print!("{}", report::in_words(self));
+            report::print(&report::in_words(self))?;
         }
         let whole = self.subscribers.iter().all(|one| one.is_whole(self.messages));
         Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })

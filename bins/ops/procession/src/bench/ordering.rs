@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory;
 use super::probe::cpu_ns;
-use super::report::nanoseconds;
+use super::report::{nanoseconds, print};
 
 /// Inputs whose outputs are published together.
 const BATCH: u64 = 256;
@@ -143,9 +143,9 @@ impl Ordering {
             endless: self.endless()?,
         };
         if self.json {
-            println!("{}", serde_json::to_string(&outcome)?);
+            print(&format!("{}\n", serde_json::to_string(&outcome)?))?;
         } else {
-            outcome.print();
+            print(&outcome.in_words())?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -268,7 +268,7 @@ impl Ordering {
 }
 
 impl Outcome {
-    fn print(&self) {
+    fn in_words(&self) -> String {
         let Self {
             keys,
             inputs,
@@ -280,20 +280,17 @@ impl Outcome {
             late_us,
             endless,
         } = self;
-        println!("{inputs} inputs of {keys} keys, {outputs} outputs; processor time");
-        println!("reorder        {reorder_ns:>8.1} ns an event in order");
-        println!(
-            "model          {plain_ns:>8.1} ns an event without retraction, {model_ns:.1} ns with it: {retraction_adds_ns:.1} ns more"
-        );
         let Late { p50, p99, max, records } = late_us;
-        println!(
-            "late event     {p50:>8.1} us p50, {p99:.1} us p99, {max:.1} us max; {records:.0} records each"
-        );
-        let Endless { inputs, ns, inputs_kept_max, rss_mib: [early, end] } = endless;
-        println!(
-            "endless        {ns:>8.1} ns an event in order until it is forgotten, {inputs} of them, at most {inputs_kept_max} kept"
-        );
-        println!("               {early:.1} MiB resident after a fifth, {end:.1} MiB at the end");
+        let Endless { inputs: endless_inputs, ns, inputs_kept_max, rss_mib: [early, end] } = endless;
+        [
+            format!("{inputs} inputs of {keys} keys, {outputs} outputs; processor time\n"),
+            format!("reorder        {reorder_ns:>8.1} ns an event in order\n"),
+            format!("model          {plain_ns:>8.1} ns an event without retraction, {model_ns:.1} ns with it: {retraction_adds_ns:.1} ns more\n"),
+            format!("late event     {p50:>8.1} us p50, {p99:.1} us p99, {max:.1} us max; {records:.0} records each\n"),
+            format!("endless        {ns:>8.1} ns an event in order until it is forgotten, {endless_inputs} of them, at most {inputs_kept_max} kept\n"),
+            format!("               {early:.1} MiB resident after a fifth, {end:.1} MiB at the end\n"),
+        ]
+        .concat()
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::probe::{self, BincodeProbe, JsonProbe, Text, cpu_ns, now_ns};
-use super::report::{PublisherReport, nanoseconds};
+use super::report::{PublisherReport, nanoseconds, report_to_parent};
 
 pub(super) const NAME: &str = "bench-publisher";
 
@@ -61,7 +61,7 @@ async fn publish(process: Process<Settings>) -> procession::Result<()> {
     }
     let took_ns = now_ns() - first_ns;
     let report = PublisherReport::new(settings.messages, first_ns, took_ns, cpu_ns() - cpu_before, &times);
-    println!("{}", serde_json::to_string(&report).expect("numbers are JSON"));
+    report_to_parent(&report);
     // The subscribers still read: the parent says when they are done.
     let done = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
     let _ = done.await;

@@ -1,11 +1,22 @@
 //! What the members report, and how it is shown.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
+
+/// Prints what was found.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes())
+}
+
+/// Prints a member's report for the process that started it. If that one is gone, nobody misses it.
+pub(super) fn report_to_parent(report: &impl Serialize) {
+    let _ = print(&format!("{}\n", serde_json::to_string(report).expect("numbers are JSON")));
+}
 
 /// A histogram of times: 1 ns to 100 s, three digits.
 pub(super) fn nanoseconds() -> Histogram<u64> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::probe::{BincodeProbe, Heard, JsonProbe, RawProbe, Text, cpu_ns, now_ns};
 use super::publisher;
-use super::report::{Percentiles, SubscriberReport, nanoseconds};
+use super::report::{Percentiles, SubscriberReport, nanoseconds, report_to_parent};
 
 pub(super) const NAME: &str = "bench-subscriber";
 
@@ -45,7 +45,7 @@ async fn subscribe(process: Process<Settings>) -> procession::Result<()> {
         }
         _ => hear(&settings, process.subscribe_to(publisher::NAME), |probe: &RawProbe| Some(probe.0)).await?,
     };
-    println!("{}", serde_json::to_string(&report).expect("numbers are JSON"));
+    report_to_parent(&report);
     Ok(())
 }
 

@@ -56,7 +56,7 @@ impl Before {
             let report = journal::verify(&home.folder(instance));
             let damage = report.map(|report| report.damage).unwrap_or_default();
             if !damage.is_empty() {
-                eprintln!("{instance} is damaged already: `procession verify {instance}` says where");
+                note!("{instance} is damaged already: `procession verify {instance}` says where");
             }
             (instance.to_string(), damage)
         };

@@ -133,7 +133,7 @@ fn begin_fault(swarm: &mut Swarm, kinds: &[Kind], begun: Instant, random: &mut S
     let target: &mut Target = &mut swarm.targets[at];
     if let Err(refused) = target.begin(kind, hold, begun.elapsed()) {
         // Mostly it has just ended, or is being replaced by somebody else.
-        eprintln!("{} is left alone: {refused}", target.instance);
+        note!("{} is left alone: {refused}", target.instance);
     }
 }
 

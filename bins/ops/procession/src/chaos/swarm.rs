@@ -206,7 +206,7 @@ fn may_be_touched(home: &Home, instance: &Instance) -> Result<bool> {
         // It may be starting just now: it is tried again when it is its turn.
         Err(Refused::NotHolder(_)) => Ok(true),
         Err(refused) => {
-            eprintln!("{instance} is left alone: {refused}");
+            note!("{instance} is left alone: {refused}");
             Ok(false)
         }
     }

@@ -11,12 +11,13 @@ mod systemd;
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::output::Output;
 use crate::report::failure;
 
 pub(crate) use generated::replace;
@@ -50,7 +51,7 @@ enum Command {
 }
 
 /// Runs `procession deploy …` for the repository around the current folder.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     let current = env::current_dir().context("the current folder can't be determined")?;
     let root = root(&current)?;
     let Command::Generate { check, force } = args.command;
@@ -61,18 +62,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         for change in &drift {
             change.apply(&root)?;
-            println!("{change}");
+            writeln!(out, "{change}")?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     for change in &drift {
         let hand = if change.author == Author::Us { "" } else { ", changed by hand" };
-        eprintln!("differs from {DESCRIPTION}{hand}: {}", change.path.display());
+        note!("differs from {DESCRIPTION}{hand}: {}", change.path.display());
     }
     if drift.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("run `just generate`");
+    note!("run `just generate`");
     Ok(ExitCode::FAILURE)
 }
 

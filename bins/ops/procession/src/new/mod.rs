@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     finish(&root, &args.name);
     tell(args, &folder, written, out)?;
     if !template.offers.has_tests() {
-        eprintln!("it has no test: that needs `journal` and `testkit` in [workspace.dependencies]");
+        note!("it has no test: that needs `journal` and `testkit` in [workspace.dependencies]");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -124,7 +124,7 @@ fn finish(root: &Path, name: &str) {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         if !command.status().is_ok_and(|status| status.success()) {
-            eprintln!("`cargo {}` failed: run it yourself", arguments.join(" "));
+            note!("`cargo {}` failed: run it yourself", arguments.join(" "));
         }
     }
 }
@@ -137,11 +137,11 @@ fn tell(args: &Args, folder: &Path, written: Vec<PathBuf>, out: &mut Output) -> 
     for path in written {
         writeln!(out, "wrote {}", path.display())?;
     }
-    eprintln!("\nnext:");
-    eprintln!("  cargo test -p {name}");
-    eprintln!("  just up                          # it starts with the others");
-    eprintln!("  procession tail {name}/heard");
-    eprintln!("  {}/src/main.rs is yours to change", folder.display());
+    note!("\nnext:");
+    note!("  cargo test -p {name}");
+    note!("  just up                          # it starts with the others");
+    note!("  procession tail {name}/heard");
+    note!("  {}/src/main.rs is yours to change", folder.display());
     Ok(())
 }
 

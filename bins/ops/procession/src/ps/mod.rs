@@ -92,14 +92,14 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     for Row { process, state, reason, uptime_ms, letters, last_death, .. } in &rows {
         let uptime = uptime_ms.map(Duration::from_millis);
         if let Some(reason) = reason {
-            eprintln!("{process} is {}: {}", state.word(), text::escape(reason));
+            note!("{process} is {}: {}", state.word(), text::escape(reason));
         }
         for line in past::lines(process, uptime, last_death.as_ref(), *letters) {
-            eprintln!("{line}");
+            note!("{line}");
         }
     }
     if rows.is_empty() {
-        eprintln!("no process has run in {}", home.folders.state.display());
+        note!("no process has run in {}", home.folders.state.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -125,7 +125,7 @@ fn slowest(home: &Home) -> Result<BTreeMap<String, Slowest>> {
     let mut slowest: BTreeMap<String, Slowest> = BTreeMap::new();
     for subscriber in home.instances()? {
         let lags = lag::of_subscriber(home, &subscriber).unwrap_or_else(|error| {
-            eprintln!("the cursors of {subscriber} can't be read: {error}");
+            note!("the cursors of {subscriber} can't be read: {error}");
             Vec::new()
         });
         for Lag { subscriber, subscription, journal, behind, .. } in

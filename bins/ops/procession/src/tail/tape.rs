@@ -111,7 +111,7 @@ impl Tape {
             let stands_for =
                 |other: &&Source| other.is_open() && other.instance.process() == source.instance.as_str();
             if !self.sources.iter().any(|other| stands_for(&other)) {
-                eprintln!("waiting for `{}`, which has never run", source.instance);
+                note!("waiting for `{}`, which has never run", source.instance);
             }
         }
     }
