@@ -149,15 +149,21 @@ impl Forget {
 
     fn forget_for_the_dead(&self, home: &Home) -> Result<Vec<String>> {
         let folder = home.folder(&self.process);
+        let asked = |name: &str, of: &str| {
+            *name == *self.subscription && self.journal.as_ref().is_none_or(|only| *only == *of)
+        };
+        // To take the journal over counts as a restart: not for a name that is mistyped.
+        let places = journal::read_cursors(&folder)?;
+        if !places.iter().any(|place| asked(&place.subscription, &place.journal)) {
+            return Err(self.unknown());
+        }
         // Whatever the process keeps of its own journal is for its own settings to say.
         let retention = Retention { bytes_kept: u64::MAX, ..Options::default().retention };
         let mut writer = Writer::open(&folder, &Options { retention, ..Options::default() })?;
         let cursors = Cursors::open(&folder, &writer)?;
-        let asked = |(name, of): &(String, String)| {
-            *name == self.subscription && self.journal.as_ref().is_none_or(|only| only == of)
-        };
+        let names = cursors.names().into_iter();
         let journals: Vec<String> =
-            cursors.names().into_iter().filter(asked).map(|(_, journal)| journal).collect();
+            names.filter(|(name, of)| asked(name, of)).map(|(_, journal)| journal).collect();
         for journal in &journals {
             cursors.forget(&self.subscription, journal)?;
             writer.forget(&self.subscription, journal)?;

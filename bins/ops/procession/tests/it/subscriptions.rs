@@ -52,6 +52,10 @@ fn places_of_a_dead_process_are_listed_and_forgotten() {
     drop((cursors, writer));
     let again = swarm.run(&["subscriptions", "forget", "reader", "old", "source"]);
     again.assert_code(1).assert_says(&["no place of subscription `old` in `source`", "subscriptions list"]);
+    let restarts = || swarm.json(&["ps", "reader", "--json"])[0]["restarts"].clone();
+    let before = restarts();
+    swarm.run(&["subscriptions", "forget", "reader", "nosuch"]).assert_code(1);
+    assert_eq!(restarts(), before, "its journal was taken over for a name that is mistyped");
 }
 
 #[test]
