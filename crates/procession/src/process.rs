@@ -81,7 +81,7 @@ impl<S: Settings> Process<S> {
         let options = journal_options(&framework);
         let writer = Writer::open(&folder, &options)?;
         let cursors = Cursors::open(&folder, &writer)?;
-        let waits = Waits::default();
+        let waits = Waits::until(shutdown.clone());
         let outlet = Outlet::new(writer, options.sync, &waits);
         death::will_be_noted(&folder, outlet.watch.marks().epoch.0);
         let hearing = Hearing {

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, State};
 use crate::notify;
@@ -41,7 +42,7 @@ impl Waiting {
     /// Gives the reason in other words. When the condition began stays.
     pub fn say(&self, reason: impl Into<String>) {
         let reason = one_line(reason.into());
-        self.waits.0.send_if_modified(|waits| {
+        self.waits.all.send_if_modified(|waits| {
             let Some(wait) = waits.get_mut(&self.number).filter(|wait| wait.reason != reason) else {
                 return false;
             };
@@ -54,16 +55,24 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut ended = None;
-        self.waits.0.send_modify(|waits| ended = waits.remove(&self.number));
+        self.waits.all.send_modify(|waits| ended = waits.remove(&self.number));
         let Some(Wait { reason, since }) = ended else { return };
         let after = since.elapsed().unwrap_or_default();
-        tracing::info!(reason, ?after, "no longer waiting");
+        if self.waits.stopping.is_cancelled() {
+            tracing::info!(reason, ?after, "waited in vain: stopping");
+        } else {
+            tracing::info!(reason, ?after, "no longer waiting");
+        }
     }
 }
 
 /// The conditions of a process, oldest first: any of its tasks and threads may begin one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waits(Arc<watch::Sender<BTreeMap<u64, Wait>>>);
+pub(crate) struct Waits {
+    all: Arc<watch::Sender<BTreeMap<u64, Wait>>>,
+    /// Cancelled when the process is to stop: what ends then has not come true.
+    stopping: CancellationToken,
+}
 
 /// One condition.
 #[derive(Debug, Clone)]
@@ -81,12 +90,17 @@ pub(crate) struct WaitStatus {
 }
 
 impl Waits {
+    /// Those of a process that is to stop when `stopping` is cancelled.
+    pub(crate) fn until(stopping: CancellationToken) -> Self {
+        Self { stopping, ..Self::default() }
+    }
+
     /// Begins a condition.
     pub(crate) fn begin(&self, reason: impl Into<String>) -> Waiting {
         let reason = one_line(reason.into());
         tracing::warn!(reason, "waiting");
         let mut number = 0;
-        self.0.send_modify(|waits| {
+        self.all.send_modify(|waits| {
             number = waits.last_key_value().map_or(0, |(last, _)| last + 1);
             waits.insert(number, Wait { reason, since: SystemTime::now() });
         });
@@ -95,14 +109,14 @@ impl Waits {
 
     /// The conditions that there are, oldest first, and no more of them than fit on a screen.
     pub(crate) fn status(&self) -> Vec<WaitStatus> {
-        let waits = self.0.borrow();
+        let waits = self.all.borrow();
         let shown = waits.values().take(SHOWN_MAX);
         shown.map(|wait| WaitStatus { reason: wait.reason.clone(), since: rfc3339(wait.since) }).collect()
     }
 
     /// All of them in one line; none if the process does its work.
     pub(crate) fn reason(&self) -> Option<String> {
-        let waits = self.0.borrow();
+        let waits = self.all.borrow();
         let reasons: Vec<_> = waits.values().take(SHOWN_MAX).map(|wait| wait.reason.as_str()).collect();
         match waits.len().saturating_sub(reasons.len()) {
             _ if reasons.is_empty() => None,
@@ -113,7 +127,7 @@ impl Waits {
 
     /// What the service manager shows of a process that is ready.
     pub(crate) fn status_line(&self) -> String {
-        let since = self.0.borrow().values().map(|wait| wait.since).min();
+        let since = self.all.borrow().values().map(|wait| wait.since).min();
         match (self.reason(), since) {
             (Some(reason), Some(since)) => format!("waiting since {}: {reason}", rfc3339(since)),
             _ => "ready".to_owned(),
@@ -122,7 +136,7 @@ impl Waits {
 
     /// Tells the service manager of each change, for as long as the process is ready.
     pub(crate) fn announce(&self, core: Weak<Core>) -> impl Future<Output = ()> + Send + 'static {
-        let mut changes = self.0.subscribe();
+        let mut changes = self.all.subscribe();
         async move {
             while changes.changed().await.is_ok() {
                 let Some(core) = core.upgrade() else { return };
