@@ -20,14 +20,19 @@ default:
 bootstrap:
     cargo build --release --locked
 
+# What a swarm needs: without the crates that measure and test, which draw and compile much more
+[private]
+_programs:
+    cargo build --release --locked --workspace --exclude bench --exclude guard --exclude soak --exclude testkit
+
 # Build, then start the swarm; arguments go to process-compose: `just up -n hive`, `just up --tui=false`
 [group('run')]
-up *arguments: bootstrap
+up *arguments: _programs
     @'{{ just_executable() }}' _compose "$@"
 
 # Build, then start the swarm on public nodes (HIVE_NODES=URL,URL) from the chain's head, with state of its own
 [group('run')]
-up-live *arguments: bootstrap
+up-live *arguments: _programs
     @PROCESSION_BROADCASTER__NODES='{{ live_nodes }}' PROCESSION_BROADCASTER__START="${HIVE_START:-head}" \
         PC_DISABLED_PROCESSES=hive-node \
         PROCESSION_STATE="${PROCESSION_STATE:-.procession/live/state}" \
@@ -52,10 +57,32 @@ _compose *arguments:
     command -v process-compose >/dev/null || { echo 'process-compose is missing: run deploy/setup' >&2; exit 1; }
     exec process-compose up "$@"
 
-# Stop the swarm that `just up` started
+# Stop the swarm that `just up` started, also if process-compose is gone and its processes run on
 [group('run')]
 down:
-    @PC_SOCKET_PATH="${PC_SOCKET_PATH:-.procession/compose.sock}" process-compose down
+    #!/bin/sh
+    set -eu
+    export PC_SOCKET_PATH="${PC_SOCKET_PATH:-.procession/compose.sock}"
+    if ! [ -d "${XDG_CONFIG_HOME:-${HOME-}/.config}/process-compose" ]; then
+        export PROC_COMP_CONFIG="${PROC_COMP_CONFIG:-{{ tools }}}"
+    fi
+    if said=$(process-compose down 2>&1); then
+        exit 0
+    fi
+    stopped=
+    for home in .procession .procession/live; do
+        for lock in "$home"/state/*/lock; do
+            if [ -e "$lock" ] && ! flock --nonblock --shared "$lock" true; then
+                name=${lock%/lock}
+                name=${name##*/}
+                echo "process-compose does not answer: $name is asked to stop" >&2
+                PROCESSION_STATE="$home/state" PROCESSION_RUNTIME="$home/run" \
+                    '{{ target }}/release/procession' call "$name" Stop || :
+                stopped=1
+            fi
+        done
+    done
+    [ -n "$stopped" ] || echo "nothing runs here; process-compose: $said" >&2
 
 # Delete all that the processes have kept in .procession: journals, cursors, sockets
 [group('run')]

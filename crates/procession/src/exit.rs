@@ -60,6 +60,13 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Exit> {
 }
 
 fn own_hint(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(journal::Error::Locked { path, .. }) = error.downcast_ref() {
+        // A supervisor that was killed leaves its processes, which nobody stops then.
+        let instance = path.parent()?.file_name()?.display();
+        return Some(format!(
+            "`procession call {instance} Stop` stops it, also where it has lost its supervisor"
+        ));
+    }
     error.downcast_ref::<FolderError>().and_then(FolderError::hint)
 }
 
