@@ -52,7 +52,8 @@ use crate::output::Output;
 ///
 /// Processes are found by PROCESSION_STATE and PROCESSION_RUNTIME, otherwise in .procession/ beside the nearest
 /// process-compose.yaml. Data goes to standard output, messages to standard error; --json gives one object a
-/// line. Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+/// line. Exit codes: 0 done, 1 failed, 2 wrong usage, 75 it runs and can't do its work for now (health), 78 wrong
+/// configuration.
 #[derive(Debug, Parser)]
 #[command(name = "procession", version, disable_help_subcommand = true)]
 struct Cli {

@@ -174,8 +174,8 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SocketSettings {
-    /// Who may look at the process and read its journal, beside root and its own user: users such as "alice" or 1001,
-    /// groups such as "@men"; none: whoever can open the socket.
+    /// Who may look at the process and read its journal on the socket, beside root and its own user: users such as "alice"
+    /// or 1001, groups such as "@men"; none: whoever can open the socket. Its files are for whoever their mode lets.
     pub allow_read: Option<Vec<Grantee>>,
     /// Who may say and acknowledge in the process's name, beside root and its own user.
     pub allow_publish: Vec<Grantee>,

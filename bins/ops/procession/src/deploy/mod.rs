@@ -21,13 +21,13 @@ use crate::output::Output;
 use crate::report::failure;
 
 pub(crate) use generated::replace;
-pub(crate) use swarm::Network;
+pub(crate) use swarm::{Network, check_name};
 
 use generated::{Author, GENERATED, author, read, sealed};
-use swarm::Swarm;
+use swarm::{Process, Swarm};
 
 /// Where the description is, below the root of the repository.
-const DESCRIPTION: &str = "deploy/swarm.toml";
+pub(crate) const DESCRIPTION: &str = "deploy/swarm.toml";
 const UNITS: &str = "deploy/systemd";
 
 /// Development and production from one description of the swarm.
@@ -106,6 +106,14 @@ pub(crate) fn root(from: &Path) -> Result<PathBuf> {
     found.map(Path::to_owned).ok_or_else(|| {
         anyhow!("there is no {DESCRIPTION} in {} or above: run this in the repository", from.display())
     })
+}
+
+/// The processes of the swarm that is described in the repository around a folder.
+///
+/// # Errors
+/// There is none, or it can't be read.
+pub(crate) fn described(from: &Path) -> Result<Vec<Process>> {
+    Ok(Swarm::parse(&description(&root(from)?)?)?.processes)
 }
 
 /// A process to be added to the description, and what follows from it.
@@ -338,10 +346,17 @@ mod tests {
         let root = repository();
         let swarm = Swarm::parse(&description(&root).unwrap()).unwrap();
         let readme = fs::read_to_string(root.join("deploy/README.md")).unwrap();
-        let mut names: Vec<_> = swarm.processes.iter().map(|process| process.name.as_str()).collect();
-        names.sort_unstable();
-        let step = format!("    install -m 755 -t /usr/lib/procession {}\n", names.join(" "));
-        assert!(readme.contains(&step), "deploy/README.md needs this line:\n{step}");
+        // The step takes the programs from the units: it is run, and must find each of them.
+        let step =
+            readme.lines().find_map(|line| line.strip_prefix("    install -m 755 -t /usr/lib/procession "));
+        let mut shell = std::process::Command::new("sh");
+        let found =
+            shell.current_dir(&root).args(["-c", &format!("printf '%s\\n' {}", step.unwrap())]).output();
+        let found = String::from_utf8(found.unwrap().stdout).unwrap();
+        let found: BTreeSet<_> = found.lines().collect();
+        let programs = swarm.processes.iter().map(|process| format!("target/release/{}", process.name));
+        let programs: Vec<_> = programs.collect();
+        assert_eq!(found, programs.iter().map(String::as_str).collect(), "{step:?}");
         for (path, _) in files(&swarm).unwrap() {
             let folder = path.parent().unwrap().to_str().unwrap();
             assert!(folder.is_empty() || readme.contains(folder), "{} isn't installed", path.display());

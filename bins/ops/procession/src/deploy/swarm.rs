@@ -146,7 +146,9 @@ pub(crate) fn quoted(text: &str) -> Result<String> {
     Ok(serde_json::to_string(text)?)
 }
 
-fn check_name(what: &str, name: &str) -> Result<()> {
+/// # Errors
+/// A process or a context can't be called so.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     ensure!(
         name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(plain),

@@ -142,10 +142,13 @@ fn tell(args: &Args, folder: &Path, written: Vec<PathBuf>, out: &mut Output) -> 
     note!("  just up                          # it starts with the others");
     note!("  procession tail {name}/heard");
     note!("  {}/src/main.rs is yours to change", folder.display());
+    note!("where the application is installed: its program too, see \"Another process\" in deploy/README.md");
     Ok(())
 }
 
 fn parse_name(name: &str) -> Result<String, String> {
+    // What names may have in production is less than what processes take.
+    deploy::check_name("name", name).map_err(|error| error.to_string())?;
     names::check_process(name).map_err(|error| error.to_string())?;
     if workspace::is_reserved(name) {
         return Err("no program of Rust can have this name".to_owned());

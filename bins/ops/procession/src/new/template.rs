@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_what_is_written() {
+        let [_, main, _] = files("broadcaster/comment", contract::find("hive", "comment"));
+        let heart = main[main.find("async fn app").unwrap()..].trim_end();
+        let readme =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../README.md")).unwrap();
+        assert!(readme.contains(&format!("```rust\n{heart}\n```")), "README.md needs:\n{heart}");
+    }
+
+    #[test]
     fn a_long_topic_does_not_make_a_long_description() {
         let subscribe = format!("broadcaster/{}", "x".repeat(128)).parse().unwrap();
         let template =

@@ -123,10 +123,10 @@ fn names_that_are_taken_or_cannot_be_are_refused_and_nothing_changes() {
     for (code, name, part) in [
         (1, "bot", "process `bot`"),
         (1, "tokio", "crate or program `tokio`"),
-        (1, "a-name-beyond-twenty-bytes", "longer than 20 bytes"),
-        (1, "my_bot", "lower-case letters"),
-        (2, "Shout", "contains 'S'"),
-        (2, "../x", "contains '/'"),
+        (2, "a-name-beyond-twenty-bytes", "longer than 20 bytes"),
+        (2, "my_bot", "lower-case letters, digits and `-`, a letter first"),
+        (2, "Shout", "lower-case letters, digits and `-`, a letter first"),
+        (2, "../x", "lower-case letters"),
         (2, "loop", "no program"),
         (2, "process", "reserved"),
     ] {
