@@ -40,12 +40,14 @@ impl Death {
     /// What the instance in `folder` died of in its life of that epoch; none if it didn't, or couldn't say so.
     #[must_use]
     pub fn read(folder: &Path, epoch: u32) -> Option<Self> {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let flags = i32::try_from(flags.bits()).ok()?;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(folder.join(NAME)).ok()?;
-        let mut text = String::new();
-        file.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
+        let text = read_own(&Self::path(folder))?;
         serde_json::from_str(&text).ok().filter(|death: &Self| death.epoch == epoch)
+    }
+
+    /// Where the instance in `folder` leaves its note.
+    #[must_use]
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join(NAME)
     }
 }
 
@@ -79,14 +81,28 @@ pub(crate) fn note(reason: &str) {
     }
 }
 
-/// Never through a link: what is there is removed, and the file is a new one.
 fn write(path: &Path, death: &Death) -> io::Result<()> {
+    write_own(path, &serde_json::to_vec(death)?)
+}
+
+/// The text of a small file in the instance's folder; none if there is none.
+pub(crate) fn read_own(path: &Path) -> Option<String> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).ok()?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let mut text = String::new();
+    file.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Writes such a file. Never through a link: what is there is removed, and the file is a new one.
+pub(crate) fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?;
-    file.write_all(&serde_json::to_vec(death)?)
+    file.write_all(text)
 }
 
 #[cfg(test)]

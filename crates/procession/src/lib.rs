@@ -68,6 +68,7 @@ mod room;
 mod services;
 pub mod settings;
 mod signals;
+mod starts;
 mod subscribe;
 mod users;
 pub mod varlink;
@@ -84,6 +85,7 @@ pub use outlet::Batch;
 pub use process::Process;
 pub use program::{Program, run};
 pub use settings::{NoSettings, Settings};
+pub use starts::recent_starts;
 pub use subscribe::{DeadLetter, Delivery, Heard, Missing, PayloadKept, Sources, Subscribe, Subscription};
 pub use waiting::Waiting;
 

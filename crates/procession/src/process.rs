@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use journal::{Cursors, Level, Offset, Reader, Retention, Start, Writer};
 use serde::de::DeserializeOwned;
@@ -25,6 +25,7 @@ use crate::outlet::{Batch, Outlet};
 use crate::services::{self, Pulse};
 use crate::settings::{self, CallSettings, ProcessSettings, Settings};
 use crate::signals::Signals;
+use crate::starts;
 use crate::subscribe::{Delivery, Sources, Subscribe};
 use crate::varlink::{self, Server, Service};
 use crate::waiting::{Waiting, Waits};
@@ -84,6 +85,7 @@ impl<S: Settings> Process<S> {
         let waits = Waits::until(shutdown.clone());
         let outlet = Outlet::new(writer, options.sync, &waits);
         death::will_be_noted(&folder, outlet.watch.marks().epoch.0);
+        starts::note(&folder, SystemTime::now());
         let hearing = Hearing {
             retries: Retries::new(&framework.subscription),
             faults: framework.subscription.faults.clone(),

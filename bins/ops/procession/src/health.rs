@@ -19,9 +19,9 @@ use crate::socket::{self, Verdict, Waiting, block_on};
 use crate::text::escape;
 
 /// Ask a process whether it does its work: exit code 0 if it does, 75 if it runs and can't for now, 1 if it is broken
-/// or doesn't run; with the reason.
+/// or doesn't run, or if you may not ask it; with the reason.
 ///
-/// Of several instances, the worst counts.
+/// Of several instances, the worst counts: all that run, and all that have run here and don't.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The process; its instances, where it has several, must all be well.
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "3s", value_parser = crate::parse_duration)]
     timeout: Duration,
     /// For a supervisor, which restarts what fails: exit code 0 also for a process that can't do its work for now,
-    /// because a restart doesn't help it.
+    /// because a restart doesn't help it; and of several instances only that of exactly this name, if there is one.
     #[arg(long)]
     probe: bool,
     /// One JSON object a line.
@@ -60,7 +60,8 @@ struct Answer<'a> {
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     let home = Home::find()?;
     let mut worst = Exit::Done;
-    for instance in instances(&home, &args.process)? {
+    let asked = if args.probe { probed } else { instances };
+    for instance in asked(&home, &args.process)? {
         let answer = block_on(async { Ok(ask(&home, &instance, args.timeout).await) })?;
         worst = worse(worst, exit_of(&answer.verdict, args.probe));
         if args.json {
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
             Verdict::Well => out.paint(Colour::Good, "healthy"),
             Verdict::Waiting(why) => format!("{}: {}", out.paint(Colour::Uncertain, "waiting"), escape(why)),
             Verdict::Unwell(why) => format!("{}: {}", out.paint(Colour::Bad, "not healthy"), escape(why)),
+            Verdict::Unknown(why) => format!("{}: {}", out.paint(Colour::Faint, "unknown"), escape(why)),
         };
         writeln!(out, "{instance}: {verdict}")?;
         for line in past::lines(answer.process, answer.uptime, answer.last_death.as_ref(), answer.letters) {
@@ -85,7 +87,7 @@ const fn exit_of(verdict: &Verdict, probe: bool) -> Exit {
         Verdict::Well => Exit::Done,
         Verdict::Waiting(_) if probe => Exit::Done,
         Verdict::Waiting(_) => Exit::Waiting,
-        Verdict::Unwell(_) => Exit::Failed,
+        Verdict::Unwell(_) | Verdict::Unknown(_) => Exit::Failed,
     }
 }
 
@@ -97,13 +99,22 @@ const fn worse(one: Exit, other: Exit) -> Exit {
     }
 }
 
-/// The instance of that name, or those that the process runs as.
+/// Whom a supervisor asks about: the instance of exactly that name, if there is one.
+fn probed(home: &Home, name: &Instance) -> Result<Vec<Instance>> {
+    let all = instances(home, name)?;
+    Ok(if all.contains(name) { vec![name.clone()] } else { all })
+}
+
+/// The instances of a process: those with a socket, and those that have lived here, also if they are down. The name itself
+/// if there is none.
 pub(crate) fn instances(home: &Home, name: &Instance) -> Result<Vec<Instance>> {
-    if home.folders.socket(name).is_ok_and(|socket| socket.exists()) {
-        return Ok(vec![name.clone()]);
-    }
-    let mut instances = home.sockets()?;
-    instances.retain(|instance| stands_for(name, instance));
+    let mut instances = home.instances()?;
+    instances.retain(|instance| stands_for(name, instance) && home.has_lived(instance));
+    // Without a runtime folder that may be read, the state folder tells enough.
+    let sockets = home.sockets().unwrap_or_default();
+    instances.extend(sockets.into_iter().filter(|instance| stands_for(name, instance)));
+    instances.sort();
+    instances.dedup();
     if instances.is_empty() {
         instances.push(name.clone());
     }
@@ -141,7 +152,11 @@ async fn ask<'a>(home: &Home, instance: &'a Instance, patience: Duration) -> Ans
             letters: Letters::Unasked,
             last_death: past::death_of(home, instance),
             uptime: None,
-            verdict: Verdict::Unwell(silence.reason()),
+            verdict: if silence.is_refusal() {
+                Verdict::Unknown(silence.reason())
+            } else {
+                Verdict::Unwell(silence.reason())
+            },
         },
     }
 }

@@ -11,6 +11,9 @@ use procession::names::Instance;
 use crate::pattern::stands_for;
 use crate::report::{Advise as _, failure};
 
+/// The folders of an installation, in the order state, runtime, configuration: those that deploy/README.md gives.
+pub(crate) const PRODUCTION: [&str; 3] = ["/var/lib/procession", "/run/procession", "/etc/procession"];
+
 /// Where the instances of the application live.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
@@ -31,6 +34,28 @@ impl Home {
     /// Whether a writer has been in the instance's folder.
     pub(crate) fn has_journal(&self, instance: &Instance) -> bool {
         journal::marks_path(&self.folder(instance)).exists()
+    }
+
+    /// Whether a process has lived in the instance's folder, or has tried to. Otherwise somebody has only spoken in its name
+    /// (`procession publish`), or the folder was made for one that has never run.
+    pub(crate) fn has_lived(&self, instance: &Instance) -> bool {
+        let folder = self.folder(instance);
+        // What can't be seen may be there.
+        let is_there = |path: PathBuf| path.try_exists().unwrap_or(true);
+        is_there(journal::cursors_path(&folder)) || is_there(procession::Death::path(&folder))
+    }
+
+    /// What to do where no process has run.
+    pub(crate) fn advice_for_none(&self) -> String {
+        let [state, runtime, config] = PRODUCTION;
+        if self.folders.state != Path::new(state) && Path::new(state).is_dir() {
+            return format!(
+                "for those that are installed on this machine: export PROCESSION_STATE={state} \
+                 PROCESSION_RUNTIME={runtime} PROCESSION_CONFIG={config}"
+            );
+        }
+        "start a process, go to the application's folder, or set PROCESSION_STATE and PROCESSION_RUNTIME"
+            .to_owned()
     }
 
     /// Instances that have a folder in the state folder, by name. None if there is no such folder yet.
@@ -101,7 +126,7 @@ impl Home {
             return Ok(());
         }
         let what = format!("there is no state folder {}: no process has run there", state.display());
-        Err(failure(what, "start a process, go to the application's folder, or set PROCESSION_STATE"))
+        Err(failure(what, self.advice_for_none()))
     }
 }
 

@@ -75,6 +75,9 @@ impl Health {
     }
 }
 
+/// What the server answers to whoever hasn't the right.
+const PERMISSION_DENIED: &str = "org.varlink.service.PermissionDenied";
+
 /// How a process says that it is; if not well, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -83,6 +86,8 @@ pub(crate) enum Verdict {
     Waiting(String),
     /// Something is broken in it.
     Unwell(String),
+    /// It may be well or not: we are not told.
+    Unknown(String),
 }
 
 /// Why a process doesn't answer.
@@ -149,6 +154,15 @@ impl From<ClientError> for NoAnswer {
 }
 
 impl NoAnswer {
+    /// Whether the process may be well: only we may not ask it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Failed(ClientError::Connect { source, .. }) => source.kind() == ErrorKind::PermissionDenied,
+            Self::Failed(error) => error.name() == Some(PERMISSION_DENIED),
+            _ => false,
+        }
+    }
+
     /// In a few words, for a line about the process.
     pub(crate) fn reason(&self) -> String {
         match self {
@@ -157,6 +171,7 @@ impl NoAnswer {
             Self::Silent(patience) => {
                 format!("it doesn't answer within {patience:.0?}: it hangs or is stopped")
             }
+            Self::Failed(error) if self.is_refusal() => format!("you may not ask it: {error}"),
             Self::Failed(error) => error.to_string(),
             Self::Path(error) => error.to_string(),
         }

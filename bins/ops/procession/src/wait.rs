@@ -84,7 +84,7 @@ async fn trouble(home: &Home, name: &Instance, patience: Duration) -> Result<Opt
     for instance in health::instances(home, name)? {
         match socket::health(home, &instance, patience).await {
             Ok(health) => match health.verdict() {
-                Verdict::Unwell(why) => return Ok(Some(why)),
+                Verdict::Unwell(why) | Verdict::Unknown(why) => return Ok(Some(why)),
                 Verdict::Well | Verdict::Waiting(_) => {}
             },
             Err(silence) => return Ok(Some(silence.reason())),

@@ -8,7 +8,7 @@ use journal::{Error, GapReason, Item, Level, Reader, Start};
 use procession::names::Instance;
 use tokio::task::JoinSet;
 
-use super::Finding;
+use super::{Finding, lives};
 use crate::dead_letters::open_letters;
 use crate::home::Home;
 use crate::past::{self, Letters};
@@ -56,7 +56,9 @@ pub(super) fn journals(home: &Home) -> Vec<Finding> {
         Some(Finding::fail(CHECK, format!("{instance}: {found}"), mend))
     };
     let mut findings: Vec<_> = instances.iter().filter_map(trouble).collect();
-    if findings.is_empty() {
+    if instances.is_empty() {
+        findings.push(Finding::ok(CHECK, "none"));
+    } else if findings.is_empty() {
         findings.push(Finding::ok(
             CHECK,
             format!("{}, all can be opened", Count(instances.len() as u64, "journal")),
@@ -124,14 +126,10 @@ pub(super) fn letters(home: &Home) -> Vec<Finding> {
     findings
 }
 
-/// Whether those that run are well, and run what is installed.
+/// Whether those that should run do, are well, and run what is installed.
 pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
     const CHECK: &str = "processes";
-    let instances = home.instances().unwrap_or_default();
-    let running: Vec<_> = instances
-        .into_iter()
-        .filter(|instance| journal::is_locked(&home.folder(instance)).unwrap_or(false))
-        .collect();
+    let (running, mut findings) = lives::look(home);
     let asked = block_on(async {
         let mut asking = JoinSet::new();
         for instance in running {
@@ -140,7 +138,6 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
         }
         Ok(asking.join_all().await)
     })?;
-    let mut findings = Vec::new();
     let mut versions = Vec::new();
     for (answer, instance) in asked {
         match answer {
@@ -153,6 +150,7 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
                 }
                 match health.verdict() {
                     Verdict::Well => {}
+                    Verdict::Unknown(why) => findings.push(refused(&instance, &why)),
                     Verdict::Waiting(why) => findings.push(Finding::fail(
                         CHECK,
                         format!("{instance} waits: {why}"),
@@ -171,6 +169,7 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
                 }
                 versions.push(format!("{instance} {}", status.version));
             }
+            Err(silence) if silence.is_refusal() => findings.push(refused(&instance, &silence.reason())),
             Err(silence) => {
                 let found = format!("{instance}: {}", silence.reason());
                 findings.push(Finding::fail(CHECK, found, "see its log; restart it"));
@@ -187,6 +186,12 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
         findings.push(Finding::ok(CHECK, which));
     }
     Ok(findings)
+}
+
+/// Whether it is well isn't known.
+fn refused(instance: &Instance, why: &str) -> Finding {
+    let mend = "ask as root, as its own user, or as one that its `process.socket.allow_read` names";
+    Finding::fail("processes", format!("{instance}: {why}"), mend)
 }
 
 async fn ask(home: &Home, instance: &Instance) -> Result<(Status, Health), NoAnswer> {

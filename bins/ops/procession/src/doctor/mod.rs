@@ -2,6 +2,7 @@
 
 mod folders;
 mod instances;
+mod lives;
 mod machine;
 
 use std::io::Write as _;
@@ -15,7 +16,8 @@ use crate::home::Home;
 use crate::output::{Colour, Output};
 use crate::text;
 
-/// Look for what keeps processes from working here, and say how to mend it; exit code 1 if something does.
+/// Look for what keeps processes from working here, and say how to mend it; exit code 1 if something does: a process that
+/// has run here and doesn't now is a finding, too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// One JSON object a line.

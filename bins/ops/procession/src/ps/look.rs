@@ -117,6 +117,7 @@ async fn ask(home: &Home, instance: &Instance) -> Result<Look, NoAnswer> {
                 Verdict::Well => (State::Ready, None),
                 Verdict::Waiting(why) => (State::Waiting, Some(why)),
                 Verdict::Unwell(why) => (State::Unwell, Some(why)),
+                Verdict::Unknown(why) => (State::Unknown, Some(why)),
             }
         }
         Err(_) | Ok(Err(NoAnswer::Silent(_))) => {

@@ -100,13 +100,18 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     }
     if rows.is_empty() {
         note!("no process has run in {}", home.folders.state.display());
+        note!("  try: {}", home.advice_for_none());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Instances with a folder or a socket.
+/// Instances with a folder or a socket. A name in which somebody has only published by hand is no process's: it is shown
+/// if it is asked for.
 fn instances(home: &Home, names: &[Instance]) -> Result<Vec<Instance>> {
     let mut instances = home.instances()?;
+    if names.is_empty() {
+        instances.retain(|instance| home.has_lived(instance));
+    }
     // Without a runtime folder that may be read, the state folder tells enough.
     instances.extend(home.sockets().unwrap_or_default());
     instances.sort();

@@ -1,5 +1,7 @@
 //! `ps`, `health`, `wait`, `call`, `lag` and `hz`, on real processes that are well and that aren't.
 
+use std::fs::File;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use journal::{Cursors, Offset, Options, Position, Writer};
@@ -94,6 +96,27 @@ fn a_process_is_well_when_all_of_its_instances_are() {
     two.kill9();
     swarm.run(&["health", "worker"]).assert_code(1);
     swarm.run(&["health", "worker@1"]).assert_code(0);
+    one.terminate(DEADLINE).assert_code(0);
+}
+
+#[test]
+fn an_instance_that_is_down_counts_though_it_has_left_no_socket() {
+    let swarm = Swarm::new();
+    let one = swarm.ready_sample("worker", &[]);
+    swarm.ready_sample("worker@2", &[]).terminate(DEADLINE).assert_code(0);
+    assert!(!swarm.socket("worker@2").exists());
+    let ended = swarm.run(&["health", "worker"]);
+    assert!(
+        ended.assert_code(1).stdout.contains("worker: healthy\nworker@2: not healthy: it isn't running"),
+        "{ended:?}"
+    );
+    let ended = swarm.run(&["wait", "--ready", "worker", "--timeout", "200ms"]);
+    ended.assert_code(1).assert_says(&["isn't running"]);
+    // A supervisor asks about the one that it supervises; and who only spoke is no instance.
+    swarm.run(&["health", "worker", "--probe"]).assert_code(0);
+    swarm.run(&["health", "worker@2", "--probe"]).assert_code(1);
+    swarm.speaker("worker@3").say("x", "1");
+    assert!(!swarm.run(&["health", "worker"]).assert_code(1).stdout.contains("worker@3"));
     one.terminate(DEADLINE).assert_code(0);
 }
 
@@ -202,4 +225,25 @@ fn rates_are_counted_over_a_window() {
     let shown = swarm.run(&["hz", "*/*", "--once", "--window", "100ms"]);
     assert!(shown.assert_code(0).stdout.starts_with("PROCESS  TOPIC  RECORDS/S\nsample   tick"), "{shown:?}");
     sample.terminate(DEADLINE).assert_code(0);
+}
+
+#[test]
+fn output_that_nobody_takes_is_no_failure() {
+    let swarm = Swarm::new();
+    swarm.speaker("sample").say("x", "1");
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let closed = || std::io::pipe().unwrap().1;
+    for (arguments, code) in [(&["ps"][..], 0), (&["health", "nobody"], 1), (&["ps", "nobody"], 1)] {
+        let status = swarm.command(arguments).stdout(Stdio::null()).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}, standard error on a full disk");
+        let status = swarm.command(arguments).stdout(Stdio::null()).stderr(closed()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}, standard error closed");
+    }
+    for arguments in [&["ps"][..], &["topics"], &["tail", "sample/x", "--until-end"], &["doctor"], &["man"]] {
+        let status = swarm.command(arguments).stdout(closed()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{arguments:?}, standard output closed");
+        // What is lost is no success.
+        let status = swarm.command(arguments).stdout(full()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{arguments:?}, standard output on a full disk");
+    }
 }

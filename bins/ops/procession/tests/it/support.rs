@@ -26,7 +26,7 @@ impl Swarm {
         Self(Home::new())
     }
 
-    fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+    pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
             .args(arguments)
