@@ -14,13 +14,18 @@ use serde::de::IgnoredAny;
 
 use crate::home::Home;
 use crate::output::Output;
-use crate::report::Advise as _;
+use crate::report::{Advise as _, failure};
 use crate::text::{Count, compact_json};
 
+/// In whose name is spoken if none is given.
+const SPEAKER: &str = "cli";
 /// Small: what is said by hand is little.
 const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// Publish JSON, given or as lines of standard input, and print the offsets.
+///
+/// What is said here nobody hears who listens to another process: `--as broadcaster comment '{…}'` says `broadcaster/comment`,
+/// while broadcaster is stopped.
 ///
 /// Numbers and the order of keys stay as they are given; white space between them goes. Of the lines of standard
 /// input, each is one record; those before a bad line are published.
@@ -32,9 +37,9 @@ pub(crate) struct Args {
     /// The payload; without it, lines of JSON are read from standard input.
     #[arg(value_name = "JSON")]
     payload: Option<String>,
-    /// The process in whose name to speak; it must not be running.
-    #[arg(long = "as", value_name = "NAME", default_value = "cli")]
-    speaker: Instance,
+    /// The process in whose name to speak; it must not be running [default: cli]
+    #[arg(long = "as", value_name = "NAME")]
+    speaker: Option<Instance>,
     /// Records with the same key are kept in order.
     #[arg(long)]
     key: Option<String>,
@@ -54,7 +59,11 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     // A bad payload must not leave a trace in the state folder.
     let payload = args.payload.as_deref().map(|json| check(json.as_bytes())).transpose()?;
     let home = Home::find()?;
-    let mut speaker = Speaker { writer: open(&home, &args.speaker)?, args };
+    let name = match &args.speaker {
+        Some(speaker) => speaker.clone(),
+        None => speaker_of(&home, &args.topic)?,
+    };
+    let mut speaker = Speaker { writer: open(&home, &name)?, name, args };
     let said = match payload {
         Some(payload) => speaker.say(&payload, out),
         None => speaker.say_lines(io::stdin().lock(), out),
@@ -65,6 +74,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
 
 struct Speaker<'a> {
     writer: Writer,
+    name: Instance,
     args: &'a Args,
 }
 
@@ -105,11 +115,26 @@ impl Speaker<'_> {
 
     fn print(&self, offset: Offset, out: &mut Output) -> Result<()> {
         if self.args.json {
-            out.json(&Published { journal: self.args.speaker.as_str(), offset: offset.0 })
+            out.json(&Published { journal: self.name.as_str(), offset: offset.0 })
         } else {
             Ok(writeln!(out, "{offset}")?)
         }
     }
+}
+
+/// Who speaks if nobody is named. Everywhere else `PROCESS/TOPIC` is a topic of that process: that isn't said as `cli` under
+/// a topic of two words.
+fn speaker_of(home: &Home, topic: &str) -> Result<Instance> {
+    let meant = topic.split_once('/').and_then(|(process, rest)| Some((Instance::new(process).ok()?, rest)));
+    if let Some((process, rest)) = meant.filter(|(process, _)| home.has_journal(process)) {
+        let what =
+            format!("`{process}` is a process, and `{SPEAKER}` would say this under the topic `{topic}`");
+        let advice = format!(
+            "--as {process} {rest}, if {process} is stopped; or, if it is that topic, --as {SPEAKER}"
+        );
+        return Err(failure(what, advice));
+    }
+    Ok(Instance::new(SPEAKER)?)
 }
 
 fn open(home: &Home, speaker: &Instance) -> Result<Writer> {

@@ -82,3 +82,19 @@ fn a_record_that_is_too_large_is_refused_with_its_line() {
     let value: Value = serde_json::from_str("1").unwrap();
     assert_eq!(swarm.json(&["tail", "cli/n", "--until-end", "--json"])[0]["payload"], value);
 }
+
+#[test]
+fn a_topic_of_another_process_is_not_said_by_mistake() {
+    let swarm = Swarm::new();
+    swarm.ready_sample("sample", &["--ticks", "1"]).terminate(DEADLINE).assert_code(0);
+    let ended = swarm.run(&["publish", "sample/tick", "{}"]);
+    ended.assert_code(1).assert_says(&["`sample` is a process", "--as sample tick", "--as cli"]);
+    assert!(!swarm.instance("cli").exists());
+    // Whoever says so may; and a first word that is nobody's name is a topic's.
+    swarm.run(&["publish", "sample/tick", "{}", "--as", "cli"]).assert_code(0);
+    swarm.run(&["publish", "other/tick", "{}"]).assert_code(0);
+    // Nobody takes cli for a process that is down.
+    let shown = swarm.json(&["ps", "--json"]);
+    assert_eq!(shown.iter().map(|row| &row["process"]).collect::<Vec<_>>(), [&json!("sample")]);
+    assert_eq!(swarm.json(&["ps", "cli", "--json"])[0]["records"], json!(2));
+}
