@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     syncing: Mutex<Instant>,
     /// The durable mark as it is on disk.
     settled: AtomicU64,
+    /// How many segments were begun since the journal was opened.
+    begun: AtomicU64,
     /// Held until the last handle that could still write is gone.
     _lock: Lock,
 }
@@ -116,6 +118,7 @@ impl Shared {
             asking: Condvar::new(),
             syncing: Mutex::new(Instant::now()),
             settled: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             _lock: lock,
         }
     }
@@ -147,6 +150,8 @@ impl Shared {
     /// Takes in a segment that is to be synced. What is open for that is bounded, also if nobody asks for a sync, or the
     /// disk does not keep up.
     pub(crate) fn begin_segment(&self, segment: Unsynced) {
+        // A count, which orders nothing.
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let mut unsynced = lock(&self.unsynced);
         unsynced.push_back(segment);
         let open = unsynced.len();
@@ -157,6 +162,10 @@ impl Shared {
         } else if open > UNSYNCED_MAX / 2 {
             self.sync_soon();
         }
+    }
+
+    pub(crate) fn segments_begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Makes the names in the journal's folder durable.

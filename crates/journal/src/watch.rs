@@ -32,6 +32,13 @@ impl Watch {
         }
     }
 
+    /// How many segments were begun since the journal was opened: the oldest go only when one begins, so whoever still
+    /// needs them may ask this instead of looking at the files.
+    #[must_use]
+    pub fn segments_begun(&self) -> u64 {
+        self.shared.segments_begun()
+    }
+
     /// The latch: calls `wake` with the committed mark once it is past `after`, from the thread that appends, or at
     /// once. It must not block.
     pub fn when_committed(&self, after: Offset, wake: impl FnOnce(Offset) + Send + 'static) -> Ticket {
