@@ -1,5 +1,7 @@
 //! What a record that is heard means for a model.
 
+use std::time::Duration;
+
 use journal::{Codec, KEY_BYTES_MAX};
 
 use super::model::{Heard, Input};
@@ -10,6 +12,11 @@ use crate::subscribe::Selector;
 
 /// Topics by which sources say more than events.
 const HIDDEN: [&str; 3] = [Retract::TOPIC, Final::TOPIC, Heartbeat::TOPIC];
+
+/// How much later than it was recorded something may have happened: clocks that disagree, and time zones that were
+/// mistaken, are within. What is said to happen later is not believed: until then its journal would be kept for it, and
+/// a heartbeat would make all that comes too late.
+const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
 /// Which topics of which processes are inputs.
 #[derive(Debug)]
@@ -121,7 +128,7 @@ impl<I> Word<I> {
 pub(super) fn read<I: Input>(selection: &Selection, heard: &Heard<'_>) -> Result<Word<I>, String> {
     Ok(match heard.topic {
         Final::TOPIC => Word::Final(heard.decode::<Final>()?.at),
-        Heartbeat::TOPIC => Word::Heartbeat(heard.decode::<Heartbeat>()?.at),
+        Heartbeat::TOPIC => Word::Heartbeat(check(heard.decode::<Heartbeat>()?.at, heard)?),
         Retract::TOPIC => {
             let retract: Retract = heard.decode()?;
             if selection.takes(heard.journal, &retract.topic) {
@@ -148,8 +155,23 @@ fn read_input<I: Input>(heard: &Heard<'_>) -> Result<Word<I>, String> {
     Ok(match said {
         Some(said) => Word::Assert { key, said, input },
         None => {
-            let at = input.at().unwrap_or_else(|| heard.time.into());
+            let at = match input.at() {
+                Some(at) => check(at, heard)?,
+                None => heard.time.into(),
+            };
             Word::Event { key, at, input }
         }
     })
+}
+
+/// When something happened, unless that is too far ahead of when it was recorded.
+#[inline]
+fn check(at: EventTime, heard: &Heard<'_>) -> Result<EventTime, String> {
+    let recorded = EventTime::from(heard.time);
+    if at > recorded.plus(AHEAD_MAX) { Err(too_far_ahead(at, recorded)) } else { Ok(at) }
+}
+
+#[cold]
+fn too_far_ahead(at: EventTime, recorded: EventTime) -> String {
+    format!("its event time, {at}, is more than a day after it was recorded, {recorded}")
 }

@@ -14,6 +14,9 @@ use crate::core::Core;
 use crate::error::Result;
 use crate::names::REPLAY_SUFFIX;
 
+/// Fewer inputs of a source are not looked through.
+const HEARD_MIN: usize = 4096;
+
 /// A journal that is heard.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -23,6 +26,8 @@ pub(super) struct Source {
     number: usize,
     /// Inputs that may be needed again, in the order they were heard, with their event times.
     heard: VecDeque<(u64, EventTime)>,
+    /// So many are looked through for some that are final.
+    heard_max: usize,
     /// Records that were heard and are not acknowledged yet, or not all before them are.
     seen: BTreeSet<u64>,
     /// Everything before it is acknowledged.
@@ -79,6 +84,7 @@ impl Sources {
             promises: Vec::new(),
             journal,
             heard: VecDeque::new(),
+            heard_max: HEARD_MIN,
             seen: BTreeSet::new(),
             low: first,
             at: Position::at(Offset(first)),
@@ -135,9 +141,13 @@ impl Sources {
         }
     }
 
-    /// A record may be needed again until its event time is final.
+    /// A record may be needed again until its event time is final. Not here if it was acknowledged long ago: it comes
+    /// from a dead letter then, which is needed in its place, and its journal may have dropped it.
     pub(super) fn keep(&mut self, place: usize, offset: u64, at: EventTime) {
-        self.list[place].heard.push_back((offset, at));
+        let source = &mut self.list[place];
+        if offset >= source.low {
+            source.heard.push_back((offset, at));
+        }
     }
 
     /// A source has said something, and so it is alive.
@@ -214,7 +224,16 @@ impl Sources {
             while source.heard.front().is_some_and(|(_, at)| *at < settled) {
                 source.heard.pop_front();
             }
+            // What stands behind one that is not final for long. Each pass is paid for by what has come since the last.
+            if source.heard.len() > source.heard_max {
+                source.forget_all(settled);
+            }
         }
+    }
+
+    /// The same, of those too that stand behind one that is not final yet.
+    pub(super) fn forget_all(&mut self, settled: EventTime) {
+        self.list.iter_mut().for_each(|source| source.forget_all(settled));
     }
 
     /// What a snapshot says of the journals.
@@ -251,6 +270,11 @@ impl Sources {
 }
 
 impl Source {
+    fn forget_all(&mut self, settled: EventTime) {
+        self.heard.retain(|(_, at)| *at >= settled);
+        self.heard_max = (2 * self.heard.len()).max(HEARD_MIN);
+    }
+
     fn look(&mut self, idle_after: Option<Duration>, dead_after: Duration) -> Result<Option<SourceState>> {
         if journal::is_locked(&self.folder)? {
             self.unlocked = None;
