@@ -65,6 +65,8 @@ pub(crate) struct Hearing {
     pub(crate) reach: Arc<Reach>,
     /// Size of the own journal's segments: they begin with what is acknowledged.
     pub(crate) segment_bytes: u64,
+    /// How many of that size the own journal may keep at most, if its bytes are limited.
+    pub(crate) segments_max: Option<u64>,
 }
 
 /// When a refused delivery comes again, and when it is given up.
@@ -296,6 +298,7 @@ mod tests {
             faults: FaultSettings::default(),
             reach: Reach::new(options.segment_bytes),
             segment_bytes: options.segment_bytes,
+            segments_max: None,
         };
         let waits = Waits::default();
         let outlet = Outlet::new(writer, options.sync, &waits);

@@ -91,6 +91,7 @@ impl<S: Settings> Process<S> {
             faults: framework.subscription.faults.clone(),
             reach: Reach::new(options.segment_bytes),
             segment_bytes: options.segment_bytes,
+            segments_max: options.retention.bytes_max.map(|bytes| bytes / options.segment_bytes),
         };
         let (pulse, beat) = Pulse::new();
         tokio::spawn(beat);

@@ -75,7 +75,7 @@ impl Event for Settled {
 }
 
 /// A letter that nobody has decided about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Letter {
     /// Where it lies in the process's journal.
     pub(crate) at: Offset,

@@ -9,13 +9,16 @@ use super::fold::Blamed;
 use super::intake::read;
 use super::model::{Heard, Input, Model};
 use super::passed::History;
+use super::publishing::Committed;
 use super::replay::Since;
 use super::running::{Place, Running};
 use crate::error::{Error, Result};
 use crate::event::{Any, Event as _};
 use crate::guarded::guarded;
-use crate::letters;
 use crate::subscribe::{DeadLetter, Delivery, Parked};
+
+/// How often to try to say the letter of an input.
+const TRIES: u32 = 3;
 
 /// What a rebuild has broken over so far.
 #[derive(Debug, Default)]
@@ -57,36 +60,47 @@ where
             return Err(Error::Subscription { name: self.model.clone(), reason: reason.to_owned() });
         }
         for (_, delivery) in heard {
-            let Some(reason) = self.try_alone(delivery).await? else { continue };
-            // The last that is to be acknowledged is the one.
-            let Some((_, delivery)) = self.acking.pop() else { continue };
-            self.acking.clear();
-            if !self.go_back().await? {
+            if !self.deal_alone(delivery).await? {
                 return Ok(false);
             }
-            self.park(delivery, reason).await?;
         }
         Ok(true)
     }
 
-    /// Why the model breaks over this one.
-    async fn try_alone(&mut self, delivery: Delivery<Any>) -> Result<Option<String>> {
-        if let Err(reason) = self.hear(delivery)? {
-            return Ok(Some(reason));
+    /// `false` if the process is to stop.
+    async fn deal_alone(&mut self, delivery: Delivery<Any>) -> Result<bool> {
+        let mut committed = match self.hear(delivery)? {
+            Ok(()) => self.commit(false, true).await?,
+            Err(reason) => Committed::Broken(reason),
+        };
+        // Twice, if there was no room for the letter at first, and the input was heard once more to make some.
+        for _ in 0..TRIES {
+            let reason = match committed {
+                Committed::Whole => return Ok(true),
+                Committed::Stopped => return Ok(false),
+                Committed::Broken(reason) => reason,
+            };
+            // The last that is to be acknowledged is the one.
+            let Some((_, delivery)) = self.acking.pop() else { return Ok(true) };
+            self.acking.clear();
+            if !self.go_back().await? {
+                return Ok(false);
+            }
+            committed = self.park(delivery, reason).await?;
         }
-        Ok(self.commit(false, true).await?.err())
+        if let Committed::Broken(reason) = committed {
+            // What is said is a letter, which finds room.
+            tracing::error!(model = self.model, reason, "a dead letter cannot be said");
+        }
+        Ok(true)
     }
 
-    async fn park(&mut self, delivery: Delivery<Any>, reason: String) -> Result<()> {
+    async fn park(&mut self, delivery: Delivery<Any>, reason: String) -> Result<Committed> {
         let source = self.sources.place(&self.core, &self.model, delivery.journal(), delivery.offset.0)?;
         self.sources.is_new(source, delivery.offset.0);
         self.refuse(&delivery, reason)?;
         self.acking.push((source, delivery));
-        // What is said is a letter, which finds room.
-        if let Err(reason) = self.commit(false, true).await? {
-            tracing::error!(model = self.model, reason, "a dead letter cannot be said");
-        }
-        Ok(())
+        self.commit(false, true).await
     }
 
     /// Takes in what was dealt with before, in a rebuild.
@@ -180,9 +194,8 @@ where
             return self.give_up(&heard, offset, (identity, epoch), reason);
         }
         // Only its letter is left of it.
-        let folder = self.core.folders.instance(&self.core.instance);
         for at in self.retried.keys() {
-            let Some(letter) = letters::find(&folder, Offset(*at))? else { continue };
+            let Some(letter) = self.find_letter(*at)? else { continue };
             if *letter.letter.journal == **journal && letter.letter.offset == offset.0 {
                 self.broken.inputs += 1;
                 let again = DeadLetter { reason: reason.to_owned(), ..letter.letter };
@@ -192,7 +205,7 @@ where
         Ok(())
     }
 
-    async fn go_back(&mut self) -> Result<bool> {
+    pub(super) async fn go_back(&mut self) -> Result<bool> {
         self.outbox.clear();
         self.begin_again(Since::Return).await
     }

@@ -70,6 +70,7 @@ mod model;
 mod oracle;
 mod order;
 mod outbox;
+mod own_lease;
 mod passed;
 mod publishing;
 mod rebuild;

@@ -20,17 +20,43 @@ use crate::subscribe::Delivery;
 /// How long to wait for room on the disk before trying again.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
+/// What has come of what was heard.
+#[derive(Debug)]
+#[must_use]
+pub(super) enum Committed {
+    /// All that follows is said.
+    Whole,
+    /// The model breaks over some of it, for this reason: which of it is to be found out.
+    Broken(String),
+    /// The process was told to stop while there was no room. What follows is not said and the inputs come again, so that
+    /// the fold is ahead of the journal, and nothing may be made of it any more.
+    Stopped,
+}
+
 impl<M: Model> Running<M>
 where
     M::Input: Input,
 {
     /// Publishes what follows from everything that was heard, with the acknowledgements. Nothing becomes final if some
-    /// of it is gone. Says why if the model breaks over what was heard: the culprit is to be found then.
-    pub(super) async fn commit(&mut self, drained: bool, gone: bool) -> Result<Result<(), String>> {
+    /// of it is gone.
+    pub(super) async fn commit(&mut self, drained: bool, gone: bool) -> Result<Committed> {
+        loop {
+            if let Some(committed) = self.try_commit(drained, gone).await? {
+                return Ok(committed);
+            }
+            if let Some(committed) = self.make_room().await? {
+                return Ok(committed);
+            }
+        }
+    }
+
+    /// The same; `None` if there is no room, and the model keeps some itself.
+    async fn try_commit(&mut self, drained: bool, gone: bool) -> Result<Option<Committed>> {
+        let broken = |reason| Ok(Some(Committed::Broken(reason)));
         match guarded(|| self.follow()) {
             Ok(Ok(())) => {}
-            Ok(Err(unsayable)) => return Ok(Err(unsayable.to_string())),
-            Err(reason) => return Ok(Err(reason)),
+            Ok(Err(unsayable)) => return broken(unsayable.to_string()),
+            Err(reason) => return broken(reason),
         }
         let now = Instant::now();
         self.note_who_spoke(now);
@@ -40,30 +66,29 @@ where
         let settled = match guarded(|| if gone { Ok(None) } else { self.settle(now) }) {
             Ok(Ok(settled)) => settled,
             Ok(Err(Error::Encode { topic, reason })) => {
-                return Ok(Err(Unsayable { topic, reason }.to_string()));
+                return broken(Unsayable { topic, reason }.to_string());
             }
             Ok(Err(error)) => return Err(error),
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return broken(reason),
         };
         match self.publish().await {
             Ok(()) => {}
             Err(error @ Error::Journal(journal::Error::TooLarge { .. })) => {
-                return Ok(Err(format!("what follows from it cannot be said: {error}")));
+                return broken(format!("what follows from it cannot be said: {error}"));
             }
             // It was told to stop while it waited: what it has heard is not acknowledged, and comes again.
             Err(Error::Journal(journal::Error::Full { .. })) if self.core.is_stopping() => {
-                self.outbox.clear();
-                self.acking.clear();
-                self.inputs = 0;
-                return Ok(Ok(()));
+                return Ok(Some(Committed::Stopped));
             }
+            Err(Error::Journal(journal::Error::Full { .. })) => return Ok(None),
             Err(error) => return Err(error),
         }
+        self.own.succeed();
         self.tell(settled);
-        if self.inputs >= self.options.snapshot_inputs {
+        if self.inputs >= self.options.snapshot_inputs || self.own.is_used_up(&self.core, now) {
             self.take_snapshot().await?;
         }
-        Ok(Ok(()))
+        Ok(Some(Committed::Whole))
     }
 
     /// Makes of what was heard what is to be said.
@@ -208,16 +233,20 @@ where
         }
     }
 
-    /// Waits for room if there is none.
+    /// Waits for room if there is none, unless the model keeps some itself.
     async fn put(
         &self,
         posts: Range<usize>,
         acking: &[(usize, Delivery<Any>)],
         frontier: Frontier,
     ) -> Result<()> {
+        let count = self.outbox.posts.len();
+        self.own.check(&self.core, count)?;
         loop {
             match self.outbox.publish(posts.clone(), &self.core, acking, (&self.model, frontier)) {
-                Err(error @ Error::Journal(journal::Error::Full { .. })) if !self.core.is_stopping() => {
+                Err(error @ Error::Journal(journal::Error::Full { .. }))
+                    if !self.core.is_stopping() && !self.own.can_let_go(&self.core, count) =>
+                {
                     tracing::error!(%error, "a model waits for room to say what it has to say");
                     tokio::time::sleep(FULL_PAUSE).await;
                 }
@@ -260,10 +289,15 @@ where
         if self.park_unsayable(room)? {
             return Ok(());
         }
+        self.publish().await?;
         if let Some(at) = outbox::nears(&self.core, &self.model).filter(|at| *at > settled) {
+            if self.own.is_used_up(&self.core, Instant::now()) {
+                self.take_snapshot().await?;
+            }
             self.release(at)?;
+            self.publish().await?;
         }
-        self.publish().await
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 //! for all that can happen in between: whoever dies, and whenever, finds the same.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,14 +23,13 @@ use super::reorder::Reorder;
 use super::replay::{Pace, Replay, Since};
 use super::run::Change;
 use super::running::Running;
-use super::snapshot::{self, Header, Snapshot};
+use super::snapshot::{self, Header, KeptLetter, Snapshot};
 use super::sources::Sources;
 use super::speak::write_undo;
 use super::time::EventTime;
 use crate::error::{Error, Result};
 use crate::event::Event as _;
 use crate::guarded::guarded;
-use crate::letters;
 use crate::subscribe::DeadLetter;
 
 /// How one conclusion is taken back.
@@ -60,6 +60,8 @@ enum Rebuilt {
     Stopped,
     /// The model broke over some inputs, whose letters are to be said.
     Broken,
+    /// There was no room for all that it has to say, and there may be now.
+    Cramped,
 }
 
 impl<M: Model> Running<M>
@@ -77,12 +79,21 @@ where
             match self.try_rebuild(since).await? {
                 Rebuilt::Whole => return Ok(true),
                 Rebuilt::Stopped => return Ok(false),
+                Rebuilt::Cramped => {
+                    self.empty();
+                    continue;
+                }
                 Rebuilt::Broken => self.parked_again = true,
             }
             match self.publish().await {
                 Ok(()) => {}
                 Err(Error::Journal(journal::Error::Full { .. })) if self.core.is_stopping() => {
                     return Ok(false);
+                }
+                // The letters are said next time, or wait for room then.
+                Err(Error::Journal(journal::Error::Full { .. })) => {
+                    self.own.has_tried();
+                    self.outbox.clear();
                 }
                 Err(error) => return Err(error),
             }
@@ -91,6 +102,7 @@ where
     }
 
     async fn try_rebuild(&mut self, since: Since<'_>) -> Result<Rebuilt> {
+        self.own.claim(&self.core, &self.model)?;
         let (header, bases, mut recall) = match self.read_snapshot() {
             Some(Snapshot { header, bases, recall }) => (Some(header), bases, recall),
             None => (None, Vec::new(), Recall::default()),
@@ -98,6 +110,8 @@ where
         self.recall_own(header.as_ref(), &mut recall).await?;
         let before = header.as_ref().map_or(EventTime::MIN, |header| header.settled);
         let settled = recall.settled().unwrap_or(before).max(before);
+        let kept = header.iter().flat_map(|header| &header.letters).filter_map(KeptLetter::to_letter);
+        self.letters = kept.map(|letter| (letter.at.0, letter)).collect();
         let mut passed = recall.take_passed();
         let mut retried = passed.take_retried();
         let earlier = passed.take_unknown();
@@ -131,12 +145,12 @@ where
         let gone = self.find_gone(&unheard, &passed, closed).await?;
         self.retract_unfounded(&gone, closed).await?;
         if let Err(error) = self.resume(settled).await {
-            return if self.blame(&error)? { Ok(Rebuilt::Broken) } else { Err(error) };
+            return self.deal_with(error);
         }
         if !self.broken.is_empty() {
             return Ok(Rebuilt::Broken);
         }
-        if header.is_none() {
+        if header.is_none() || self.own.is_used_up(&self.core, Instant::now()) {
             self.take_snapshot().await?;
         }
         tracing::info!(
@@ -149,6 +163,21 @@ where
         );
         self.tell_all();
         Ok(Rebuilt::Whole)
+    }
+
+    /// What has become of a rebuild, given what it has failed with at its end.
+    #[cold]
+    fn deal_with(&mut self, error: Error) -> Result<Rebuilt> {
+        if matches!(error, Error::Journal(journal::Error::Full { .. })) {
+            self.outbox.clear();
+            // A stop is no failure, and the next start says the same.
+            if self.core.is_stopping() {
+                return Ok(Rebuilt::Stopped);
+            }
+            self.own.has_tried();
+            return Ok(Rebuilt::Cramped);
+        }
+        if self.blame(&error)? { Ok(Rebuilt::Broken) } else { Err(error) }
     }
 
     /// Forgets all that was heard; returns it.
@@ -212,9 +241,8 @@ where
         passed: &Passed,
         retried: &mut BTreeMap<u64, Retried>,
     ) -> Result<()> {
-        let folder = self.core.folders.instance(&self.core.instance);
         for letter in earlier {
-            let Some(found) = letters::find(&folder, Offset(*letter))? else { continue };
+            let Some(found) = self.find_letter(*letter)? else { continue };
             let DeadLetter { journal, offset, identity, epoch, .. } = found.letter;
             let history = history_of(identity, epoch);
             // It turned out late, or is a dead letter again.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journal::{Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, read_cursors};
+use journal::{Codec, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, read_cursors};
 
 use super::intake::{Word, read};
 use super::isolate::Again;
@@ -22,7 +22,7 @@ use super::time::EventTime;
 use crate::acks::Acks;
 use crate::error::{Error, Result};
 use crate::guarded::guarded;
-use crate::letters::{self, Letter};
+use crate::letters::Letter;
 use crate::subscribe::Missing;
 
 /// After so many records that are read again, others have their turn.
@@ -397,14 +397,13 @@ where
 
     /// The events of dead letters that were delivered once more, and that their journals do not keep any longer.
     pub(super) fn replay_letters(&mut self, retried: &BTreeMap<u64, Retried>) -> Result<()> {
-        let folder = self.core.folders.instance(&self.core.instance);
         for (at, Retried { journal, offset, history }) in retried {
             let source = self.sources.iter().position(|source| *source.journal == **journal);
             let source = source.filter(|source| *offset < self.sources.get(*source).low());
-            let letter = letters::find(&folder, Offset(*at))?;
+            let letter = self.find_letter(*at)?;
             let (Some(source), Some(letter)) = (source, letter) else { continue };
             let Letter { time, ref key, letter: ref said, .. } = letter;
-            let Some((codec, payload)) = letter.payload() else {
+            let Some((codec, payload)) = self.payload_of(&letter, Offset(*offset))? else {
                 tracing::error!(
                     model = self.model,
                     journal = &**journal,
@@ -422,6 +421,21 @@ where
             }
         }
         Ok(())
+    }
+
+    /// What was said, as the letter or the publisher has it.
+    fn payload_of(&self, letter: &Letter, offset: Offset) -> Result<Option<(Codec, Vec<u8>)>> {
+        if let Some(kept) = letter.payload() {
+            return Ok(Some(kept));
+        }
+        let folder = self.core.folders.state.join(&letter.letter.journal);
+        let Some(mut reader) = Reader::open(&folder, Start::Offset(offset), Level::Committed)? else {
+            return Ok(None);
+        };
+        let journal = reader.position().journal;
+        let Some(Item::Record(record)) = reader.next()? else { return Ok(None) };
+        let is_it = record.offset == offset && letter.is_about(&record, journal);
+        Ok(is_it.then(|| (record.codec, record.payload.to_vec())))
     }
 
     pub(super) fn cannot_rebuild(&self, journal: &str, gap: Gap) -> Error {

@@ -10,6 +10,7 @@ use super::declare::{Declaration, declare};
 use super::fold::FoldOptions;
 use super::intake::Selection;
 use super::model::{Input, Model, Output};
+use super::publishing::Committed;
 use super::replay::Since;
 use super::running::Running;
 use super::time::EventTime;
@@ -146,7 +147,8 @@ where
         self
     }
 
-    /// After how many inputs the state is written to a file that spares reading them again. 100,000 by default.
+    /// After how many inputs the state is written to a file that spares reading them again. 100,000 by default. It is
+    /// written earlier where the own journal's bytes are limited, and would be full of what is needed again.
     pub fn snapshot_after(mut self, inputs: u64) -> Self {
         self.options.snapshot_inputs = inputs.max(1);
         self
@@ -237,13 +239,18 @@ where
             }
             next = subscription.try_hear()?;
         }
-        if broken.is_none() {
-            broken = running.commit(taken < BATCH_INPUTS_MAX, gone.is_some()).await?.err();
-        }
-        if let Some(reason) = broken
-            && !running.isolate(&reason).await?
-        {
-            return Ok(());
+        let committed = match broken {
+            Some(reason) => Committed::Broken(reason),
+            None => running.commit(taken < BATCH_INPUTS_MAX, gone.is_some()).await?,
+        };
+        match committed {
+            Committed::Whole => {}
+            Committed::Stopped => return Ok(()),
+            Committed::Broken(reason) => {
+                if !running.isolate(&reason).await? {
+                    return Ok(());
+                }
+            }
         }
         let since = match &gone {
             Some(missing) => Some(Since::Gap(missing)),

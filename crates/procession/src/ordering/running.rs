@@ -1,12 +1,10 @@
 //! A running model: what it hears goes into the fold, what follows goes out as one batch with the acknowledgements.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journal::{Cursor, Offset, Position, Time};
+use journal::{Offset, Time};
 
 use super::fold::{Fate, Fold};
 use super::held::Held;
@@ -15,18 +13,19 @@ use super::isolate::Broken;
 use super::model::{Heard, Input, Model};
 use super::order::Order;
 use super::outbox::Outbox;
+use super::own_lease::OwnLease;
 use super::passed::History;
 use super::records::Late;
 use super::reorder::Reorder;
 use super::run::{RunOptions, Watch};
-use super::snapshot::{self, Heeded};
-use super::sources::{Promise, Sources, replay_name};
+use super::snapshot::Heeded;
+use super::sources::{Promise, Sources};
 use super::time::EventTime;
 use crate::core::Core;
 use crate::error::Result;
 use crate::event::{Any, Event as _};
 use crate::guarded::guarded;
-use crate::letters;
+use crate::letters::{self, Letter};
 use crate::subscribe::{DeadLetter, Delivery, Missing, Parked, identity};
 
 /// How often to look whether a source that holds time back is dead or idle.
@@ -49,8 +48,8 @@ pub(super) struct Running<M: Model> {
     pub(super) held: Held,
     /// Inputs since the last snapshot.
     pub(super) inputs: u64,
-    /// Keeps what was said since the last snapshot.
-    own_replay: Option<Cursor>,
+    /// What was said since the last snapshot.
+    pub(super) own: OwnLease,
     /// What is heard was dealt with before a restart.
     pub(super) replaying: bool,
     /// Journals that were heard and are not there, with what the last snapshot says of each,
@@ -60,6 +59,8 @@ pub(super) struct Running<M: Model> {
     /// Dead letters whose events were delivered once more, where they lie in the own journal, and the events' times: they
     /// are needed again until these are final.
     pub(super) retried: BTreeMap<u64, EventTime>,
+    /// Those of them that a snapshot keeps.
+    pub(super) letters: BTreeMap<u64, Letter>,
     /// What a rebuild breaks over.
     pub(super) broken: Broken,
     /// A rebuild has parked something.
@@ -113,11 +114,12 @@ where
             looked: now,
             held: Held::default(),
             inputs: 0,
-            own_replay: None,
+            own: OwnLease::new(),
             replaying: true,
             absent: BTreeMap::new(),
             next_return: now,
             retried: BTreeMap::new(),
+            letters: BTreeMap::new(),
             broken: Broken::default(),
             parked_again: false,
         }
@@ -130,7 +132,8 @@ where
             (self.next_final() > self.fold.settled()).then(|| self.said_final + self.options.final_every);
         let look = self.is_held().then(|| self.looked + LOOK_EVERY);
         let back = self.may_be_back().then_some(self.next_return);
-        [window, settle, look, back].into_iter().flatten().min()
+        let room = self.own.looks_at(&self.core);
+        [window, settle, look, back, room].into_iter().flatten().min()
     }
 
     /// Takes a delivery in, to be acknowledged with what follows from it. Says why if the model breaks over it: it must
@@ -176,6 +179,7 @@ where
     pub(super) fn note_retried(&mut self, letter: Option<u64>, word: &Word<M::Input>) {
         if let (Some(letter), Some(at)) = (letter, word.at()) {
             self.retried.insert(letter, at);
+            self.own.reach_back(Offset(letter));
         }
     }
 
@@ -305,51 +309,5 @@ where
             }
         }
         Ok(())
-    }
-
-    pub(super) fn snapshot_path(&self) -> PathBuf {
-        snapshot::path(&self.core.folders.instance(&self.core.instance), &self.model)
-    }
-
-    pub(super) async fn take_snapshot(&mut self) -> Result<()> {
-        self.inputs = 0;
-        let marks = self.core.outlet.watch.marks();
-        let own = marks.committed;
-        // After power loss the journal must not end before the snapshot begins.
-        if own > Offset::ZERO {
-            self.core.outlet.durable(own).await?;
-        }
-        let path = self.snapshot_path();
-        let settled = self.fold.settled();
-        self.retried.retain(|_, at| *at >= settled);
-        let retried: Vec<u64> = self.retried.keys().copied().collect();
-        let first_own = retried.first().map_or(own, |first| own.min(Offset(*first)));
-        let mut heeded = self.sources.heeded();
-        for (journal, before) in &self.absent {
-            // What was heard of it is in no state: it is to be read again when it is back.
-            match before {
-                Some(before) => heeded.insert(journal.clone(), before.clone()),
-                None => heeded.remove(journal),
-            };
-        }
-        let heard = (heeded, retried);
-        let written = guarded(|| snapshot::write(&path, &self.model, &self.fold, &marks, heard));
-        if let Err(reason) = written.unwrap_or_else(|reason| Err(io::Error::other(reason))) {
-            // It is a cache: what it would have spared is done again.
-            tracing::warn!(path = %path.display(), %reason, "cannot write a snapshot: a restart will take longer");
-            return Ok(());
-        }
-        self.sources.release(|journal| !self.absent.contains_key(journal));
-        let replay = match self.own_replay.take() {
-            Some(replay) => replay,
-            None => self.core.cursors.claim(&replay_name(&self.model), self.core.instance.as_str())?,
-        };
-        replay.store(Position::at(first_own));
-        self.own_replay = Some(replay);
-        Ok(())
-    }
-
-    pub(super) async fn end(&mut self) -> Result<()> {
-        if self.inputs > 0 { self.take_snapshot().await } else { Ok(()) }
     }
 }

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use journal::{Epoch, Marks, Offset, Position};
+use journal::{Epoch, Marks, Offset, Position, Time};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::fold::Fold;
 use super::hash::Hash;
@@ -20,6 +21,7 @@ use super::model::Model;
 use super::order::Derivation;
 use super::recall::{Recall, Recalled};
 use super::time::EventTime;
+use crate::letters::Letter;
 
 const FORMAT: u32 = 1;
 
@@ -39,6 +41,9 @@ pub(super) struct Header {
     /// journal.
     #[serde(default)]
     pub(super) retried: Vec<u64>,
+    /// The same letters, as far as they were there: the own journal may drop them.
+    #[serde(default)]
+    pub(super) letters: Vec<KeptLetter>,
     /// What is to be read again of each journal that is heard.
     pub(super) journals: BTreeMap<String, Heeded>,
     keys: usize,
@@ -72,6 +77,41 @@ impl Heeded {
     }
 }
 
+/// What is needed again, beside the states.
+#[derive(Debug)]
+pub(super) struct Needed {
+    pub(super) journals: BTreeMap<String, Heeded>,
+    pub(super) retried: Vec<u64>,
+    pub(super) letters: Vec<KeptLetter>,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KeptLetter {
+    at: u64,
+    time: u64,
+    /// In base64.
+    key: Option<String>,
+    letter: Box<RawValue>,
+}
+
+impl KeptLetter {
+    pub(super) fn of(letter: &Letter) -> Option<Self> {
+        let Letter { at, time, key, letter } = letter;
+        let key = key.as_ref().map(|key| STANDARD.encode(key));
+        Some(Self { at: at.0, time: time.0, key, letter: to_raw_value(letter).ok()? })
+    }
+
+    pub(super) fn to_letter(&self) -> Option<Letter> {
+        let key = match &self.key {
+            Some(key) => Some(STANDARD.decode(key).ok()?.into()),
+            None => None,
+        };
+        let letter = serde_json::from_str(self.letter.get()).ok()?;
+        Some(Letter { at: Offset(self.at), time: Time(self.time), key, letter })
+    }
+}
+
 impl Header {
     /// Whether it tells of this journal, which ends there.
     pub(super) fn is_of(&self, own: &Marks) -> bool {
@@ -102,15 +142,16 @@ pub(super) fn write<M: Model>(
     model: &str,
     fold: &Fold<M>,
     own: &Marks,
-    heard: (BTreeMap<String, Heeded>, Vec<u64>),
+    needed: Needed,
 ) -> io::Result<()> {
     let mut text = Vec::new();
     let ledger: Vec<_> = fold.ledger().collect();
-    let ((journals, retried), conclusions) = (heard, ledger.len());
+    let (Needed { journals, retried, letters }, conclusions) = (needed, ledger.len());
     let (model, settled, keys) = (model.to_owned(), fold.settled(), fold.bases().count());
     let (own, own_journal) = (own.committed.0, Some(own.journal.to_string()));
+    let format = FORMAT;
     let header =
-        Header { format: FORMAT, model, settled, own, own_journal, retried, journals, keys, conclusions };
+        Header { format, model, settled, own, own_journal, retried, letters, journals, keys, conclusions };
     line(&mut text, &header)?;
     for (key, base) in fold.bases() {
         line(&mut text, &(STANDARD.encode(key), base))?;

@@ -14,7 +14,7 @@ const SHORT_BYTES_MAX: usize = 128;
 
 /// An event that failed too often, or cannot be decoded: kept in the subscriber's own journal, with the
 /// event as its cause.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Name of the subscription.
     pub subscription: String,

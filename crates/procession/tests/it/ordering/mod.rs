@@ -2,6 +2,7 @@
 
 mod breaking;
 mod lost;
+mod room;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -142,15 +143,7 @@ impl Case {
 
     /// The conclusions of a topic that hold: id to payload.
     fn holds(&self, topic: &str) -> BTreeMap<String, Value> {
-        let mut holds = BTreeMap::new();
-        for record in self.said() {
-            if record.topic == Retract::TOPIC {
-                holds.remove(record.payload["id"].as_str().unwrap());
-            } else if let Some(said) = record.said.filter(|said| record.topic == topic && !said.compensates) {
-                assert_eq!(holds.insert(said.id.to_string(), record.payload), None, "it is asserted once");
-            }
-        }
-        holds
+        holds_of(&self.said(), topic)
     }
 
     fn balances(&self) -> Vec<i64> {
@@ -177,6 +170,22 @@ impl Case {
             cursors.iter().find(|cursor| (&*cursor.subscription, &*cursor.journal) == ("teller", "bank"));
         cursor.map_or(0, |cursor| cursor.position.next.0)
     }
+}
+
+fn holds_of(said: &[Record], topic: &str) -> BTreeMap<String, Value> {
+    let mut holds = BTreeMap::new();
+    for record in said {
+        if record.topic == Retract::TOPIC {
+            holds.remove(record.payload["id"].as_str().unwrap());
+        } else if let Some(said) = record.said.filter(|said| record.topic == topic && !said.compensates) {
+            assert_eq!(
+                holds.insert(said.id.to_string(), record.payload.clone()),
+                None,
+                "it is asserted once"
+            );
+        }
+    }
+    holds
 }
 
 fn program() -> PathBuf {
