@@ -30,6 +30,11 @@ pub(crate) fn leases_path(instance: &Path) -> PathBuf {
     instance.join("leases")
 }
 
+/// How old the journal's segments are.
+pub(crate) fn ages_path(instance: &Path) -> PathBuf {
+    instance.join("ages")
+}
+
 /// The table of the instance's cursors on other journals.
 #[must_use]
 pub fn cursors_path(instance: &Path) -> PathBuf {

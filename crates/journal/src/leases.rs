@@ -63,8 +63,19 @@ impl Leases {
 
     /// Whether a subscription that is not being read, and was there last at `seen_ns`, has not been there for a lease.
     pub(crate) fn has_run_out(&mut self, instance: &str, subscription: &str, seen_ns: u64) -> bool {
+        self.has_run_out_after(instance, subscription, seen_ns, Duration::ZERO)
+    }
+
+    /// The same for one that has not been there for so long when this is first asked, or asked with another `seen_ns`.
+    pub(crate) fn has_run_out_after(
+        &mut self,
+        instance: &str,
+        subscription: &str,
+        seen_ns: u64,
+        already: Duration,
+    ) -> bool {
         let now = Instant::now();
-        let begun = || Unseen { seen_ns, duration: Duration::ZERO, until: now, current: true };
+        let begun = || Unseen { seen_ns, duration: already, until: now, current: true };
         let unseen = self.unseen.entry((instance.to_owned(), subscription.to_owned())).or_insert_with(begun);
         if unseen.seen_ns == seen_ns {
             unseen.duration += now.duration_since(unseen.until);

@@ -42,6 +42,7 @@
 //! not mapped. The byte layout and
 //! what is assumed of file system and processor is in `FORMAT.md`.
 
+mod ages;
 mod batch;
 mod bus;
 mod clock;

@@ -5,11 +5,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::clock::wall_clock_ns;
+use crate::ages::Ages;
 use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
@@ -29,6 +29,8 @@ pub(crate) struct Trimmer {
     /// Name of the journal.
     pub(crate) name: String,
     pub(crate) readers: Readers,
+    /// If there is an age at which segments go.
+    pub(crate) ages: Option<Ages>,
     pub(crate) retention: Retention,
 }
 
@@ -60,11 +62,12 @@ impl Reused {
     }
 }
 
-/// The segments that there are, oldest first, and how large their files are.
+/// The segments that there are, oldest first, how large their files are, and when they were written.
 #[derive(Debug)]
 pub(crate) struct Present {
     segments: Vec<Found>,
     sizes: Vec<u64>,
+    written: Vec<SystemTime>,
 }
 
 impl Present {
@@ -110,9 +113,14 @@ impl Trimmer {
     /// I/O errors.
     pub(crate) fn present(&self) -> Result<Present> {
         let segments = segment::list(&self.shared.folder)?;
-        let size = |found: &Found| Ok(fs::metadata(&found.path).at("inspect", &found.path)?.len());
-        let sizes = segments.iter().map(size).collect::<Result<_>>()?;
-        Ok(Present { segments, sizes })
+        let (mut sizes, mut written) = (Vec::new(), Vec::new());
+        for found in &segments {
+            let metadata = fs::metadata(&found.path).at("inspect", &found.path)?;
+            sizes.push(metadata.len());
+            // Where a file system does not say it nothing becomes old.
+            written.push(metadata.modified().unwrap_or_else(|_| SystemTime::now()));
+        }
+        Ok(Present { segments, sizes, written })
     }
 
     /// Makes room for `more` bytes, given what there is; stops for now, but for the byte limit, if it `is_enough` to have
@@ -133,13 +141,16 @@ impl Trimmer {
         // Files go by their names, which may be another journal's by now.
         self.shared.check_presence()?;
         let mut total = present.bytes() + more;
-        let Present { mut segments, mut sizes } = present;
+        let Present { mut segments, mut sizes, written } = present;
+        let full = segments.split_last().map_or(&[][..], |(_, full)| full);
+        let mut old = self.ages.as_ref().map_or_else(Vec::new, |ages| ages.look(full, &written)).into_iter();
+        let mut is_old = old.next().unwrap_or(false);
         let (mut synced, mut reused, mut dropped) = (false, None, 0);
         let (mut standings, mut looked) = (Vec::new(), None::<Instant>);
         // The newest segment stays: it is being written.
         while segments.len() > 1 {
             let over = self.retention.bytes_max.is_some_and(|most| total > most);
-            if !over && total <= self.retention.bytes_kept && !self.is_old(&segments[0]) {
+            if !over && total <= self.retention.bytes_kept && !is_old {
                 break;
             }
             if !over && is_enough(dropped) {
@@ -187,6 +198,7 @@ impl Trimmer {
             fault::point("retention.removed");
             // One after the other: power loss must not bring back an older one than one that is gone.
             self.shared.sync_names()?;
+            is_old = old.next().unwrap_or(false);
             total -= size;
             dropped += 1;
         }
@@ -241,12 +253,5 @@ impl Trimmer {
         self.shared.sync_with_marks()?;
         fault::point("retention.synced");
         Ok(begun)
-    }
-
-    fn is_old(&self, found: &Found) -> bool {
-        let Some(most) = self.retention.age_kept else { return false };
-        let modified = fs::metadata(&found.path).and_then(|metadata| metadata.modified());
-        let now = UNIX_EPOCH + Duration::from_nanos(wall_clock_ns());
-        modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > most))
     }
 }

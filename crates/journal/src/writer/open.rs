@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{STATE_SHARE, Writer};
+use crate::ages::Ages;
 use crate::bus;
 use crate::commit::Commit;
 use crate::disk;
@@ -136,6 +137,7 @@ impl Writer {
             shared: Arc::clone(&shared),
             readers: Readers::new(journal, name.clone(), instance, options.retention.lease),
             name: name.clone(),
+            ages: options.retention.age_kept.map(|most| Ages::load(layout::ages_path(instance), most)),
             retention: options.retention.clone(),
         };
         let segment_bytes = usize::try_from(options.segment_bytes).unwrap_or(usize::MAX);

@@ -142,3 +142,31 @@ fn child_with_a_lease() {
 fn no_step_of_the_clock_ends_a_lease() {
     run("child_with_a_lease", &[]);
 }
+
+#[test]
+fn child_that_keeps_for_an_age() {
+    let Some(instance) = as_child() else { return };
+    let mut options = small(8);
+    options.retention.bytes_kept = 1 << 30;
+    options.retention.age_kept = Some(Duration::from_secs(30 * 24 * 3600));
+    // Each is another life, and the clock stays wrong for several of them.
+    for years in [0, 3, 3, 3, 0, 100] {
+        set_clock_error_ns(years * 365 * 24 * HOUR);
+        let mut writer = Writer::open(&instance, &options).unwrap();
+        for _ in 0..300 {
+            append(&mut writer);
+        }
+        assert_eq!(bases(&instance)[0], 0, "a clock that is {years} years ahead has made them old");
+        set_clock_error_ns((years + 1) * 365 * 24 * HOUR);
+        for _ in 0..300 {
+            append(&mut writer);
+        }
+        assert_eq!(bases(&instance)[0], 0, "a leap has made them old");
+        assert!(bases(&instance).len() > 2);
+    }
+}
+
+#[test]
+fn no_leap_of_the_clock_makes_a_segment_old() {
+    run("child_that_keeps_for_an_age", &[]);
+}
