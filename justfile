@@ -77,7 +77,7 @@ down:
                 name=${name##*/}
                 echo "process-compose does not answer: $name is asked to stop" >&2
                 PROCESSION_STATE="$home/state" PROCESSION_RUNTIME="$home/run" \
-                    '{{ target }}/release/procession' call "$name" Stop || :
+                    '{{ target }}/release/procession' call "$name" Stop >/dev/null || :
                 stopped=1
             fi
         done

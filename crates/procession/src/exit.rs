@@ -60,7 +60,11 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Exit> {
 }
 
 fn own_hint(error: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(journal::Error::Locked { path, .. }) = error.downcast_ref() {
+    let of_journal = || match error.downcast_ref()? {
+        crate::Error::Journal(error) => Some(error),
+        _ => None,
+    };
+    if let Some(journal::Error::Locked { path, .. }) = error.downcast_ref().or_else(of_journal) {
         // A supervisor that was killed leaves its processes, which nobody stops then.
         let instance = path.parent()?.file_name()?.display();
         return Some(format!(

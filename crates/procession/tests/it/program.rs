@@ -48,6 +48,18 @@ fn either_signal_stops_with_success() {
 }
 
 #[test]
+fn a_second_copy_says_how_to_stop_the_first() {
+    let home = Home::new();
+    let mut first = Running::start(&mut home.command(&["run"]));
+    first.wait_for("ready");
+    let second = home.run(&["run", "--log-format", "human"]);
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.stderr.contains("try: `procession call sample Stop`"), "{second:?}");
+    first.signal(Signal::TERM);
+    assert_eq!(first.wait().code, Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_at_once_whatever_the_application_does() {
     for behaviour in ["linger", "hang"] {
         let home = Home::new();

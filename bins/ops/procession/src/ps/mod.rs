@@ -31,7 +31,8 @@ const SAMPLE: Duration = Duration::from_millis(250);
 
 /// Show every process: its state, what it costs, what it says, and who is slow to hear it.
 ///
-/// Rates and CPU are those of a quarter of a second. Memory is what the process holds for itself; mapped journals
+/// RESTARTS counts how often the journal was taken over after the first time: by a start, or by a command that spoke in its
+/// name while it was down. Rates and CPU are those of a quarter of a second. Memory is what the process holds for itself; mapped journals
 /// don't count, for the kernel can take their pages back. Lag is that of the slowest subscription, in records of
 /// all topics.
 #[derive(Debug, clap::Args)]
