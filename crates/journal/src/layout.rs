@@ -35,8 +35,26 @@ pub(crate) fn ages_path(instance: &Path) -> PathBuf {
     instance.join("ages")
 }
 
+/// The folder that holds the folders of all instances.
+pub(crate) fn state_folder(instance: &Path) -> &Path {
+    // A name alone has a parent without a name.
+    instance.parent().filter(|state| !state.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The table of the instance's cursors on other journals.
 #[must_use]
 pub fn cursors_path(instance: &Path) -> PathBuf {
     instance.join("cursors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_is_a_name_alone_lies_in_the_current_folder() {
+        assert_eq!(state_folder(Path::new("pub")), Path::new("."));
+        assert_eq!(state_folder(Path::new("state/pub")), Path::new("state"));
+        assert_eq!(state_folder(Path::new("/pub")), Path::new("/"));
+    }
 }

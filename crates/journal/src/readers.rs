@@ -43,9 +43,8 @@ pub(crate) struct Readers {
 
 impl Readers {
     pub(crate) fn new(journal: JournalId, name: String, instance: &Path, lease: Duration) -> Self {
-        let state = instance.parent().filter(|state| !state.as_os_str().is_empty());
         let leases = Leases::load(crate::layout::leases_path(instance), lease);
-        let state = state.unwrap_or(Path::new(".")).to_owned();
+        let state = crate::layout::state_folder(instance).to_owned();
         Self { journal, name, state, leases: Mutex::new(leases), told: Mutex::default() }
     }
 

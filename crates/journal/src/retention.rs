@@ -249,9 +249,11 @@ impl Trimmer {
     /// it is not, because the segment was named just now. The marks are written back as well, so that recovery
     /// never finds the mark below all segments.
     fn make_newest_durable(&self, segments: &[Found]) -> Result<bool> {
-        let begun = segments.last().is_some_and(|newest| self.shared.will_sync(&newest.path));
+        if !segments.last().is_some_and(|newest| self.shared.will_sync(&newest.path)) {
+            return Ok(false);
+        }
         self.shared.sync_with_marks()?;
         fault::point("retention.synced");
-        Ok(begun)
+        Ok(true)
     }
 }

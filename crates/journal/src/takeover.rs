@@ -13,6 +13,7 @@ use crate::declared::Declared;
 use crate::disk;
 use crate::error::{At, Error, Result};
 use crate::fault;
+use crate::layout;
 use crate::map::WriteMap;
 use crate::options::TAIL_BYTES;
 use crate::prepare::{Prepared, Preparer};
@@ -51,6 +52,11 @@ pub(crate) struct Named {
 }
 
 impl Named {
+    /// Whether it has that name already, as the one has in which the last writer stopped.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.temporary.is_none()
+    }
+
     /// Gives a new segment the name under which readers find it.
     pub(crate) fn name(&mut self) -> Result<()> {
         let (Some(temporary), path) = (&self.temporary, &self.file.path) else { return Ok(()) };
@@ -179,7 +185,7 @@ pub(crate) fn brand_new(folder: &Path) -> Result<Recovered> {
 pub(crate) fn sync_folders(instance: &Path, folder: &Path) -> Result<()> {
     disk::sync_folder(folder)?;
     disk::sync_folder(instance)?;
-    instance.parent().filter(|state| !state.as_os_str().is_empty()).map_or(Ok(()), disk::sync_folder)
+    disk::sync_folder(layout::state_folder(instance))
 }
 
 /// Removes the segments behind a torn place: for good, before anything is written that could be taken for what
@@ -192,13 +198,12 @@ pub(crate) fn remove(torn: &[PathBuf], names: &disk::Folder, presence: &Presence
     if torn.is_empty() { Ok(()) } else { names.sync() }
 }
 
-/// What the last writer left unsynced is this one's to sync, but for the segment that it goes on in, which is
-/// synced anyway.
-pub(crate) fn inherit_unsynced(shared: &Shared, durable: Offset, tail: Option<&Tail>) -> Result<()> {
+/// What the last writer left unsynced is this one's to sync, also the segment that it goes on in: before any of its threads
+/// may move the durable mark.
+pub(crate) fn inherit_unsynced(shared: &Shared, durable: Offset) -> Result<()> {
     let segments = segment::list(&shared.folder)?;
     let is_durable = |index: usize| segments.get(index + 1).is_some_and(|next| next.base <= durable);
-    let is_tail = |found: &Found| tail.is_some_and(|tail| tail.path == found.path);
-    let left = segments.iter().enumerate().filter(|(index, found)| !is_durable(*index) && !is_tail(found));
+    let left = segments.iter().enumerate().filter(|(index, _)| !is_durable(*index));
     let left: Vec<&Found> = left.map(|(_, found)| found).collect();
     let later = left.len().saturating_sub(INHERITED_MAX);
     for (index, found) in left.into_iter().enumerate() {

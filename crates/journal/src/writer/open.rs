@@ -62,8 +62,7 @@ fn next_epoch(newest: Epoch, instance: &Path, name: &str, next: Offset) -> Resul
         offset: next,
         reason: reason.to_owned(),
     };
-    let state = instance.parent().unwrap_or(Path::new("."));
-    let newest = epochs::newest(newest, state, name);
+    let newest = epochs::newest(newest, layout::state_folder(instance), name);
     let epoch = newest.0.checked_add(1).ok_or_else(|| corrupt("it has come to the last possible epoch"))?;
     // Half of them are left for this epoch: more than can be said in its time.
     if next.0 > OFFSET_MAX / 2 {
@@ -132,7 +131,7 @@ impl Writer {
         presence.check()?;
 
         let shared = Arc::new(Shared::new(lock, names, marks_writer, presence, options.sync));
-        takeover::inherit_unsynced(&shared, durable, tail.as_ref().map(|cut| &cut.tail))?;
+        takeover::inherit_unsynced(&shared, durable)?;
         let trimmer = Trimmer {
             shared: Arc::clone(&shared),
             readers: Readers::new(journal, name.clone(), instance, options.retention.lease),
@@ -189,8 +188,10 @@ impl Writer {
             commit.publish(&self.map);
         }
         fault::point("takeover.epoch-written");
-        segment.name()?;
-        self.shared.begin_segment(segment.file);
+        if !segment.is_named() {
+            segment.name()?;
+            self.shared.begin_segment(segment.file);
+        }
         if !fresh && !fits {
             match self.roll(0) {
                 // Nothing fits into this segment, so the next append tries again, and says why if it is in vain. The

@@ -188,3 +188,39 @@ fn a_sync_notes_no_position_that_was_stored_while_it_was_at_work() {
     table.write_all_at(&[7; 16], 16).unwrap();
     assert_eq!(next(&rebooted), Offset(1));
 }
+
+/// As long as a takeover may last, the thread that drops segments is at work.
+#[test]
+fn nothing_counts_as_durable_during_a_takeover_before_the_last_segment_is_synced() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let [alive, instance] = ["alive", "killed"].map(|name| home.path().join(name));
+    let mut writer = Writer::open(&alive, &keeps(100)).unwrap();
+    while bases(&alive).len() < 6 {
+        append(&mut writer).unwrap();
+    }
+    copy_instance(&alive, &instance);
+    let newest = *bases(&instance).last().unwrap();
+    let durable =
+        |instance: &Path| std::fs::read(journal::marks_path(instance)).unwrap()[2048..2056].to_vec();
+    let (before, marked) = (durable(&instance), instance.clone());
+    let (synced, met) = (Arc::new(Mutex::new(BTreeSet::new())), Arc::new(AtomicUsize::new(0)));
+    let (seen, meets) = (Arc::clone(&synced), Arc::clone(&met));
+    let observation = observe(&instance, move |event| match event {
+        Event::After(Operation::Sync { path, .. }) => seen.lock().unwrap().extend(base(path)),
+        Event::Point("takeover.opened") => {
+            let until = Instant::now() + PATIENCE;
+            while durable(&marked) == before && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            let is_synced = seen.lock().unwrap().contains(&newest);
+            meets.fetch_add(if durable(&marked) != before && is_synced { 1 } else { 100 }, Ordering::Relaxed);
+        }
+        _ => {}
+    });
+    let mut dropping = keeps(2);
+    dropping.retention.lease = Duration::from_secs(1);
+    drop(Writer::open(&instance, &dropping).unwrap());
+    drop(observation);
+    assert_eq!(met.load(Ordering::Relaxed), 1, "only {:?} were synced of {newest}", synced.lock().unwrap());
+}
