@@ -31,7 +31,8 @@ pub enum WhenFull {
 pub struct Retention {
     /// Segments beyond this many bytes go once every subscription has passed them.
     pub bytes_kept: u64,
-    /// Segments older than this go once every subscription has passed them.
+    /// Segments older than this go once every subscription has passed them: in time that the publisher has lived through,
+    /// whatever the wall clock says. A time in which it did not run counts for an eighth of this at most.
     pub age_kept: Option<Duration>,
     /// Never more than this many bytes, whoever still wants to read them.
     pub bytes_max: Option<u64>,
