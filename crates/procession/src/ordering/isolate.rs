@@ -1,9 +1,14 @@
 //! One input that a model breaks over is put aside, and no other: whatever it was that it broke over.
+//!
+//! Going back costs a rebuild: all that is not final is read again, and what was heard since the last snapshot. `n` inputs
+//! that break the model cost `n` of them, one more for each batch that also has others, and a snapshot keeps each from
+//! reading more than is not final and 1,024 inputs. From ten in a row on the model slows down, as a subscription does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use journal::{Item, Level, Offset, Reader, Record, Start};
+use tokio::time::Instant;
 
 use super::fold::Blamed;
 use super::intake::read;
@@ -19,6 +24,10 @@ use crate::subscribe::{DeadLetter, Delivery, Parked};
 
 /// How often to try to say the letter of an input.
 const TRIES: u32 = 3;
+/// A model that has so many inputs to read again writes a snapshot before it goes on looking.
+const READ_AGAIN_MAX: u64 = 1024;
+/// So many unreadable inputs of one batch count.
+const ROW_OF_BATCH: u32 = 10;
 
 /// What a rebuild has broken over so far.
 #[derive(Debug, Default)]
@@ -51,13 +60,35 @@ where
     /// be said. It goes back to the state before, and takes one after the other; whichever it breaks over is parked, with
     /// the reason. `false` if the process is to stop.
     pub(super) async fn isolate(&mut self, reason: &str) -> Result<bool> {
-        let heard = std::mem::take(&mut self.acking);
+        self.isolating = true;
+        let goes_on = self.find_and_park(reason).await;
+        self.isolating = false;
+        self.refused = None;
+        if let Ok(true) = goes_on {
+            self.tell_all();
+        }
+        goes_on
+    }
+
+    async fn find_and_park(&mut self, reason: &str) -> Result<bool> {
+        let mut heard = std::mem::take(&mut self.acking);
         self.parked_again = false;
         if !self.go_back().await? {
             return Ok(false);
         }
         if heard.is_empty() && !self.parked_again {
             return Err(Error::Subscription { name: self.model.clone(), reason: reason.to_owned() });
+        }
+        // What may follow goes back no further than this.
+        if self.inputs >= READ_AGAIN_MAX {
+            self.take_snapshot().await?;
+        }
+        // There is nothing to find out about one alone.
+        if heard.len() == 1
+            && !self.parked_again
+            && let Some((_, delivery)) = heard.pop()
+        {
+            return self.set_aside(delivery, reason.to_owned()).await;
         }
         for (_, delivery) in heard {
             if !self.deal_alone(delivery).await? {
@@ -69,30 +100,82 @@ where
 
     /// `false` if the process is to stop.
     async fn deal_alone(&mut self, delivery: Delivery<Any>) -> Result<bool> {
-        let mut committed = match self.hear(delivery)? {
+        let before = self.inputs;
+        let heard = self.hear(delivery)?;
+        let is_input = self.inputs > before;
+        let committed = match heard {
             Ok(()) => self.commit(false, true).await?,
             Err(reason) => Committed::Broken(reason),
         };
+        match committed {
+            Committed::Whole => {
+                if is_input {
+                    self.breaker.succeed();
+                }
+                Ok(true)
+            }
+            Committed::Stopped => Ok(false),
+            Committed::Broken(reason) => match self.take_culprit().await? {
+                Some(delivery) => self.set_aside(delivery, reason).await,
+                None => Ok(false),
+            },
+        }
+    }
+
+    /// The last that was to be acknowledged, which the model breaks over; it goes back to before. `None` if the process is
+    /// to stop.
+    async fn take_culprit(&mut self) -> Result<Option<Delivery<Any>>> {
+        let culprit = self.acking.pop();
+        self.acking.clear();
+        if !self.go_back().await? {
+            return Ok(None);
+        }
+        Ok(culprit.map(|(_, delivery)| delivery))
+    }
+
+    /// Parks what the model breaks over, which is as it was before. `false` if the process is to stop.
+    async fn set_aside(&mut self, mut delivery: Delivery<Any>, mut reason: String) -> Result<bool> {
         // Twice, if there was no room for the letter at first, and the input was heard once more to make some.
         for _ in 0..TRIES {
-            let reason = match committed {
-                Committed::Whole => return Ok(true),
+            match self.park(delivery, reason.clone()).await? {
+                Committed::Whole => {
+                    self.breaker.fail(&self.core, &self.model, &reason);
+                    return Ok(self.slow_down().await);
+                }
                 Committed::Stopped => return Ok(false),
-                Committed::Broken(reason) => reason,
-            };
-            // The last that is to be acknowledged is the one.
-            let Some((_, delivery)) = self.acking.pop() else { return Ok(true) };
-            self.acking.clear();
-            if !self.go_back().await? {
-                return Ok(false);
+                Committed::Broken(again) => {
+                    let Some(culprit) = self.take_culprit().await? else { return Ok(false) };
+                    (delivery, reason) = (culprit, again);
+                }
             }
-            committed = self.park(delivery, reason).await?;
         }
-        if let Committed::Broken(reason) = committed {
-            // What is said is a letter, which finds room.
-            tracing::error!(model = self.model, reason, "a dead letter cannot be said");
-        }
+        // What is said is a letter, which finds room.
+        tracing::error!(model = self.model, reason, "a dead letter cannot be said");
         Ok(true)
+    }
+
+    /// Waits if so many inputs in a row were given up that the model is to blame. `false` if the process is to stop.
+    pub(super) async fn slow_down(&mut self) -> bool {
+        match self.breaker.until() {
+            Some(until) => self.wait_for(until.saturating_duration_since(Instant::now())).await,
+            None => true,
+        }
+    }
+
+    /// A batch is dealt with. Whatever nobody can make sense of is one more failure, unless an input was among the others.
+    /// `false` if the process is to stop.
+    pub(super) async fn note_outcome(&mut self, has_inputs: bool) -> bool {
+        let Some((count, reason)) = self.refused.take().filter(|_| !has_inputs) else {
+            if has_inputs && self.breaker.is_armed() {
+                self.breaker.succeed();
+            }
+            return true;
+        };
+        // Few of a batch stand for all of them: the pause is to grow from one batch to the next.
+        for _ in 0..count.min(ROW_OF_BATCH) {
+            self.breaker.fail(&self.core, &self.model, &reason);
+        }
+        self.slow_down().await
     }
 
     async fn park(&mut self, delivery: Delivery<Any>, reason: String) -> Result<Committed> {

@@ -198,6 +198,7 @@ where
     pub(super) async fn make_room(&mut self) -> Result<Option<Committed>> {
         let heard = std::mem::take(&mut self.acking);
         self.own.has_tried();
+        self.refused = None;
         let posts = self.outbox.posts.len();
         if !self.go_back().await? {
             return Ok(Some(Committed::Stopped));

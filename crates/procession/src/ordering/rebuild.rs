@@ -161,7 +161,9 @@ where
             from_snapshot = header.is_some(),
             "the model is where it was"
         );
-        self.tell_all();
+        if !self.isolating {
+            self.tell_all();
+        }
         Ok(Rebuilt::Whole)
     }
 

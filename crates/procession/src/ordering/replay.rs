@@ -221,7 +221,7 @@ where
     }
 
     /// `false` if the process is to stop.
-    async fn wait_for(&self, pause: Duration) -> bool {
+    pub(super) async fn wait_for(&self, pause: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
             () = self.core.shutdown.cancelled() => false,

@@ -213,6 +213,7 @@ where
         };
         let mut next = heard;
         let (mut taken, mut gone, mut broken) = (0, None, None);
+        let inputs = running.inputs;
         while let Some(heard) = next.take() {
             taken += 1;
             // What a process has died over comes first after that: dealt with alone, it is found out.
@@ -234,17 +235,22 @@ where
                     false
                 }
             };
-            if alone || taken == BATCH_INPUTS_MAX {
+            if alone || taken == BATCH_INPUTS_MAX || running.breaker.is_open() {
                 break;
             }
             next = subscription.try_hear()?;
         }
+        let has_inputs = running.inputs > inputs;
         let committed = match broken {
             Some(reason) => Committed::Broken(reason),
             None => running.commit(taken < BATCH_INPUTS_MAX, gone.is_some()).await?,
         };
         match committed {
-            Committed::Whole => {}
+            Committed::Whole => {
+                if !running.note_outcome(has_inputs).await {
+                    break;
+                }
+            }
             Committed::Stopped => return Ok(()),
             Committed::Broken(reason) => {
                 if !running.isolate(&reason).await? {

@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::event::{Any, Event as _};
 use crate::guarded::guarded;
 use crate::letters::{self, Letter};
-use crate::subscribe::{DeadLetter, Delivery, Missing, Parked, identity};
+use crate::subscribe::{Breaker, DeadLetter, Delivery, Missing, Parked, identity};
 
 /// How often to look whether a source that holds time back is dead or idle.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -65,6 +65,11 @@ pub(super) struct Running<M: Model> {
     pub(super) broken: Broken,
     /// A rebuild has parked something.
     pub(super) parked_again: bool,
+    /// Inputs are tried one by one, so that all is told at the end.
+    pub(super) isolating: bool,
+    /// How many inputs of this batch nobody can make sense of, and why not of the last.
+    pub(super) refused: Option<(u32, String)>,
+    pub(super) breaker: Breaker,
 }
 
 /// An input in the window.
@@ -122,6 +127,9 @@ where
             letters: BTreeMap::new(),
             broken: Broken::default(),
             parked_again: false,
+            isolating: false,
+            refused: None,
+            breaker: Breaker::default(),
         }
     }
 
@@ -169,7 +177,11 @@ where
                     self.note_retried(letter.map(|letter| letter.0), &word);
                     self.take(place, word)?;
                 }
-                Err(reason) => self.refuse(delivery, reason)?,
+                Err(reason) => {
+                    let count = self.refused.take().map_or(0, |(count, _)| count);
+                    self.refused = Some((count + 1, reason.clone()));
+                    self.refuse(delivery, reason)?;
+                }
             }
         }
         Ok(())

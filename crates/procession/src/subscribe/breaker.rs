@@ -21,7 +21,7 @@ const REASON_CHARS_MAX: usize = 200;
 
 /// How many events have failed since one was dealt with, and what follows from it.
 #[derive(Debug, Default)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     row: u32,
     /// Nothing is delivered before.
     until: Option<Instant>,
@@ -33,23 +33,23 @@ pub(super) struct Breaker {
 impl Breaker {
     /// Whether an event has failed since one was dealt with.
     #[inline]
-    pub(super) const fn is_armed(&self) -> bool {
+    pub(crate) const fn is_armed(&self) -> bool {
         self.row > 0
     }
 
     /// Whether so many have failed that they are tried one by one.
-    pub(super) const fn is_open(&self) -> bool {
+    pub(crate) const fn is_open(&self) -> bool {
         self.row >= ROW_MAX
     }
 
     /// When the next delivery may be, if not at once.
-    pub(super) fn until(&mut self) -> Option<Instant> {
+    pub(crate) fn until(&mut self) -> Option<Instant> {
         self.until = self.until.filter(|until| *until > Instant::now());
         self.until
     }
 
     /// Another event has failed.
-    pub(super) fn fail(&mut self, core: &Core, subscription: &str, reason: &str) {
+    pub(crate) fn fail(&mut self, core: &Core, subscription: &str, reason: &str) {
         self.row = self.row.saturating_add(1);
         if !self.is_open() {
             return;
@@ -70,7 +70,7 @@ impl Breaker {
 
     /// An event was dealt with.
     #[cold]
-    pub(super) fn succeed(&mut self) {
+    pub(crate) fn succeed(&mut self) {
         *self = Self::default();
     }
 

@@ -32,13 +32,13 @@ use journal::{Level, Offset};
 use tokio::time::Instant;
 
 pub use self::begin::Subscribe;
+pub(crate) use self::breaker::Breaker;
 pub use self::dead_letter::{DeadLetter, PayloadKept};
 pub(crate) use self::dead_letter::{Parked, identity};
 pub use self::delivery::{Delivery, Heard, Missing};
 pub(crate) use self::keyed::{checkpoint_name as parked_checkpoint, parked_keys};
 pub use self::selector::Sources;
 
-use self::breaker::Breaker;
 use self::discovery::Discovery;
 use self::faults::Faults;
 use self::journals::Overdue;

@@ -309,3 +309,51 @@ fn whoever_dies_between_the_parts_of_what_one_instant_has_released_takes_nothing
     assert_eq!(case.said().pop().map(|last| last.topic).as_deref(), Some(Late::TOPIC));
     stop(teller);
 }
+
+const SLOW: [&str; 4] = ["--subscription-backoff", "1h", "--subscription-backoff-max", "1h"];
+
+#[test]
+fn a_model_that_breaks_over_one_input_after_another_slows_down_and_goes_back_once_for_each() {
+    let mut case = Case::new(&Options::default());
+    let mut teller = case.start(&[&["--most", "100"], &SLOW[..]].concat());
+    teller.wait_for("the model is where it was");
+    let letters = |case: &Case| case.said_of(DeadLetter::TOPIC).len();
+    for count in 1..=5 {
+        case.moved(1, 500);
+        wait_until("it is parked", || letters(&case) == count);
+    }
+    // An input that is dealt with makes all of them single ones.
+    case.moved(1, 1);
+    wait_until("it counts", || case.acknowledged() == 6);
+    for _ in 0..12 {
+        case.moved(1, 500);
+    }
+    wait_until("it slows down", || {
+        case.waiting().contains("the last 10 events of subscription teller have failed")
+    });
+    assert_eq!(letters(&case), 15);
+    teller.signal(Signal::TERM);
+    let ended = teller.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // At first only what was heard alone, then perhaps several at once.
+    let rebuilt = ended.stderr.matches("the model is where it was").count();
+    assert!(rebuilt <= 5 + 10 + 5, "rebuilt {rebuilt} times");
+    let teller = case.start(&[]);
+    case.moved(2, -2);
+    wait_until("the rest counts", || case.balances().is_empty() && case.acknowledged() == 19);
+    stop(teller);
+    assert_eq!(letters(&case), 15);
+}
+
+#[test]
+fn nonsense_without_end_slows_a_model_down() {
+    let mut case = Case::new(&Options::default());
+    let teller = case.start(&SLOW);
+    wait_until("it slows down", || {
+        case.say("moved", b"no json");
+        // It is nobody's input, and no success.
+        case.heartbeat(1);
+        case.waiting().contains("events of subscription teller have failed")
+    });
+    stop(teller);
+}
