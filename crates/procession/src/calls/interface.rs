@@ -217,7 +217,7 @@ impl<S: Send + Sync + 'static> Desk<S> {
         if !call.oneway() && call.is_abandoned() {
             return Err(CallError::Gone);
         }
-        let place = self.admission.admit()?;
+        let place = self.admission.admit(call.peer().uid)?;
         let deadline = call.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
         let work = method.work(Arc::clone(&self.offered.shared), &call)?;
         let reply = call.into_direct();

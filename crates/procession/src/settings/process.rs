@@ -285,9 +285,11 @@ pub struct CallSettings {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub patience: Duration,
-    /// Most calls of one interface that this process works on at a time.
+    /// Most calls of one interface that this process works on at a time. At most half of them are of one user, unless that is
+    /// root or the process's own.
     pub concurrency: NonZeroU32,
-    /// Most calls of one interface that wait for their turn; whoever comes then is told that it is busy.
+    /// Most calls of one interface that wait for their turn, of one user again about half; whoever comes then is told that
+    /// it is busy.
     pub queue: u32,
 }
 
