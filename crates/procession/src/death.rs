@@ -49,6 +49,15 @@ impl Death {
     pub fn path(folder: &Path) -> PathBuf {
         folder.join(NAME)
     }
+
+    /// Leaves the note in `folder` as one of the life of that epoch: for whoever wrote in the instance's journal since,
+    /// which was none of its process's lives.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn hand_on(self, folder: &Path, epoch: u32) -> io::Result<()> {
+        write(&folder.join(NAME), &Self { epoch, ..self })
+    }
 }
 
 /// From here on this process is the one that may leave a note in `folder`.

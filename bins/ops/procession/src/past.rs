@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use journal::{Options, Writer};
 use procession::Death;
 use procession::names::Instance;
 
@@ -18,6 +19,23 @@ pub(crate) fn death_of(home: &Home, instance: &Instance) -> Option<Death> {
     // One that never came to have a journal may have left a note, too.
     let marks = journal::read_marks(&folder).ok()?;
     Death::read(&folder, marks.map_or(0, |marks| marks.epoch.0))
+}
+
+/// Opens the journal of an instance that doesn't run, to write in its place. That is an epoch of the journal, and none of
+/// the process's lives: what it died of last it still has died of. Its user is to
+/// be this one: `Folders::create` sees to that.
+///
+/// # Errors
+/// Those of [`Writer::open`].
+pub(crate) fn stand_in(home: &Home, instance: &Instance, options: &Options) -> journal::Result<Writer> {
+    let folder = home.folder(instance);
+    let death = death_of(home, instance);
+    let writer = Writer::open(&folder, options)?;
+    if let Some(death) = death {
+        // Without the note it works as well.
+        let _ = death.hand_on(&folder, writer.watch().marks().epoch.0);
+    }
+    Ok(writer)
 }
 
 /// What an instance says of its open dead letters.

@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 
 use crate::home::Home;
 use crate::output::Output;
+use crate::past;
 use crate::report::{Advise as _, failure};
 use crate::text::{Count, compact_json};
 
@@ -140,7 +141,7 @@ fn speaker_of(home: &Home, topic: &str) -> Result<Instance> {
 fn open(home: &Home, speaker: &Instance) -> Result<Writer> {
     home.folders.create(speaker)?;
     let options = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
-    match Writer::open(&home.folder(speaker), &options) {
+    match past::stand_in(home, speaker, &options) {
         Ok(writer) => Ok(writer),
         Err(Error::Locked { holder, .. }) => {
             let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();

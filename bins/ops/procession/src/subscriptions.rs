@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use journal::{Cursors, Offset, Options, Retention, Writer};
+use journal::{Cursors, Offset, Options, Retention};
 use procession::names::Instance;
 use procession::varlink::ClientError;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use crate::asking::{Patience, words};
 use crate::home::Home;
 use crate::lag::{self, Lag};
 use crate::output::Output;
+use crate::past;
 use crate::report::failure;
 use crate::socket::block_on;
 use crate::table::{Align, Table, or_dash};
@@ -157,9 +158,12 @@ impl Forget {
         if !places.iter().any(|place| asked(&place.subscription, &place.journal)) {
             return Err(self.unknown());
         }
+        // Files of another user than the process's own would keep the process from its own journal.
+        home.folders.create(&self.process)?;
         // Whatever the process keeps of its own journal is for its own settings to say.
         let retention = Retention { bytes_kept: u64::MAX, ..Options::default().retention };
-        let mut writer = Writer::open(&folder, &Options { retention, ..Options::default() })?;
+        let options = Options { retention, ..Options::default() };
+        let mut writer = past::stand_in(home, &self.process, &options)?;
         let cursors = Cursors::open(&folder, &writer)?;
         let names = cursors.names().into_iter();
         let journals: Vec<String> =

@@ -1,7 +1,11 @@
 //! `procession subscriptions`: places are seen, and forgotten for good.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+
 use journal::{Ack, Batch, Cursors, Offset, Options, Position, Writer, read_cursors};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::Swarm;
 
@@ -56,6 +60,60 @@ fn places_of_a_dead_process_are_listed_and_forgotten() {
     let before = restarts();
     swarm.run(&["subscriptions", "forget", "reader", "nosuch"]).assert_code(1);
     assert_eq!(restarts(), before, "its journal was taken over for a name that is mistyped");
+}
+
+#[test]
+fn what_a_dead_process_died_of_is_known_also_after_others_wrote_in_its_place() {
+    let swarm = Swarm::new();
+    swarm.sample(&["--fails"]).wait(testkit::DEADLINE).assert_code(1);
+    leave_again(&swarm, "sample");
+    let died = || swarm.run(&["health", "sample"]).assert_code(1).stdout.contains("it is bent");
+    assert!(died());
+    swarm.run(&["subscriptions", "forget", "sample", "old"]).assert_code(0);
+    assert!(died(), "somebody has forgotten something for it");
+    swarm.run(&["publish", "greeting", "{}", "--as", "sample"]).assert_code(0);
+    assert!(died(), "somebody has spoken for it");
+}
+
+/// The same for one whose epoch stays what it was.
+fn leave_again(swarm: &Swarm, instance: &str) {
+    let note = swarm.instance(instance).join("last-death");
+    let mut death: Value = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+    leave(swarm, instance);
+    let marks = journal::read_marks(&swarm.instance(instance)).unwrap().unwrap();
+    death["epoch"] = json!(marks.epoch.0);
+    fs::write(&note, death.to_string()).unwrap();
+}
+
+#[test]
+fn nothing_is_written_in_the_folder_of_another_user() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        println!("not run: only root can make a folder another user's");
+        return;
+    }
+    let swarm = Swarm::new();
+    let _source = swarm.speaker("source");
+    leave(&swarm, "reader");
+    let folder = swarm.instance("reader");
+    let state = || {
+        let mut files: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let found = entry.metadata().unwrap();
+                (entry.file_name(), found.ino(), found.modified().unwrap())
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let given = Command::new("chown").args(["-R", "12345"]).arg(&folder).status().unwrap();
+    assert!(given.success());
+    let before = state();
+    let refused = swarm.run(&["subscriptions", "forget", "reader", "old"]);
+    refused.assert_code(78).assert_says(&["belongs to user 12345", "try: run it as"]);
+    assert_eq!(state(), before);
+    assert_eq!(names(&swarm, "reader"), ["kept", "old"]);
 }
 
 #[test]
