@@ -98,6 +98,9 @@ struct Inner {
     next: Mutex<Option<Prepared>>,
     /// The writer waits for that.
     wanted: AtomicBool,
+    /// The writer has taken a segment and not yet begun it. That one has no name that counts, so nobody may make another
+    /// one meanwhile: it would be one too many. Changed by the writer, while it holds `next` when it becomes true.
+    taken: AtomicBool,
     work: Mutex<Work>,
     working: Condvar,
 }
@@ -175,8 +178,8 @@ impl Preparer {
             stop: false,
         };
         let (next, work, working) = (Mutex::default(), Mutex::new(work), Condvar::new());
-        let wanted = AtomicBool::new(false);
-        let inner = Arc::new(Inner { trimmer, segment_bytes_max, next, wanted, work, working });
+        let (wanted, taken) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inner = Arc::new(Inner { trimmer, segment_bytes_max, next, wanted, taken, work, working });
         // What a killed writer left takes up room.
         for name in [WAITING, TAKEN] {
             let _ = disk::remove(&inner.path(name));
@@ -192,6 +195,7 @@ impl Preparer {
 
     /// The writer goes on in another segment.
     pub(crate) fn begin(&self, map: &WriteMap, position: usize) {
+        self.inner.taken.store(false, Ordering::Release);
         self.tell(|work| {
             *work = Work {
                 current: Some(map.pages()),
@@ -241,6 +245,7 @@ impl Preparer {
         let path = self.inner.path(TAKEN);
         disk::rename(&prepared.path, &path)?;
         prepared.path = path;
+        self.inner.taken.store(true, Ordering::Relaxed);
         Ok(prepared)
     }
 
@@ -305,7 +310,8 @@ impl Inner {
 
     fn make_ahead(&self, pace: Pace) {
         let mut next = lock(&self.next);
-        if next.is_none() {
+        // A wish of the segment before comes too late then: the writer has its next one.
+        if next.is_none() && !self.taken.load(Ordering::Acquire) {
             // If it can't be made now the writer tries again when it needs it, and reports why not.
             *next = self
                 .make(pace, 0)
