@@ -53,12 +53,24 @@ impl Two {
     }
 }
 
+/// Goes on appending until a condition holds: who makes room for the next segment, and who syncs, have their turn when
+/// they get it.
+fn append_till(writer: &mut Writer, what: &str, mut condition: impl FnMut() -> bool) {
+    wait_until(what, || {
+        let holds = condition();
+        if !holds {
+            append(writer).unwrap();
+        }
+        holds
+    });
+}
+
 /// Everything from the beginning of what is kept, to `end`, with its contents.
 fn check_kept(instance: &Path, end: u64) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let first = bases(instance)[0];
-        let read = read_records(instance, Start::Beginning);
+        let read = read_all(instance, Start::Beginning);
         let from_zero = read_all(instance, Start::Offset(Offset(0))).swap_remove(0);
         let marks = journal::read_marks(instance).unwrap().unwrap();
         let damage = verify(instance).map(|report| report.damage);
@@ -67,7 +79,8 @@ fn check_kept(instance: &Path, end: u64) {
             assert!(Instant::now() < deadline, "kept from {first}, but {marks:?}");
             continue;
         }
-        let wanted: Vec<_> = (first..end).map(|offset| (Offset(offset), Said::at(offset))).collect();
+        let record = |offset| Got::Record(Offset(offset), Said::at(offset));
+        let wanted: Vec<_> = (first..end).map(record).collect();
         assert_eq!(read, wanted);
         assert_eq!(damage.unwrap(), []);
         let trimmed = Gap { from: Offset(0), to: Offset(first), reason: GapReason::Trimmed };
@@ -81,12 +94,15 @@ fn nobody_wants_them_so_they_go() {
     let two = Two::new();
     let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
     append_until(&mut writer, 1000);
-    assert!(bytes_on_disk(&two.publisher).unwrap() <= 3 * SEGMENT_BYTES);
-    check_kept(&two.publisher, 1000);
+    let are_few = || bytes_on_disk(&two.publisher).unwrap() <= 3 * SEGMENT_BYTES;
+    append_till(&mut writer, "the old ones are gone", are_few);
+    check_kept(&two.publisher, writer.next_offset().0);
     drop(writer);
     let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
-    append_until(&mut writer, 1500);
-    check_kept(&two.publisher, 1500);
+    let end = writer.next_offset().0 + 500;
+    append_until(&mut writer, end);
+    append_till(&mut writer, "the old ones are gone", are_few);
+    check_kept(&two.publisher, writer.next_offset().0);
 }
 
 #[test]
@@ -101,15 +117,17 @@ fn a_laggard_holds_segments_back_until_it_has_passed_them() {
 
     cursor.store(Position::at(Offset(700)));
     append_until(&mut writer, 1200);
+    append_till(&mut writer, "what it has passed is gone", || bases(&two.publisher)[0] > 30);
     let first = bases(&two.publisher)[0];
-    assert!(first > 30 && first <= 700, "kept from {first}");
-    assert_eq!(read_records(&two.publisher, Start::Offset(Offset(700))).len(), 500);
+    assert!(first <= 700, "kept from {first}");
+    let end = writer.next_offset().0;
+    assert_eq!(read_records(&two.publisher, Start::Offset(Offset(700))).len() as u64, end - 700);
 
     drop(cursor);
     two.cursors.forget("laggard", "publisher").unwrap();
-    append_until(&mut writer, 1500);
-    assert!(bases(&two.publisher)[0] > 1200, "forgotten, it holds nothing back");
-    check_kept(&two.publisher, 1500);
+    append_until(&mut writer, end + 300);
+    append_till(&mut writer, "forgotten, it holds nothing back", || bases(&two.publisher)[0] > end);
+    check_kept(&two.publisher, writer.next_offset().0);
 }
 
 #[test]
@@ -127,7 +145,8 @@ fn a_cursor_on_the_journal_that_was_there_before_holds_all_of_this_one_back() {
     assert_eq!(bases(&two.publisher)[0], 0);
     cursor.store(Position { next: Offset(400), ..mine });
     append_until(&mut writer, 1000);
-    assert!((1..=400).contains(&bases(&two.publisher)[0]));
+    append_till(&mut writer, "what it has passed is gone", || bases(&two.publisher)[0] > 0);
+    assert!(bases(&two.publisher)[0] <= 400);
 }
 
 #[test]
@@ -148,9 +167,8 @@ fn a_lease_runs_out_once_nobody_reads_and_not_before() {
     assert!(bases(&two.publisher)[0] <= 30, "it was there just now");
     let seen = Instant::now();
     wait_until("the lease has run out", || seen.elapsed() > lease);
-    append_until(&mut writer, 1200);
-    assert!(bases(&two.publisher)[0] > 500);
-    check_kept(&two.publisher, 1200);
+    append_till(&mut writer, "it holds nothing back", || bases(&two.publisher)[0] > 500);
+    check_kept(&two.publisher, writer.next_offset().0);
 }
 
 #[test]
@@ -216,13 +234,16 @@ fn a_table_that_cannot_be_read_holds_everything_back() {
 fn a_damaged_position_holds_everything_back() {
     let two = Two::new();
     let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
-    append_until(&mut writer, 500);
+    append_till(&mut writer, "the old ones are gone", || bases(&two.publisher)[0] > 0);
+    // One that is about to drop more has looked before.
+    drop(writer);
     let kept = bases(&two.publisher)[0];
-    assert!(kept > 0);
     two.claim().store(Position::at(Offset(500)));
     let table = std::fs::File::options().write(true).open(cursors_path(&two.cursors_of)).unwrap();
     table.write_all_at(&u64::MAX.to_le_bytes(), 64 + 272).unwrap();
-    append_until(&mut writer, 800);
+    let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
+    let end = writer.next_offset().0 + 300;
+    append_until(&mut writer, end);
     assert_eq!(bases(&two.publisher)[0], kept);
 }
 
@@ -235,8 +256,7 @@ fn a_state_folder_that_cannot_be_listed_holds_everything_back() {
     let two = Two::new();
     let mut writer = Writer::open(&two.publisher, &keeping(|_| {})).unwrap();
     symlink("nowhere", two.publisher.with_file_name("gone")).unwrap();
-    append_until(&mut writer, 500);
-    assert!(bases(&two.publisher)[0] > 0, "a link to nowhere is no instance");
+    append_till(&mut writer, "a link to nowhere is no instance", || bases(&two.publisher)[0] > 0);
 }
 
 #[test]
@@ -252,6 +272,8 @@ fn at_the_byte_limit_the_oldest_go_and_the_laggard_is_told() {
     append_until(&mut writer, 2000);
     assert!(bytes_on_disk(&two.publisher).unwrap() <= 4 * SEGMENT_BYTES);
     check_kept(&two.publisher, 2000);
+    // Nothing more goes while the reader is on its way.
+    drop(writer);
 
     // The reader still has the oldest segment mapped: it reads that to its end, then it is told.
     let (mut next, mut gaps) = (1, 0);
@@ -346,9 +368,10 @@ fn segments_of_an_age_go_when_they_are_passed() {
         std::fs::File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
     }
     let left = segments(&two.publisher)[3].clone();
+    append_till(&mut writer, "they are gone", || segments(&two.publisher)[0] == left);
     append_until(&mut writer, 800);
     assert_eq!(segments(&two.publisher)[0], left);
-    check_kept(&two.publisher, 800);
+    check_kept(&two.publisher, writer.next_offset().0);
 }
 
 #[test]
@@ -358,13 +381,14 @@ fn a_segment_stays_for_its_last_record_and_goes_after_it() {
     let cursor = two.claim();
     cursor.store(Position::at(Offset(0)));
     append_until(&mut writer, 500);
-    for segment in 1..4 {
+    for _ in 1..4 {
         let [first, end, ..] = bases(&two.publisher)[..] else { panic!("two segments at least") };
         cursor.store(Position::at(Offset(end - 1)));
-        append_until(&mut writer, 500 + 400 * segment - 200);
+        let said = writer.next_offset().0;
+        append_until(&mut writer, said + 200);
         assert_eq!(bases(&two.publisher)[0], first, "{} was not read yet", end - 1);
         cursor.store(Position::at(Offset(end)));
-        append_until(&mut writer, 500 + 400 * segment);
+        append_till(&mut writer, "it is gone", || bases(&two.publisher)[0] > first);
         assert_eq!(bases(&two.publisher)[0], end);
     }
 }
@@ -415,10 +439,11 @@ fn a_place_whose_names_are_damaged_holds_back_what_it_has_not_read_for_its_lease
         table.write_all_at(&[0xff], 64 + 384 * slot + 8 + 1).unwrap();
     }
     append_until(&mut writer, 1200);
+    append_till(&mut writer, "what it has passed is gone", || bases(&two.publisher)[0] > 400);
     let first = bases(&two.publisher)[0];
-    assert!(first > 400 && first <= 700, "kept from {first}");
+    assert!(first <= 700, "kept from {first}");
+    let end = writer.next_offset().0;
     let seen = Instant::now();
     wait_until("its lease has run out", || seen.elapsed() > lease);
-    append_until(&mut writer, 1600);
-    assert!(bases(&two.publisher)[0] > 1200);
+    append_till(&mut writer, "it holds nothing back", || bases(&two.publisher)[0] > end);
 }

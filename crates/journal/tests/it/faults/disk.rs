@@ -92,6 +92,8 @@ fn a_failed_sync_is_final_until_the_journal_is_reopened() {
         );
         append(&mut writer).unwrap();
         writer.sync().unwrap();
+        // It may be about to drop segments.
+        drop(writer);
         for (offset, said) in read_records(&instance, Start::Beginning) {
             assert_eq!(said, Said::at(offset.0));
         }
