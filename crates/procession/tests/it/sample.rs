@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -137,8 +137,9 @@ impl Running {
         self.child.id()
     }
 
+    /// Sends a signal. Who is told to halt has halted when this returns.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        send(&self.child, signal);
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -167,6 +168,17 @@ impl Running {
             assert!(Instant::now() < deadline, "still running: {:#?}", self.heard);
             thread::park_timeout(Duration::from_millis(2));
         }
+    }
+}
+
+/// Sends a signal. Who is told to halt has halted, with all of its threads, when this returns: on a busy machine some of
+/// them would go on for a while.
+pub(crate) fn send(child: &Child, signal: Signal) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, signal).unwrap();
+    if signal == Signal::STOP {
+        let either = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), either).unwrap();
     }
 }
 

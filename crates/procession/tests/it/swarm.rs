@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use journal::{Entry, Item, Level, Options, Reader, Start, Time, Writer};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::sample::{DEADLINE, Home};
@@ -19,8 +19,9 @@ impl Running {
         Running(command.spawn().unwrap())
     }
 
+    /// Sends a signal. Who is told to halt has halted when this returns.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
+        crate::sample::send(&self.0, signal);
     }
 
     pub(crate) fn kill(mut self) {

@@ -89,10 +89,15 @@ fn what_waited_in_the_socket_of_a_stopped_server_is_not_done_for_a_caller_that_h
             let caller = caller.within(SOON);
             tokio::spawn(async move { caller.call(&cook("soup", NOW)).await })
         });
+        let mut sent = 0;
         for call in calls.collect::<Vec<_>>() {
-            let failure = call.await.unwrap().unwrap_err();
-            assert!(matches!(failure, Failure::Deadline { uncertain: true, .. }), "{failure:?}");
+            // On a busy machine the time may be over before the call is on its way.
+            match call.await.unwrap().unwrap_err() {
+                Failure::Deadline { uncertain, .. } => sent += usize::from(uncertain),
+                failure => panic!("{failure:?}"),
+            }
         }
+        assert!(sent > 0, "nothing waited in the socket");
         kitchen.signal(Signal::CONT);
         assert_eq!(caller.call(&cook("tea", NOW)).await.unwrap().times, 2);
         assert_eq!(street.steps("kitchen", "soup"), [""; 0]);
