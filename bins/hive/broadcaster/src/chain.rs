@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) fault: Fault,
     /// Its history gives no virtual operations of blocks beyond this number.
     pub(crate) virtual_up_to: Option<u32>,
+    /// This block has no virtual operation.
+    pub(crate) without_virtual: Option<u32>,
     /// Methods that it doesn't have.
     pub(crate) lacks: BTreeSet<&'static str>,
     /// Every method it was asked, in order.
@@ -135,7 +137,7 @@ impl State {
                 );
             }
         }
-        if self.virtual_up_to.is_some_and(|known| number > known) {
+        if self.without_virtual == Some(number) || self.virtual_up_to.is_some_and(|known| number > known) {
             return json!({ "ops": ops });
         }
         ops.push(json!({"block": number, "trx_id": "0".repeat(40), "trx_in_block": u32::MAX, "op_in_trx": 1,

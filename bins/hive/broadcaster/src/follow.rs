@@ -13,13 +13,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::block::Block;
 use crate::doubt::Doubt;
-use crate::operations::read_virtual;
+use crate::operations::{has_virtual, read_virtual};
 use crate::pool::Pool;
 use crate::position::{Position, Told};
 use crate::range::RangeSize;
 use crate::rpc::HttpError;
 use crate::settings::{Mode, Settings, Start};
 use crate::trouble::Trouble;
+
+/// So many blocks from one without virtual operations others are looked at: the neighbour, and those of about an hour, a
+/// day and a month.
+const APART: [u32; 4] = [1, 1_200, 28_800, 864_000];
 
 /// One step along the chain.
 #[derive(Debug)]
@@ -120,6 +124,11 @@ impl Follow {
 
     /// Tries to get one step further with the current node; none if there is nothing new yet.
     async fn attempt(&mut self) -> Result<Option<Advance>, Trouble> {
+        // A step that was dropped half-way has taken its block along.
+        let wanted = self.wanted();
+        if self.ahead.front().is_some_and(|block| wanted != Some(block.number)) {
+            self.ahead.clear();
+        }
         let asked = self.ahead.is_empty() && self.fetch().await?;
         match self.ahead.pop_front() {
             Some(block) => self.take(block).await.map(Some),
@@ -242,8 +251,24 @@ impl Follow {
             return Ok((operations, None));
         }
         none.push(self.pool.index());
-        if !self.doubt.is_over(number, none, number <= irreversible) {
+        if self.doubt.has_any() {
+            let is_passed = self.gives_later(number, irreversible).await?
+                // Of several nodes behind one name, one may lag.
+                && !self.gives_virtual(number).await?;
+            return if is_passed { Ok((Vec::new(), None)) } else { Err(Trouble::NoVirtual { number }) };
+        }
+        let count = self.pool.count();
+        if !self.doubt.is_over(number, none, count, number <= irreversible) {
             return Err(Trouble::NoVirtual { number });
+        }
+        if !self.doubt.has_believed() {
+            // Before this life, or before the history began to lag, there may have been some.
+            for earlier in APART.iter().filter_map(|apart| number.checked_sub(*apart)).filter(|at| *at > 0) {
+                if self.gives_virtual(earlier).await? {
+                    self.doubt.end();
+                    return Err(Trouble::NoVirtual { number });
+                }
+            }
         }
         let (nodes, again) = self.doubt.believe();
         if !again {
@@ -254,6 +279,24 @@ impl Follow {
             );
         }
         Ok((Vec::new(), Some(nodes)))
+    }
+
+    /// Whether the current node gives virtual operations of a later block than `number`, so that its history has passed
+    /// this one.
+    async fn gives_later(&mut self, number: u32, irreversible: u32) -> Result<bool, Trouble> {
+        let later = APART.iter().filter_map(|apart| number.checked_add(*apart));
+        for later in later.filter(|later| *later < irreversible).chain([irreversible]) {
+            if later > number && self.gives_virtual(later).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the current node gives virtual operations of a block.
+    async fn gives_virtual(&mut self, number: u32) -> Result<bool, Trouble> {
+        let answer = self.pool.current().source.operations(number, self.mode).await?;
+        Ok(has_virtual(answer.result()))
     }
 
     /// Finds where the fork that `child` is on left the blocks that we have said: walks back with the current

@@ -49,6 +49,11 @@ pub(crate) fn read_virtual(result: &str, block: &Block) -> Result<Vec<AppliedOpe
     Ok(virtual_operations)
 }
 
+/// Whether an answer, about whatever block, has an operation of the chain itself: the producer's reward, mostly.
+pub(crate) fn has_virtual(result: &str) -> bool {
+    items(result).is_ok_and(|items| items.iter().any(|item| item.trx_id.bytes().all(|byte| byte == b'0')))
+}
+
 fn items(result: &str) -> Result<Vec<Item>, String> {
     #[derive(Deserialize)]
     struct Wrapped {

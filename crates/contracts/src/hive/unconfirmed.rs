@@ -3,8 +3,8 @@
 use procession::Event;
 use serde::{Deserialize, Serialize};
 
-/// A block is said without any virtual operation, though nearly every block has one: each node that was asked, for as
-/// long as was reasonable, gave none. Topic `no-virtual-operations`, no key; in one atomic batch with the block's other
+/// A block is said without any virtual operation, though nearly every block has one: no node has ever given any of this
+/// chain, and each gave none of this block for as long as was reasonable. Topic `no-virtual-operations`, no key; in one atomic batch with the block's other
 /// operations, and after them. Only where the broadcaster is set to say virtual operations.
 ///
 /// ```json

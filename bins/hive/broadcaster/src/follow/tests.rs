@@ -388,18 +388,47 @@ async fn a_history_that_lags_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_no_node_gives_is_said_to_be_missing_and_waited_for_once() {
+async fn what_no_node_has_ever_given_is_said_to_be_missing_and_waited_for_once() {
     let nodes = [TestNode::with(60, 60).await, TestNode::with(60, 60).await];
     for node in &nodes {
-        node.state().virtual_up_to = Some(3);
+        node.state().virtual_up_to = Some(0);
     }
     let mut follow = follow_virtual(&[&nodes[0], &nodes[1]], Mode::Irreversible);
     for number in 1..=60 {
         let advance = step(&mut follow).await;
-        assert_eq!(advance.virtual_operations.len(), usize::from(number <= 3));
-        assert_eq!(advance.unconfirmed_by.is_some(), number > 3);
+        assert!(advance.virtual_operations.is_empty() && advance.unconfirmed_by.is_some());
         // Later blocks are not waited for: a node that is left alone just now isn't asked.
-        assert!(number != 4 || advance.unconfirmed_by == Some(2), "{advance:?}");
+        assert!(number != 1 || advance.unconfirmed_by == Some(2), "{advance:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_has_given_some_is_waited_for_however_long_it_lags() {
+    let nodes = [TestNode::with(20, 20).await, TestNode::with(20, 20).await];
+    nodes.iter().for_each(|node| node.state().virtual_up_to = Some(3));
+    let mut first = follow_virtual(&[&nodes[0], &nodes[1]], Mode::Irreversible);
+    for _ in 1..=3 {
+        assert_eq!(step(&mut first).await.virtual_operations.len(), 1);
+    }
+    // A new life knows nothing of what the last one was given.
+    let settings =
+        Settings { virtual_operations: true, ..settings(&[&nodes[0], &nodes[1]], Mode::Irreversible) };
+    let second = Follow::new(&settings, first.position.clone(), 0).unwrap();
+    for mut follow in [first, second] {
+        let begun = Instant::now();
+        while begun.elapsed() < 3 * settings.stall_timeout {
+            expect_none(&mut follow, &nodes[0]).await;
+        }
+    }
+    // A block that has none is said without, since the next one is known.
+    nodes
+        .iter()
+        .for_each(|node| (node.state().virtual_up_to, node.state().without_virtual) = (None, Some(7)));
+    let mut follow = Follow::new(&settings, None, 0).unwrap();
+    for number in 1..=20 {
+        let advance = step(&mut follow).await;
+        let count = usize::from(number != 7);
+        assert_eq!((advance.virtual_operations.len(), advance.unconfirmed_by), (count, None), "{number}");
     }
 }
 
