@@ -161,9 +161,8 @@ impl Core {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Stops deliveries once the process is to stop. To be run on a thread that does not hang.
-    pub(crate) async fn stop_deliveries(self: Arc<Self>) {
-        self.shutdown.cancelled().await;
+    /// The process is to stop, and with it deliveries. To be called on a thread that does not hang.
+    pub(crate) fn stop_deliveries(&self) {
         if !self.has_ended.load(Ordering::Acquire) {
             self.forgive_held();
         }
@@ -182,13 +181,14 @@ impl Core {
     /// Notes that what the process holds, from here on to its end, is not to blame for that end. It is noted as soon as a
     /// stop begins: nobody knows whether the process gets to finish it.
     fn forgive_held(&self) {
-        if let Err(error) = self.cursors.note_stop() {
-            tracing::warn!(%error, "a stop cannot be noted: what is in hand counts one more attempt");
-        }
         for acks in self.acks() {
             if let Some(beyond) = acks.beyond() {
                 beyond.note_stop();
             }
+        }
+        // Last: the table of cursors is where others see that all is noted.
+        if let Err(error) = self.cursors.note_stop() {
+            tracing::warn!(%error, "a stop cannot be noted: what is in hand counts one more attempt");
         }
     }
 

@@ -127,8 +127,9 @@ impl<S: Settings> Process<S> {
                 source,
             })?
         };
-        server.runtime().spawn(Arc::clone(&core).stop_deliveries());
-        server.runtime().spawn(signals.watch(shutdown, framework.shutdown_timeout));
+        let stopping = Arc::clone(&core);
+        let note = move || stopping.stop_deliveries();
+        server.runtime().spawn(signals.watch(shutdown, framework.shutdown_timeout, note));
         server.runtime().spawn(core.waits.announce(Arc::downgrade(&core)));
         letters::count_earlier(&core, server.runtime());
         server.runtime().spawn(letters::settle_owed(Arc::downgrade(&core), Arc::clone(&core.outlet.letters)));

@@ -35,19 +35,27 @@ impl Signals {
     }
 
     /// Cancels `shutdown` at the first signal and ends the process at the second, or when the
-    /// application has overrun `timeout` so far that its thread must be hung.
+    /// application has overrun `timeout` so far that its thread must be hung. Calls `note` as soon as the process is to
+    /// stop: before a second signal can end it, and before anybody is told.
     ///
     /// To be run on a thread other than the application's, so that it works whatever that does.
-    pub(crate) async fn watch(mut self, shutdown: CancellationToken, timeout: Duration) -> Infallible {
-        let mut signals = 0;
-        tokio::select! {
-            name = self.next() => {
-                tracing::info!(signal = name, "stopping");
-                signals += 1;
-                shutdown.cancel();
-            }
+    pub(crate) async fn watch(
+        mut self,
+        shutdown: CancellationToken,
+        timeout: Duration,
+        note: impl FnOnce(),
+    ) -> Infallible {
+        let signal = tokio::select! {
+            name = self.next() => Some(name),
             // Stopped by a call: it is still the second signal that means "at once".
-            () = shutdown.cancelled() => {}
+            () = shutdown.cancelled() => None,
+        };
+        note();
+        let mut signals = 0;
+        if let Some(name) = signal {
+            tracing::info!(signal = name, "stopping");
+            signals += 1;
+            shutdown.cancel();
         }
         let mut hung = pin!(sleep(timeout.saturating_add(HUNG_AFTER)));
         loop {
