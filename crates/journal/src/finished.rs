@@ -5,8 +5,10 @@
 //! the kernel may have written a bit back before the records that were said because of it. What must outlast a power
 //! loss goes into the journal with those records.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{self, FILE_MODE};
 use crate::error::Result;
@@ -42,6 +44,11 @@ pub type Bits = [u64; WORDS];
 pub struct Finished {
     map: WriteMap,
     blocks: u64,
+    /// What processes that died have left begun and not finished, by the number of the block: a stop of this one leaves
+    /// it so. Locked when a stop is noted, and when records are other ones than before.
+    suspects: Mutex<HashMap<u64, Bits>>,
+    /// This process is told to stop: nothing that begins now is to blame for its end.
+    stopping: AtomicBool,
 }
 
 impl Finished {
@@ -66,12 +73,13 @@ impl Finished {
         let bytes = HEADER_BYTES + usize::try_from(blocks).unwrap_or(usize::MAX).saturating_mul(BLOCK_BYTES);
         extend(&file, bytes as u64, path)?;
         let map = WriteMap::new(&file, bytes, path)?;
-        let finished = Self { map, blocks };
+        let finished = Self { map, blocks, suspects: Mutex::default(), stopping: AtomicBool::new(false) };
         if !finished.is_of(journal) {
             finished.begin_anew(journal);
         } else if finished.word(AT_STOPPED).load(Ordering::Acquire) != 0 {
             finished.forgive();
         }
+        *finished.suspects() = finished.begun().collect();
         Ok(finished)
     }
 
@@ -91,6 +99,16 @@ impl Finished {
     #[inline]
     pub fn begin(&self, offset: Offset) {
         self.set(offset, AT_BEGUN);
+        // Pairs with `note_stop`: it sees the bit, or this sees that it was there.
+        if self.stopping.load(Ordering::SeqCst) {
+            self.unset_begun(offset);
+        }
+    }
+
+    #[cold]
+    fn unset_begun(&self, offset: Offset) {
+        let (word, bit) = bit_of(offset);
+        self.word(self.place(offset).1 + AT_BEGUN + word * 8).fetch_and(!bit, Ordering::Release);
     }
 
     /// Whether the record at `offset` is dealt with.
@@ -122,9 +140,52 @@ impl Finished {
         self.word(AT_EPOCH).store(epoch, Ordering::Release);
     }
 
-    /// Notes that the process is told to stop: the next one counts nothing as begun. Survives SIGKILL.
+    /// Notes that the process is told to stop: what it has begun, or begins from here on, is not to blame for its end.
+    /// What others have died over stays begun. Survives SIGKILL.
     pub fn note_stop(&self) {
-        self.word(AT_STOPPED).store(1, Ordering::Release);
+        // Who is killed before the end of this blames nothing, rather than what was only in hand.
+        self.word(AT_STOPPED).store(1, Ordering::SeqCst);
+        self.stopping.store(true, Ordering::SeqCst);
+        let suspects = self.suspects();
+        for index in 0..self.blocks {
+            let at = self.at(index);
+            let number = self.word(at).load(Ordering::SeqCst).checked_sub(1);
+            let kept = number.and_then(|number| suspects.get(&number)).copied().unwrap_or_default();
+            for (word, kept) in kept.into_iter().enumerate() {
+                let begun = self.word(at + AT_BEGUN + word * 8);
+                // What is as it is to be is not written to.
+                if begun.load(Ordering::SeqCst) & !kept != 0 {
+                    begun.fetch_and(kept, Ordering::SeqCst);
+                }
+            }
+        }
+        drop(suspects);
+        self.word(AT_STOPPED).store(0, Ordering::Release);
+    }
+
+    /// What has begun and is not finished, by the number of the block.
+    fn begun(&self) -> impl Iterator<Item = (u64, Bits)> {
+        (0..self.blocks).filter_map(|index| {
+            let at = self.at(index);
+            let number = self.word(at).load(Ordering::Acquire).checked_sub(1)?;
+            let load = |bits, word| self.word(at + bits + word * 8).load(Ordering::Acquire);
+            let begun: Bits = std::array::from_fn(|word| load(AT_BEGUN, word) & !load(AT_FINISHED, word));
+            (begun != Bits::default()).then_some((number, begun))
+        })
+    }
+
+    fn suspects(&self) -> MutexGuard<'_, HashMap<u64, Bits>> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody has died over those that are not begun any more.
+    fn clear_suspects(&self) {
+        let begun: HashMap<u64, Bits> = self.begun().collect();
+        self.suspects().retain(|number, suspects| {
+            let begun = begun.get(number).copied().unwrap_or_default();
+            suspects.iter_mut().zip(begun).for_each(|(suspects, begun)| *suspects &= begun);
+            *suspects != Bits::default()
+        });
     }
 
     /// The finished ones of the block that holds `offset`.
@@ -178,6 +239,7 @@ impl Finished {
                 }
             }
         }
+        self.clear_suspects();
     }
 
     /// History is another one from this offset on: forgets what is finished there, and all that has begun. Records before
@@ -198,6 +260,7 @@ impl Finished {
             }
         }
         self.word(AT_STOPPED).store(0, Ordering::Release);
+        self.clear_suspects();
     }
 
     #[inline]
@@ -213,7 +276,7 @@ impl Finished {
             header.store(number + 1, Ordering::Release);
         }
         let (word, bit) = bit_of(offset);
-        self.word(at + bits + word * 8).fetch_or(bit, Ordering::Release);
+        self.word(at + bits + word * 8).fetch_or(bit, Ordering::SeqCst);
     }
 
     fn get(&self, offset: Offset, bits: usize) -> bool {
@@ -357,6 +420,37 @@ mod tests {
             );
             assert!(!finished.has_begun(Offset(700)));
         }
+    }
+
+    #[test]
+    fn a_stop_forgives_what_is_in_hand_and_not_what_others_have_died_over() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("s@j");
+        let open = || Finished::open(&path, 7, 4).unwrap();
+        open().begin(Offset(70));
+        let finished = open();
+        finished.begin(Offset(71));
+        finished.begin(Offset(600));
+        finished.note_stop();
+        finished.begin(Offset(72));
+        finished.finish(Offset(73));
+        drop(finished);
+        let begun = |finished: &Finished| {
+            (0..700).filter(|offset| finished.has_begun(Offset(*offset))).collect::<Vec<_>>()
+        };
+        let finished = open();
+        assert_eq!(begun(&finished), [70]);
+        assert!(finished.is_finished(Offset(73)));
+        finished.begin(Offset(74));
+        drop(finished);
+        let finished = open();
+        assert_eq!(begun(&finished), [70, 74], "the next process stops for nobody");
+        // Others are read where the last one was.
+        finished.clear_from(Offset(74));
+        finished.begin(Offset(74));
+        finished.note_stop();
+        drop(finished);
+        assert_eq!(begun(&open()), [70]);
     }
 
     #[test]

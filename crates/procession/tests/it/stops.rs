@@ -145,26 +145,29 @@ fn a_death_after_a_restart_counts_again() {
 
 #[test]
 fn a_stop_forgives_no_death_that_was_before_it() {
-    let home = Home::new();
-    say(&mut source(&home), 0..1, key);
-    let die = || {
-        let ended = start(&home, "sorter", &["--die", "0", "--one-by-one"]).wait();
-        assert_eq!(ended.code, None, "{ended:?}");
-    };
-    die();
-    die();
-    // Told to stop over it, any number of times.
-    for _ in 0..STOPS {
-        let mut hanging = start(&home, "sorter", &["--hang", "hot", "--one-by-one"]);
-        hanging.wait_for("begins to hang, attempt 3");
-        hanging.signal(Signal::TERM);
-        wait_until("the stop is noted", || is_noted(&home, "sorter"));
-        drop(hanging);
+    for way in [&["--one-by-one"][..], &[]] {
+        let home = Home::new();
+        say(&mut source(&home), 0..1, key);
+        let dying = || start(&home, "sorter", &[&["--die", "0"], way].concat());
+        let die = || {
+            let ended = dying().wait();
+            assert_eq!(ended.code, None, "{ended:?}");
+        };
+        die();
+        die();
+        // Told to stop over it, any number of times.
+        for _ in 0..STOPS {
+            let mut hanging = start(&home, "sorter", &[&["--hang", "hot"], way].concat());
+            hanging.wait_for("begins to hang, attempt 3");
+            hanging.signal(Signal::TERM);
+            wait_until("the stop is noted", || is_noted(&home, "sorter"));
+            drop(hanging);
+        }
+        die();
+        let last = dying();
+        wait_until("it is parked", || said(&home, "_dead-letter").len() == 1);
+        let reason = said(&home, "_dead-letter")[0]["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains("ended 3 times"), "{reason}");
+        drop(last);
     }
-    die();
-    let last = start(&home, "sorter", &["--die", "0", "--one-by-one"]);
-    wait_until("it is parked", || said(&home, "_dead-letter").len() == 1);
-    let reason = said(&home, "_dead-letter")[0]["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("ended 3 times"), "{reason}");
-    drop(last);
 }
