@@ -70,6 +70,21 @@ impl WriteMap {
         word(self.map.as_ptr(), self.map.len(), at)
     }
 
+    /// Several words in a row, looked up once.
+    ///
+    /// # Panics
+    /// Outside of the mapping, or not aligned to 8 bytes.
+    #[inline]
+    pub(crate) fn words<const COUNT: usize>(&self, at: usize) -> &[AtomicU64; COUNT] {
+        let end = at.checked_add(COUNT * 8);
+        assert!(
+            at.is_multiple_of(8) && end.is_some_and(|end| end <= self.map.len()),
+            "words outside of the mapping"
+        );
+        // SAFETY: as in `word`; an array of words has their alignment, and all of it is inside the mapping (asserted).
+        unsafe { &*self.map.as_ptr().add(at).cast::<[AtomicU64; COUNT]>() }
+    }
+
     /// What another thread needs to fault pages in ahead of the writer.
     pub(crate) fn pages(&self) -> Pages {
         Pages { map: Arc::clone(&self.map) }

@@ -65,7 +65,8 @@ impl Cursor {
     /// By one thread at a time: of two positions that are stored at once neither may last.
     #[inline]
     pub fn store(&self, position: Position) {
-        store(|at| self.word(at), &position);
+        let words = self.map.words::<{ SLOT_BYTES / 8 }>(self.start);
+        store(|at| &words[at / 8], &position);
         self.table.shared.mark_dirty();
     }
 

@@ -74,9 +74,11 @@ impl Desk {
     /// The next order. One whose caller has gone is none: whoever was told nothing says it again.
     #[inline]
     pub(crate) fn take(&self) -> Option<Order> {
-        if !self.some.load(Ordering::Acquire) {
-            return None;
-        }
+        if self.some.load(Ordering::Acquire) { self.first() } else { None }
+    }
+
+    #[cold]
+    fn first(&self) -> Option<Order> {
         let mut orders = self.orders();
         while orders.pop_front_if(|order| !order.is_awaited()).is_some() {}
         let order = orders.pop_front();

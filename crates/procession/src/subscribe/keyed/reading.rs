@@ -149,16 +149,18 @@ where
     }
 
     /// Whether it could be remembered that an event is dealt with. Says so, once, if that has to wait for one far behind it.
+    #[inline]
     pub(super) fn note_reach(&mut self, acks: &Acks, offset: Offset) -> bool {
         let has_reach = reaches(acks, offset);
-        if has_reach {
-            if self.stuck.is_some() {
-                self.stuck = None;
-            }
-        } else if self.stuck.is_none() {
-            self.stuck = Some(self.subscription.say_stuck(acks, offset));
+        if has_reach == self.stuck.is_some() {
+            self.tell_reach(acks, offset, has_reach);
         }
         has_reach
+    }
+
+    #[cold]
+    fn tell_reach(&mut self, acks: &Acks, offset: Offset, has_reach: bool) {
+        self.stuck = (!has_reach).then(|| self.subscription.say_stuck(acks, offset));
     }
 }
 
