@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use serde_json::{Value, json};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{self, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -88,7 +88,7 @@ impl Door {
     pub(super) async fn run(mut self) {
         let mut connections = JoinSet::new();
         let mut pause = ACCEPT_PAUSE_MIN;
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval_at(time::Instant::now() + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -265,10 +265,11 @@ mod tests {
         std::fs::create_dir(path.parent().unwrap()).unwrap();
         let (listening, stop) = (listen_again(&path).unwrap(), CancellationToken::new());
         let (limits, rights) = (Limits::default(), Rights::default());
-        let door = Door::new(listening, Arc::default(), limits, rights, Waits::default(), stop.clone());
+        let mut door = Door::new(listening, Arc::default(), limits, rights, Waits::default(), stop.clone());
         let mut early: Vec<_> = (0..5).map(|_| UnixStream::connect(&path).unwrap()).collect();
         std::fs::remove_file(&path).unwrap();
         // It looks for its socket before it lets anybody in.
+        door.stay();
         let door = tokio::spawn(door.run());
         let answers = tokio::task::spawn_blocking(move || {
             for stream in &mut early {
