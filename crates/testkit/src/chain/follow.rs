@@ -255,7 +255,10 @@ impl Follower {
                 1 => declare(&mut segment.topics, raw.payload)?,
                 2 => declare(&mut segment.journals, raw.payload)?,
                 3 => batch.acks.push(ack(raw.payload)?),
-                4 => batch.checkpoints.push(checkpoint(raw.payload)?),
+                // What the toolkit notes for itself has an underscore in front.
+                4 => batch
+                    .checkpoints
+                    .extend(Some(checkpoint(raw.payload)?).filter(|(name, _)| !name.starts_with('_'))),
                 5 if raw.payload.is_empty() => {}
                 6 if used == 0 && raw.payload.len() == 8 => return Ok((None, Some(word(raw.payload, 0)))),
                 _ => return wrong("kind"),
