@@ -44,6 +44,8 @@ struct Settings {
     unsayable: i64,
 }
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// What the model's code does: the same in every run of a process that works as it should. See [`Settings`].
 #[derive(Debug, Clone, Copy)]
 struct Rules {
@@ -225,7 +227,7 @@ fn main() -> ExitCode {
         let Settings { most, fee_bytes, cent_bytes, unsayable, .. } = *process.settings();
         RULES.get_or_init(|| Rules { most, fee_bytes, cent_bytes, unsayable });
         let model = process.model::<Account>("teller").hear(hears.clone()).lateness(*lateness);
-        let model = model.idle_after(*idle_after).dead_after(*dead_after).wait(*wait);
+        let model = model.idle_after(*idle_after).dead_after(*dead_after).wait(*wait).ahead_max(DAY);
         model.final_every(Duration::from_millis(1)).snapshot_after(*snapshot_after).run().await
     })
 }

@@ -13,17 +13,14 @@ use crate::subscribe::Selector;
 /// Topics by which sources say more than events.
 const HIDDEN: [&str; 3] = [Retract::TOPIC, Final::TOPIC, Heartbeat::TOPIC];
 
-/// How much later than it was recorded something may have happened: clocks that disagree, and time zones that were
-/// mistaken, are within. What is said to happen later is not believed: until then its journal would be kept for it, and
-/// a heartbeat would make all that comes too late.
-const AHEAD_MAX: Duration = Duration::from_secs(86_400);
-
 /// Which topics of which processes are inputs.
 #[derive(Debug)]
 pub(super) struct Selection {
     selectors: Vec<Selector>,
     patterns: Vec<String>,
     own: String,
+    /// How much later than it was recorded something may have happened.
+    ahead_max: Option<Duration>,
 }
 
 impl Selection {
@@ -35,7 +32,21 @@ impl Selection {
         }
         let parse = |pattern: &String| Selector::parse(pattern, None);
         let selectors = patterns.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { selectors, patterns, own: own.to_owned() })
+        Ok(Self { selectors, patterns, own: own.to_owned(), ahead_max: None })
+    }
+
+    /// The same, where nothing happens more than `ahead_max` after it was recorded.
+    pub(super) fn with_ahead_max(self, ahead_max: Option<Duration>) -> Self {
+        Self { ahead_max, ..self }
+    }
+
+    /// `at`, unless that is too far ahead of when it was recorded. What is said to happen later is not believed: until
+    /// then its journal would be kept for it, and a heartbeat would make all that comes too late.
+    #[inline]
+    fn check(&self, at: EventTime, heard: &Heard<'_>) -> Result<EventTime, String> {
+        let Some(ahead_max) = self.ahead_max else { return Ok(at) };
+        let recorded = EventTime::from(heard.time);
+        if at > recorded.plus(ahead_max) { Err(too_far_ahead(at, recorded, ahead_max)) } else { Ok(at) }
     }
 
     /// Whether records of a topic in a journal are inputs.
@@ -128,7 +139,7 @@ impl<I> Word<I> {
 pub(super) fn read<I: Input>(selection: &Selection, heard: &Heard<'_>) -> Result<Word<I>, String> {
     Ok(match heard.topic {
         Final::TOPIC => Word::Final(heard.decode::<Final>()?.at),
-        Heartbeat::TOPIC => Word::Heartbeat(check(heard.decode::<Heartbeat>()?.at, heard)?),
+        Heartbeat::TOPIC => Word::Heartbeat(selection.check(heard.decode::<Heartbeat>()?.at, heard)?),
         Retract::TOPIC => {
             let retract: Retract = heard.decode()?;
             if selection.takes(heard.journal, &retract.topic) {
@@ -138,11 +149,11 @@ pub(super) fn read<I: Input>(selection: &Selection, heard: &Heard<'_>) -> Result
             }
         }
         topic if !selection.takes(heard.journal, topic) => Word::Nothing,
-        _ => read_input(heard)?,
+        _ => read_input(selection, heard)?,
     })
 }
 
-fn read_input<I: Input>(heard: &Heard<'_>) -> Result<Word<I>, String> {
+fn read_input<I: Input>(selection: &Selection, heard: &Heard<'_>) -> Result<Word<I>, String> {
     let said = if heard.codec == Codec::Json { Said::of(heard.payload)? } else { None };
     if said.is_some_and(|said| said.compensates) {
         return Ok(Word::Compensation);
@@ -156,7 +167,7 @@ fn read_input<I: Input>(heard: &Heard<'_>) -> Result<Word<I>, String> {
         Some(said) => Word::Assert { key, said, input },
         None => {
             let at = match input.at() {
-                Some(at) => check(at, heard)?,
+                Some(at) => selection.check(at, heard)?,
                 None => heard.time.into(),
             };
             Word::Event { key, at, input }
@@ -164,14 +175,7 @@ fn read_input<I: Input>(heard: &Heard<'_>) -> Result<Word<I>, String> {
     })
 }
 
-/// When something happened, unless that is too far ahead of when it was recorded.
-#[inline]
-fn check(at: EventTime, heard: &Heard<'_>) -> Result<EventTime, String> {
-    let recorded = EventTime::from(heard.time);
-    if at > recorded.plus(AHEAD_MAX) { Err(too_far_ahead(at, recorded)) } else { Ok(at) }
-}
-
 #[cold]
-fn too_far_ahead(at: EventTime, recorded: EventTime) -> String {
-    format!("its event time, {at}, is more than a day after it was recorded, {recorded}")
+fn too_far_ahead(at: EventTime, recorded: EventTime, ahead_max: Duration) -> String {
+    format!("its event time, {at}, is more than {ahead_max:?} after it was recorded, {recorded}")
 }

@@ -70,8 +70,8 @@ pub trait Input: Sized {
     /// The key that it is about: each has a model of its own.
     fn key(&self) -> Cow<'_, [u8]>;
 
-    /// When it happened; without it, when it was said. More than a day later than it was said is not believed: the record
-    /// goes to the dead-letter topic.
+    /// When it happened; without it, when it was said. How far it may lie ahead of that is the model's to say:
+    /// [`super::RunModel::ahead_max`].
     fn at(&self) -> Option<EventTime> {
         None
     }

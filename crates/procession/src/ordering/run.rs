@@ -63,6 +63,7 @@ pub(super) struct RunOptions {
     pub(super) lateness: Duration,
     pub(super) wait: Duration,
     pub(super) idle_after: Option<Duration>,
+    pub(super) ahead_max: Option<Duration>,
     pub(super) dead_after: Duration,
     pub(super) gone_after: Duration,
     pub(super) final_every: Duration,
@@ -90,6 +91,7 @@ where
                 lateness: Duration::from_secs(1),
                 wait: Duration::ZERO,
                 idle_after: None,
+                ahead_max: None,
                 dead_after: Duration::from_secs(5),
                 gone_after: Duration::from_secs(7 * 86_400),
                 final_every: Duration::from_millis(50),
@@ -117,6 +119,15 @@ where
     /// at once, and corrected if need be.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.options.wait = wait;
+        self
+    }
+
+    /// How much later than it was recorded an event may have happened: one that lies further ahead is parked in the
+    /// dead-letter topic, and so is such a heartbeat. To be set where event times are those of real clocks: a wrong one far
+    /// ahead is kept until its time has come, with all that its journal has said since, and such a heartbeat makes all that
+    /// follows too late. Without it everything is believed: the times may be those of a recording, or of a simulation.
+    pub fn ahead_max(mut self, ahead_max: Duration) -> Self {
+        self.options.ahead_max = Some(ahead_max);
         self
     }
 
@@ -181,7 +192,9 @@ where
         let Self { core, name, patterns, moves_time_forward, options, watch } = self;
         let refuse = |reason: String| Error::Subscription { name: name.clone(), reason };
         names::check_subscription(&name)?;
-        let selection = Selection::new(patterns, core.instance.as_str()).map_err(refuse)?;
+        let selection = Selection::new(patterns, core.instance.as_str())
+            .map_err(refuse)?
+            .with_ahead_max(options.ahead_max);
         let _only = core.begin_reading("_model").map_err(|_| {
             refuse("another model runs in this process: give each a process of its own".to_owned())
         })?;
