@@ -132,6 +132,7 @@ fn payment_that_refuses_what_nobody_verifies_says_so_until_somebody_does() {
     let _open = shop.open_all(&["--policy", "refuse", "--verification-patience", "50ms"]);
     shop.shop("1-1", 1);
     let health = || call(&shop.home.socket("payment"), "io.procession.Process.Health", &json!({})).unwrap();
+    wait_until(DEADLINE, "payment answers", || shop.home.socket("payment").exists());
     assert_eq!(health()["waiting"], json!([]), "nobody has been refused");
     for request in ["a", "b"] {
         let refused = refusal(shop.pay_by_card("1-1", request));
