@@ -71,6 +71,9 @@ pub struct Reader {
     unchecked: Option<Position>,
     /// Where to go back to once it was compared.
     back: Option<Offset>,
+    /// What marks said of the epoch when they were gone over to, for as long as they say so: if later epochs were read, and
+    /// hold, that was compared already.
+    gone_over: Option<Epoch>,
     /// The journal may still be on its way to where it was gone over to.
     arrival: Option<Arrival>,
     /// The segments that there were at the last look.
@@ -152,6 +155,7 @@ impl Reader {
             until: OFFSET_NEVER,
             unchecked: None,
             back: None,
+            gone_over: None,
             arrival: None,
             listing: Listing::default(),
             known: Known::default(),

@@ -230,6 +230,7 @@ impl Reader {
             self.find_end()?;
         }
         (self.is_live, self.shown) = (shown.is_some(), shown);
+        self.gone_over = self.gone_over.filter(|epoch| marks.is_none_or(|marks| marks.epoch == *epoch));
         Ok(marks)
     }
 

@@ -119,7 +119,7 @@ impl Reader {
         let Some(now) = self.marks.load()? else { return Ok(AtPath::Same) };
         let went_back = match self.known.newest() {
             Some(newest) if self.unchecked.is_none() => {
-                now.epoch < newest.epoch
+                now.epoch < newest.epoch && self.gone_over != Some(now.epoch)
                     || now.same_boot && now.trusted() < self.next && !self.is_behind_last()?
             }
             _ => false,
@@ -141,6 +141,7 @@ impl Reader {
         let read = self.unchecked.unwrap_or_else(|| self.position());
         self.journal = now.journal;
         self.unchecked = Some(read);
+        self.gone_over = Some(now.epoch);
         self.arrival = Some(Arrival::new(now));
         self.listing = Listing::default();
         self.limit = Offset::ZERO;

@@ -211,6 +211,25 @@ fn a_copy_that_is_written_over_the_files_is_noticed() {
 }
 
 #[test]
+fn marks_of_an_older_copy_alone_keep_no_reader_busy() {
+    let place = Place::new();
+    make(&place);
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..120, 0));
+    let older = fs::read(place.0.path().join("backup/journal/marks")).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(place.instance().join("journal/marks"))
+        .unwrap()
+        .write_all_at(&older, 0)
+        .unwrap();
+    // The records are those that were read: compared once, and not for ever.
+    assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
+    assert!(reader.next().unwrap().is_none());
+    assert_eq!(reader.look_at_path().unwrap(), AtPath::Same);
+}
+
+#[test]
 fn a_reader_that_was_sent_back_notices_all_the_same() {
     let place = Place::new();
     make(&place);
