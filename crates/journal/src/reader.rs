@@ -345,6 +345,8 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::marks::MarksWriter;
+    use crate::ofd;
     use crate::options::Options;
     use crate::segment;
     use crate::types::{Codec, Entry};
@@ -408,6 +410,20 @@ mod tests {
             let reason = if missing == 0 { GapReason::Trimmed } else { GapReason::Corrupt };
             assert_eq!(gaps(&instance, end), [Gap { from: segments[missing].base, to, reason }]);
         }
+    }
+
+    #[test]
+    fn a_segment_that_is_being_dropped_is_a_gap_whatever_becomes_of_whoever_drops_it() {
+        let home = tempfile::tempdir().unwrap();
+        let end = make(home.path());
+        let segments = segment::list(&layout::journal_folder(home.path())).unwrap();
+        let (trimmer, _) = MarksWriter::open(&layout::marks_path(home.path())).unwrap();
+        trimmer.set_trimmed(segments[1].base);
+        // Between this and the file's new name lies all the time that a halted process likes.
+        let dropped = fs::File::options().read(true).write(true).open(&segments[0].path).unwrap();
+        ofd::have_alone(&dropped).unwrap();
+        let gap = Gap { from: Offset::ZERO, to: segments[1].base, reason: GapReason::Trimmed };
+        assert_eq!(gaps(home.path(), end), [gap]);
     }
 
     #[test]

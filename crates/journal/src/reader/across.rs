@@ -124,6 +124,14 @@ impl Reader {
                 }
                 Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                     self.listing = Listing::default();
+                    // The mark moves before the file goes. Nor does its name have to have gone: a writer that drops it has the
+                    // lock before that, and may have been killed, or halted, just then.
+                    let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
+                    if after.is_some_and(|after| after <= marks.trimmed) {
+                        let gap = Gap { from: self.next, to: marks.trimmed, reason: GapReason::Trimmed };
+                        self.next = marks.trimmed;
+                        return Ok(Turn::Gap(gap));
+                    }
                 }
                 Ok(_) | Err(Error::Corrupt { .. }) => return self.skip_to(after, &marks),
                 Err(error) => return Err(error),

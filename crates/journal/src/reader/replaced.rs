@@ -38,9 +38,10 @@ pub enum AtPath {
 pub(super) struct Known(VecDeque<Position>);
 
 impl Known {
-    /// Takes note of a place, if it is in another epoch than the last one.
+    /// Takes note of a place, if it is behind the last one and in another epoch.
     pub(super) fn note(&mut self, position: Position) {
-        if position.epoch == Epoch(0) || self.0.back().is_some_and(|newest| newest.epoch == position.epoch) {
+        let is_known = |newest: &Position| newest.epoch == position.epoch || newest.next >= position.next;
+        if position.epoch == Epoch(0) || self.0.back().is_some_and(is_known) {
             return;
         }
         self.push(position);
@@ -73,7 +74,7 @@ impl Known {
         self.0.back()
     }
 
-    /// Reading goes on at `next`: what lay behind it is not known any more.
+    /// Another history goes on at `next`: what lay behind it is gone.
     pub(super) fn go_back(&mut self, next: Offset) {
         self.0.retain(|known| known.next <= next);
     }
@@ -138,7 +139,10 @@ impl Reader {
     }
 
     fn go_over(&mut self, now: &Marks) {
-        let read = self.unchecked.unwrap_or_else(|| self.position());
+        // Who was sent back since has read further: that is gone, too.
+        let here = self.position();
+        let furthest = self.known.newest().filter(|newest| newest.next > here.next);
+        let read = self.unchecked.unwrap_or_else(|| furthest.copied().unwrap_or(here));
         self.journal = now.journal;
         self.unchecked = Some(read);
         self.gone_over = Some(now.epoch);
@@ -155,7 +159,7 @@ impl Reader {
             self.back = Some(self.back.map_or(offset, |earlier| earlier.min(offset)));
             return;
         }
-        self.known.go_back(offset);
+        self.known.note_end(self.position());
         (self.next, self.last, self.gap) = (offset, (Epoch(0), 0), None);
         self.limit = Offset::ZERO;
         self.leave();

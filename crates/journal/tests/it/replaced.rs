@@ -242,7 +242,28 @@ fn a_reader_that_was_sent_back_notices_all_the_same() {
     place.put_back();
     place.speak(10, 1);
     assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
-    check(&mut reader, diverged(100, 115), old(100..110, 1));
+    check(&mut reader, diverged(100, 120), old(100..110, 1));
+}
+
+#[test]
+fn who_was_sent_back_to_the_beginning_is_told_that_what_it_had_read_is_gone() {
+    for is_copy in [false, true] {
+        let place = Place::new();
+        make(&place);
+        let mut reader = place.read(Start::Beginning);
+        check(&mut reader, None, old(0..120, 0));
+        reader.go_back(Offset::ZERO);
+        place.remove();
+        if is_copy {
+            place.put_back();
+        }
+        place.speak(10, 1);
+        // It notices by itself: it has to go to a segment.
+        match is_copy {
+            false => check(&mut reader, diverged(0, 120), old(0..10, 1)),
+            true => check(&mut reader, diverged(100, 120), old(100..110, 1)),
+        }
+    }
 }
 
 #[test]
