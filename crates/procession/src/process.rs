@@ -118,15 +118,14 @@ impl<S: Settings> Process<S> {
             );
         }
         let options_of_socket = socket_options(&framework, name, version);
+        // Before anybody can see that it is there: who is told to stop then ends as ever. Not before recovery, which a
+        // signal may cut short.
+        let signals = Signals::catch().map_err(|source| Error::Io {
+            action: "catch signals for",
+            path: core.folders.instance(&core.instance),
+            source,
+        })?;
         let server = Server::start_own(socket, services::all(&core), options_of_socket, core.waits.clone())?;
-        let signals = {
-            let _on = server.runtime().enter();
-            Signals::catch().map_err(|source| Error::Io {
-                action: "catch signals for",
-                path: core.folders.instance(&core.instance),
-                source,
-            })?
-        };
         let stopping = Arc::clone(&core);
         let note = move || stopping.stop_deliveries();
         server.runtime().spawn(signals.watch(shutdown, framework.shutdown_timeout, note));

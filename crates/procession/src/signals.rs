@@ -24,7 +24,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Begins to catch the signals, on the runtime that this is called on.
+    /// Begins to catch the signals, whichever runtime of this process sees them first.
     ///
     /// # Errors
     /// The kernel refuses a handler.
