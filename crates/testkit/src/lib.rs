@@ -48,5 +48,5 @@ pub use peer::{Peer, call};
 pub use port::free_port;
 pub use process::{Ended, Running};
 pub use random::seeded;
-pub use tmpfs::Tmpfs;
+pub use tmpfs::{Ballast, Tmpfs};
 pub use wait::{DEADLINE, ready_within, wait_until};

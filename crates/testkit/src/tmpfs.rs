@@ -1,6 +1,8 @@
 //! Small and read-only file systems.
 
 use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
@@ -50,6 +52,23 @@ impl Tmpfs {
         done.unwrap_or_else(|error| panic!("{} can't be made read-only: {error}", self.folder.display()));
     }
 
+    /// Takes all the room there is, to the last byte.
+    ///
+    /// # Panics
+    /// If some is left.
+    pub fn fill(&self) -> Ballast {
+        let path = self.folder.join("ballast");
+        let mut file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut piece = vec![0_u8; 64 << 10];
+        while !piece.is_empty() {
+            if file.write_all(&piece).is_err() {
+                piece.truncate(piece.len() / 2);
+            }
+        }
+        assert!(self.free_bytes() < 4096, "{} bytes are left", self.free_bytes());
+        Ballast(path)
+    }
+
     /// Where it is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -64,6 +83,25 @@ impl Tmpfs {
     pub fn free_bytes(&self) -> u64 {
         let found = rustix::fs::statvfs(&self.folder).expect("a mounted file system tells its size");
         found.f_bavail * found.f_frsize
+    }
+}
+
+/// What fills a small file system.
+#[derive(Debug)]
+#[must_use = "it takes up the room until it is removed"]
+pub struct Ballast(PathBuf);
+
+impl Ballast {
+    /// Gives the room back, all of it before this returns.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn remove(self) {
+        // A child that another test begins just now has the file open until it becomes another program, and holds what is
+        // only removed.
+        let emptied = File::options().write(true).open(&self.0).and_then(|file| file.set_len(0));
+        let removed = emptied.and_then(|()| fs::remove_file(&self.0));
+        removed.unwrap_or_else(|error| panic!("{} can't be removed: {error}", self.0.display()));
     }
 }
 

@@ -1,9 +1,5 @@
 //! A full disk under the broadcaster and under a bot.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::PathBuf;
-
 use testkit::{DEADLINE, Running, Tmpfs, python, wait_until};
 
 use crate::blocks;
@@ -11,28 +7,6 @@ use crate::swarm::Swarm;
 
 const SEGMENT: &str = "256 KiB";
 const BLOCKS: u32 = 600;
-
-/// Fills a file system to its last byte, until it is removed.
-struct Ballast(PathBuf);
-
-impl Ballast {
-    fn fill(disk: &Tmpfs) -> Self {
-        let path = disk.path().join("ballast");
-        let mut file = File::create(&path).unwrap();
-        let mut piece = vec![0_u8; 64 << 10];
-        while !piece.is_empty() {
-            if file.write_all(&piece).is_err() {
-                piece.truncate(piece.len() / 2);
-            }
-        }
-        assert!(disk.free_bytes() < 4096, "{} bytes are left", disk.free_bytes());
-        Self(path)
-    }
-
-    fn remove(self) {
-        fs::remove_file(self.0).unwrap();
-    }
-}
 
 fn broadcaster(swarm: &Swarm) -> Running {
     let mut command = swarm.broadcaster_command();
@@ -58,7 +32,7 @@ fn a_full_disk_holds_the_broadcaster_up_and_nothing_is_lost() {
     let (bot, watch) = (swarm.bot(), swarm.watch());
     swarm.until_said("broadcaster", 100);
 
-    let ballast = Ballast::fill(&disk);
+    let ballast = disk.fill();
     broadcaster.wait_for_log(DEADLINE, "no room");
     until_stuck(&swarm);
     let stuck = swarm.said("broadcaster");
@@ -90,7 +64,7 @@ fn killed_on_a_full_disk_it_goes_on_once_there_is_room() {
     let _node = swarm.node(&recording, &["--block-interval", "5ms"]);
     let mut first = broadcaster(&swarm);
     swarm.until_said("broadcaster", 100);
-    let ballast = Ballast::fill(&disk);
+    let ballast = disk.fill();
     first.wait_for_log(DEADLINE, "no room");
     until_stuck(&swarm);
     let stuck = swarm.said("broadcaster");
@@ -133,7 +107,7 @@ fn a_full_disk_under_a_bot_costs_no_announcement() {
     let start = || Running::start(&swarm.home, "bot", &["run", "--journal-segment-bytes", "16 KiB"]);
     let mut bot = start();
     swarm.until_said("bot", 10);
-    let ballast = Ballast::fill(&disk);
+    let ballast = disk.fill();
     swarm.until_said("broadcaster", blocks::operations(BLOCKS));
     wait_until(DEADLINE, "the bot is full", || !bot.is_alive() || bot.stderr().contains("no room"));
     let announced = swarm.said("bot");

@@ -1,8 +1,5 @@
 //! A full disk under the basket.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-
 use contracts::checkout::BasketError;
 use procession::calls::Failure;
 use testkit::{DEADLINE, Tmpfs};
@@ -18,14 +15,7 @@ fn what_cannot_be_written_down_has_not_happened() {
     let Some(disk) = Tmpfs::mount(&shop.home.instance("basket"), 4 << 20) else { return };
     let mut basket = shop.open(&["--journal-segment-bytes", "256 KiB", "--lines-max", "100000"]);
     shop.start("1-1", 1).unwrap();
-    let ballast = disk.path().join("ballast");
-    let mut file = File::create(&ballast).unwrap();
-    let mut piece = vec![0_u8; 64 << 10];
-    while !piece.is_empty() {
-        if file.write_all(&piece).is_err() {
-            piece.truncate(piece.len() / 2);
-        }
-    }
+    let ballast = disk.fill();
     let mut refused = None;
     for number in 0..ITEMS_MAX {
         match shop.add("1-1", "milk", &format!("add-{number}")) {
@@ -42,8 +32,7 @@ fn what_cannot_be_written_down_has_not_happened() {
     assert!(basket.is_alive());
     assert_eq!(shop.get("1-1").unwrap().lines.len(), added as usize);
 
-    drop(file);
-    fs::remove_file(ballast).unwrap();
+    ballast.remove();
     // The same request, once there is room.
     assert_eq!(shop.add("1-1", "milk", &format!("add-{added}")).unwrap().line, added + 1);
     basket.kill9();
