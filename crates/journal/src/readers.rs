@@ -16,6 +16,8 @@ use crate::types::{Epoch, JournalId, Offset, Position};
 
 /// So often the same trouble is told again.
 const TELL_EVERY: Duration = Duration::from_secs(600);
+/// And so many different ones within that time.
+const TOLD_MAX: usize = 16;
 
 const UNKNOWN: &str = "cannot tell how far everybody has read: everything is kept, up to the byte limit";
 const NOT_SAVED: &str =
@@ -38,7 +40,7 @@ pub(crate) struct Readers {
     /// The folder that holds the folders of all instances.
     state: PathBuf,
     leases: Mutex<Leases>,
-    told: Mutex<Option<(String, Instant)>>,
+    told: Mutex<Told>,
 }
 
 impl Readers {
@@ -121,12 +123,26 @@ impl Readers {
 
     /// Says what is wrong, not over and over.
     fn tell(&self, what: &str, error: &Error) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = error.to_string();
-        if told.as_ref().is_none_or(|(before, at)| *before != text || at.elapsed() >= TELL_EVERY) {
-            tracing::warn!(journal = self.name, error = text, "{what}");
-            *told = Some((text, Instant::now()));
+        let error = error.to_string();
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).is_news(&error, Instant::now()) {
+            tracing::warn!(journal = self.name, error, "{what}");
         }
+    }
+}
+
+/// Troubles that were told, and when.
+#[derive(Debug, Default)]
+struct Told(Vec<(String, Instant)>);
+
+impl Told {
+    /// Whether a trouble is to be told now, as it is then.
+    fn is_news(&mut self, trouble: &str, now: Instant) -> bool {
+        self.0.retain(|(_, at)| now.duration_since(*at) < TELL_EVERY);
+        let is_news = self.0.len() < TOLD_MAX && self.0.iter().all(|(told, _)| told != trouble);
+        if is_news {
+            self.0.push((trouble.to_owned(), now));
+        }
+        is_news
     }
 }
 
@@ -161,4 +177,24 @@ pub(crate) fn instances(state: &Path) -> Result<impl Iterator<Item = Result<Path
         }
     };
     Ok(entries.filter_map(move |entry| folder(entry).transpose()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn troubles_that_take_turns_are_each_told_once() {
+        let (mut told, began) = (Told::default(), Instant::now());
+        let mut news = |trouble: &str, after| told.is_news(trouble, began + after);
+        assert!(news("one", Duration::ZERO) && news("other", Duration::ZERO));
+        for second in 1..TELL_EVERY.as_secs() {
+            let after = Duration::from_secs(second);
+            assert!(!news("one", after) && !news("other", after), "again after {after:?}");
+        }
+        assert!(news("one", TELL_EVERY));
+        // Troubles without end fill no log.
+        let count = (0..1000).filter(|number| news(&number.to_string(), TELL_EVERY)).count();
+        assert_eq!(count, TOLD_MAX - 1);
+    }
 }
