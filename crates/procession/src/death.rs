@@ -104,14 +104,17 @@ pub(crate) fn read_own(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Writes such a file. Never through a link: what is there is removed, and the file is a new one.
+/// Writes such a file, whole or not at all: what was there stays if there is no room. Never through a link: the file is a
+/// new one.
 pub(crate) fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
-    match fs::remove_file(path) {
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?;
-    file.write_all(text)
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&new)?;
+    let written = file.write_all(text).and_then(|()| fs::rename(&new, path));
+    written.inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 #[cfg(test)]
@@ -142,6 +145,7 @@ mod tests {
         let death = Death { at: String::new(), epoch: 3, reason: "x".to_owned() };
         write(&path, &death).unwrap();
         assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
         assert_eq!((Death::read(folder.path(), 3), Death::read(folder.path(), 4)), (Some(death), None));
         fs::write(&path, "nonsense").unwrap();
         assert_eq!(Death::read(folder.path(), 3), None);
