@@ -242,12 +242,15 @@ where
     ) -> Result<()> {
         let count = self.outbox.posts.len();
         self.own.check(&self.core, count)?;
+        let mut told = false;
         loop {
             match self.outbox.publish(posts.clone(), &self.core, acking, (&self.model, frontier)) {
                 Err(error @ Error::Journal(journal::Error::Full { .. }))
                     if !self.core.is_stopping() && !self.own.can_let_go(&self.core, count) =>
                 {
-                    tracing::error!(%error, "a model waits for room to say what it has to say");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, "a model waits for room to say what it has to say");
+                    }
                     tokio::time::sleep(FULL_PAUSE).await;
                 }
                 done => return done,
