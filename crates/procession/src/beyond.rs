@@ -30,7 +30,6 @@ use self::block::{Block, get, set};
 pub(crate) use self::reach::Reach;
 use crate::acks::Refused;
 use crate::error::Result;
-use crate::event::Event as _;
 use crate::letters::Settled;
 use crate::open::OpenDeliveries;
 
@@ -117,8 +116,7 @@ impl Stored {
 
     /// Records that go with the output.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let (topic, codec) = (Settled::TOPIC, Settled::CODEC);
-        self.settled.iter().map(move |payload| Entry { topic, key: None, cause: None, codec, payload })
+        self.settled.iter().map(|payload| Settled::entry(payload))
     }
 }
 

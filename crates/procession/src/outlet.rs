@@ -17,7 +17,7 @@ use crate::beyond::Stored;
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::event::{Event, Message};
-use crate::letters::Register;
+use crate::letters::{Register, Settled};
 use crate::names;
 use crate::subscribe::Delivery;
 use crate::waiting::{Waiting, Waits};
@@ -180,7 +180,7 @@ impl Outlet {
             .iter()
             .map(entry_of)
             .chain(stored.iter().flat_map(Stored::entries))
-            .chain(given_up.iter().map(|payload| letters::entry(payload)))
+            .chain(given_up.iter().map(|payload| Settled::entry(payload)))
             .collect();
         let acks: Vec<Ack<'_>> = due
             .iter()

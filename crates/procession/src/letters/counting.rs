@@ -93,7 +93,11 @@ pub(crate) async fn settle_owed(core: Weak<Core>, letters: Arc<Register>) {
         letters.owing().await;
         let Some(core) = core.upgrade() else { return };
         while let Some(letter) = letters.first_owed() {
-            if let Err(error) = core.when_there_is_room(|| core.outlet.settle_owed(letter)).await {
+            let settled = match core.when_there_is_room(|| core.outlet.say_owed(letter)).await {
+                Ok(Some(end)) => core.outlet.settled(end).await,
+                said => said.map(drop),
+            };
+            if let Err(error) = settled {
                 tracing::error!(%error, letter = letter.0, "a dead letter is dealt with, and stays open");
                 return;
             }

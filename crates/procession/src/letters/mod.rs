@@ -21,11 +21,12 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use journal::{Codec, Item, Level, Offset, Reader, Record, Start, Time};
+use journal::{Codec, Entry, Item, Level, Offset, Reader, Record, Start, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::aside::Gone;
-use crate::error::Result;
+use crate::codec;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::subscribe::{self, DeadLetter};
 
@@ -58,6 +59,21 @@ pub(crate) struct Settled {
     /// Its offset in the same journal.
     pub(crate) letter: u64,
     pub(crate) outcome: Outcome,
+}
+
+impl Settled {
+    /// What is said of a letter.
+    pub(crate) fn encode(letter: Offset, outcome: Outcome) -> Result<Vec<u8>> {
+        let mut payload = Vec::new();
+        codec::encode(Self::CODEC, &Self { letter: letter.0, outcome }, &mut payload)
+            .map_err(|reason| Error::Encode { topic: Self::TOPIC.to_owned(), reason })?;
+        Ok(payload)
+    }
+
+    /// The record that says it.
+    pub(crate) const fn entry(payload: &[u8]) -> Entry<'_> {
+        Entry { topic: Self::TOPIC, key: None, cause: None, codec: Self::CODEC, payload }
+    }
 }
 
 /// How a letter was settled.

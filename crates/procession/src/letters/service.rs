@@ -1,6 +1,7 @@
 //! `io.procession.DeadLetters`: decisions about letters, from outside.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use journal::{Offset, Start};
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::desk::{Order, Refusal, What};
 use super::{Found, Letter, Outcome};
-use crate::aside;
+use crate::aside::{self, Gone};
 use crate::core::Core;
 use crate::json;
 use crate::subscribe::parked_keys;
@@ -71,7 +72,7 @@ impl Service for LettersService {
     fn call(&self, call: Call) -> Answer<'_> {
         Box::pin(async move {
             match call.method() {
-                "Parked" => self.parked(call),
+                "Parked" => self.parked(call).await,
                 "Retry" => self.retry(call).await,
                 "RetryAll" => self.retry_all(call).await,
                 "Drop" => self.drop_letter(call).await,
@@ -83,14 +84,17 @@ impl Service for LettersService {
 }
 
 impl LettersService {
-    fn parked(&self, call: Call) -> Result<(), CallError> {
-        let parked = self.core.subscriptions().into_iter().filter_map(|subscription| {
-            let keys = parked_keys(&self.core, &subscription).ok()?;
-            let mut keys: Vec<String> = keys.iter().map(|key| json::key(key)).collect();
-            keys.sort();
-            (!keys.is_empty()).then_some(ParkedKeys { subscription, keys })
+    async fn parked(&self, call: Call) -> Result<(), CallError> {
+        let parked = self.aside(|core, _| {
+            let parked = core.subscriptions().into_iter().filter_map(|subscription| {
+                let keys = parked_keys(core, &subscription).ok()?;
+                let mut keys: Vec<String> = keys.iter().map(|key| json::key(key)).collect();
+                keys.sort();
+                (!keys.is_empty()).then_some(ParkedKeys { subscription, keys })
+            });
+            Ok(parked.collect::<Vec<_>>())
         });
-        call.reply(&json!({"parked": parked.collect::<Vec<_>>()}))
+        call.reply(&json!({"parked": parked.await?}))
     }
 
     async fn retry(&self, call: Call) -> Result<(), CallError> {
@@ -117,8 +121,16 @@ impl LettersService {
             if of_key.1.is_some() && !of_keys.contains_key(&of_key) {
                 continue;
             }
-            let parked = parked_keys(&self.core, &of_key.0).map_err(|error| failed_for(&error))?;
-            let is_parked = of_key.1.as_ref().is_some_and(|key| parked.contains(key));
+            let is_parked = match &of_key.1 {
+                None => false,
+                Some(key) => match self.parked_keys(&of_key.0).await {
+                    Ok(parked) => parked.contains(key),
+                    Err(error) => {
+                        failed.push(Failed { letter: at.0, reason: error.to_string() });
+                        continue;
+                    }
+                },
+            };
             let found = is_parked.then(|| of_keys.remove(&of_key)).flatten();
             let (subscription, key) = of_key;
             let retried = match key.zip(found) {
@@ -140,26 +152,24 @@ impl LettersService {
 
     /// Where the open letters lie, with their subscriptions and keys; and where the journal ended then.
     async fn open_letters(&self, only: Option<String>) -> Result<(OpenLetters, Offset), CallError> {
-        let folder = self.core.folders.instance(&self.core.instance);
-        let looked = aside::run(move |gone| {
+        self.aside(move |core, gone| {
             let mut open = OpenLetters::new();
             let is_wanted =
                 |letter: &Letter| only.as_ref().is_none_or(|only| *only == letter.letter.subscription);
-            super::scan(&folder, Start::Beginning, &mut open, gone, |letter| {
+            super::scan(&folder(core), Start::Beginning, &mut open, gone, |letter| {
                 is_wanted(&letter).then_some((letter.letter.subscription, letter.key))
             })
             .map(|end| (open, end))
-        });
-        looked.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))
+        })
+        .await
     }
 
     async fn drop_letter(&self, call: Call) -> Result<(), CallError> {
         let At { offset } = call.parameters()?;
         self.open_letter(offset).await?;
-        let outlet = &self.core.outlet;
-        let is_first = outlet.settle_letter(Offset(offset), Outcome::Dropped);
-        if !is_first.map_err(|error| failed_for(&error))? {
-            let why = outlet.letters.refusal(Offset(offset)).unwrap_or(Refusal::NoLetter);
+        let settle = move |core: &Core, _: &Gone| core.outlet.settle_letter(Offset(offset), Outcome::Dropped);
+        if !self.aside(settle).await? {
+            let why = self.core.outlet.letters.refusal(Offset(offset)).unwrap_or(Refusal::NoLetter);
             return Err(refused(why, offset, "", ""));
         }
         tracing::warn!(offset, "a dead letter is dropped, as told");
@@ -168,7 +178,7 @@ impl LettersService {
 
     async fn release(&self, call: Call) -> Result<(), CallError> {
         let Release { subscription, key, drop } = call.parameters()?;
-        let parked = parked_keys(&self.core, &subscription).map_err(|error| failed_for(&error))?;
+        let parked = self.parked_keys(&subscription).await?;
         let Some(bytes) = parked.into_iter().find(|parked| json::key(parked) == key) else {
             return Err(refused(Refusal::NotParked, 0, &subscription, &key));
         };
@@ -180,25 +190,37 @@ impl LettersService {
 
     /// The letter at an offset, if it is open. Finding out reads the journal from there on, off this thread.
     async fn open_letter(&self, offset: u64) -> Result<Letter, CallError> {
-        let folder = self.core.folders.instance(&self.core.instance);
-        let found = aside::run(move |gone| {
+        let open = self.aside(move |core, gone| {
             let mut open = BTreeMap::new();
             let take = |letter: Letter| (letter.at == Offset(offset)).then_some(letter);
-            super::scan(&folder, Start::Offset(Offset(offset)), &mut open, gone, take).map(|_| open)
+            super::scan(&folder(core), Start::Offset(Offset(offset)), &mut open, gone, take).map(|_| open)
         });
-        let open = found.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))?;
-        open.into_values().next().ok_or_else(|| refused(Refusal::NoLetter, offset, "", ""))
+        open.await?.into_values().next().ok_or_else(|| refused(Refusal::NoLetter, offset, "", ""))
     }
 
     /// Where the letters of a key lie. That may take a while, and is nothing for the application's own loop.
     async fn letters_of(&self, subscription: &str, key: Box<[u8]>) -> Result<Found, CallError> {
-        let folder = self.core.folders.instance(&self.core.instance);
         let subscription = subscription.to_owned();
-        let looked = aside::run(move |gone| {
+        self.aside(move |core, gone| {
             let mut found = Found::default();
-            found.go_on(&folder, gone, &subscription, &key).map(|()| found)
-        });
-        looked.await.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))
+            found.go_on(&folder(core), gone, &subscription, &key).map(|()| found)
+        })
+        .await
+    }
+
+    async fn parked_keys(&self, subscription: &str) -> Result<HashSet<Box<[u8]>>, CallError> {
+        let subscription = subscription.to_owned();
+        self.aside(move |core, _| parked_keys(core, &subscription)).await
+    }
+
+    /// Does what reads the journal, or has to wait for its writer or its disk: this thread goes on answering everybody else.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core, &Gone) -> crate::error::Result<T> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let core = Arc::clone(&self.core);
+        let done = aside::run(move |gone| work(&core, gone)).await;
+        done.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))
     }
 
     /// Has the subscription do something, and waits until it has taken note of it.
@@ -212,6 +234,10 @@ impl LettersService {
         let done = replied.await.map_err(|_| not_reading())?;
         done.map_err(|refusal| refused(refusal, offset, subscription, key))
     }
+}
+
+fn folder(core: &Core) -> PathBuf {
+    core.folders.instance(&core.instance)
 }
 
 /// Where the letters of each key lie.

@@ -44,7 +44,7 @@ impl Settling {
         if !core.outlet.letters.is_undecided(letter) {
             return None;
         }
-        serde_json::to_vec(&Settled { letter: letter.0, outcome: Outcome::Retried }).ok()
+        Settled::encode(letter, Outcome::Retried).ok()
     }
 
     /// That has been said; or the letter stays as it is.

@@ -3,7 +3,6 @@
 use journal::{Entry, Offset};
 
 use super::{Inner, Outlet, observe};
-use crate::codec;
 use crate::error::{Error, Result};
 use crate::event::Event as _;
 use crate::letters::{Outcome, Settled};
@@ -15,7 +14,8 @@ const TOPICS: &str = DeadLetter::TOPIC;
 impl Outlet {
     /// Says what has become of a letter, unless somebody was first: then it is false.
     pub(crate) fn settle_letter(&self, letter: Offset, outcome: Outcome) -> Result<bool> {
-        self.say_settled(letter, outcome, || self.letters.is_undecided(letter))
+        let said = self.say_settled(letter, outcome, || self.letters.is_undecided(letter))?;
+        said.map(|end| self.settle(end)).transpose().map(|settled| settled.is_some())
     }
 
     /// A letter's event is dealt with. Where there is no room to say so, that is owed.
@@ -32,41 +32,45 @@ impl Outlet {
         }
     }
 
-    /// Says that a letter is dealt with, if that is owed.
-    pub(crate) fn settle_owed(&self, letter: Offset) -> Result<()> {
-        self.say_settled(letter, Outcome::Retried, || self.letters.is_owed(letter)).map(drop)
+    /// Says that a letter is dealt with, if that is owed, without waiting: for [`Self::settled`] to follow.
+    pub(crate) fn say_owed(&self, letter: Offset) -> Result<Option<Offset>> {
+        self.say_settled(letter, Outcome::Retried, || self.letters.is_owed(letter))
     }
 
     /// The last chance to say what is owed.
     pub(crate) fn settle_all_owed(&self) {
         while let Some(letter) = self.letters.first_owed() {
-            if let Err(error) = self.settle_owed(letter) {
+            if let Err(error) = self.say_owed(letter) {
                 tracing::error!(%error, letter = letter.0, "a dead letter is dealt with, and stays open");
                 return;
             }
         }
     }
 
-    fn say_settled(&self, letter: Offset, outcome: Outcome, is_due: impl FnOnce() -> bool) -> Result<bool> {
-        let payload = settled(letter, outcome)?;
+    /// Where the record ends, if it was due.
+    fn say_settled(
+        &self,
+        letter: Offset,
+        outcome: Outcome,
+        is_due: impl FnOnce() -> bool,
+    ) -> Result<Option<Offset>> {
+        let payload = Settled::encode(letter, outcome)?;
         let mut inner = self.lock();
         if !is_due() {
-            return Ok(false);
+            return Ok(None);
         }
         let Inner { writer, ears, .. } = &mut *inner;
         observe(writer, ears);
-        let offset = writer.append(&entry(&payload)).inspect_err(|error| self.note_full(error))?;
+        let offset = writer.append(&Settled::entry(&payload)).inspect_err(|error| self.note_full(error))?;
         self.letters.note_settled(letter);
-        drop(inner);
-        self.settle(offset.plus(1))?;
-        Ok(true)
+        Ok(Some(offset.plus(1)))
     }
 
     /// What is to be said of letters that are given up: nothing of those that something else has become of. With the
     /// writer locked.
     pub(super) fn given_up(&self, letters: &[Offset]) -> Result<Vec<Vec<u8>>> {
         let undecided = letters.iter().filter(|letter| self.letters.is_undecided(**letter));
-        undecided.map(|letter| settled(*letter, Outcome::Dropped)).collect()
+        undecided.map(|letter| Settled::encode(*letter, Outcome::Dropped)).collect()
     }
 
     /// Takes down what was said of letters, from `start` on. With the writer locked.
@@ -89,17 +93,4 @@ impl Outlet {
             self.letters.note_settled(Offset(letter));
         }
     }
-}
-
-/// What is said of a letter.
-pub(crate) fn settled(letter: Offset, outcome: Outcome) -> Result<Vec<u8>> {
-    let mut payload = Vec::new();
-    codec::encode(Settled::CODEC, &Settled { letter: letter.0, outcome }, &mut payload)
-        .map_err(|reason| Error::Encode { topic: Settled::TOPIC.to_owned(), reason })?;
-    Ok(payload)
-}
-
-/// The record that says it.
-pub(crate) const fn entry(payload: &[u8]) -> Entry<'_> {
-    Entry { topic: Settled::TOPIC, key: None, cause: None, codec: Settled::CODEC, payload }
 }
