@@ -16,14 +16,18 @@ use crate::outlet::Batch;
 const NONE_BEFORE: &str = "_letters/none-before";
 /// So many records are looked through before the process goes on with its start: that takes no time to speak of.
 const RECORDS_AT_ONCE: u64 = 10_000;
-/// The look for letters is tried again after so long.
+/// Unless they are large: files of so many bytes are read in a fraction of a second.
+const BYTES_AT_ONCE: u64 = 256 << 20;
+/// What has failed for another reason than want of room is tried again after so long.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Looks for the letters of earlier lives. That reads the journal from the oldest one on that was open the last time: if
 /// that is much, beside all else.
 pub(crate) fn count_earlier(core: &Arc<Core>, runtime: &tokio::runtime::Handle) {
     let from = none_before(core);
-    let is_little = core.outlet.watch.marks().committed.0.saturating_sub(from.0) <= RECORDS_AT_ONCE;
+    let records = core.outlet.watch.marks().committed.0.saturating_sub(from.0);
+    let bytes = journal::bytes_from(&core.folders.instance(&core.instance), from);
+    let is_little = records <= RECORDS_AT_ONCE && bytes.is_ok_and(|bytes| bytes <= BYTES_AT_ONCE);
     if is_little && note_found(core, look(core, from, &Gone::default())) {
         return;
     }
@@ -98,8 +102,12 @@ pub(crate) async fn settle_owed(core: Weak<Core>, letters: Arc<Register>) {
                 said => said.map(drop),
             };
             if let Err(error) = settled {
-                tracing::error!(%error, letter = letter.0, "a dead letter is dealt with, and stays open");
-                return;
+                tracing::error!(%error, letter = letter.0, "a dead letter is dealt with, and stays open for now");
+                let _ = tokio::time::timeout(PAUSE, core.shutdown.cancelled()).await;
+                if core.is_stopping() {
+                    // The last try is that of the stop.
+                    return;
+                }
             }
         }
     }

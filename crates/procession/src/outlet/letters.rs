@@ -3,7 +3,7 @@
 use journal::{Entry, Offset};
 
 use super::{Inner, Outlet, observe};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event as _;
 use crate::letters::{Outcome, Settled};
 use crate::subscribe::DeadLetter;
@@ -14,27 +14,24 @@ const TOPICS: &str = DeadLetter::TOPIC;
 impl Outlet {
     /// Says what has become of a letter, unless somebody was first: then it is false.
     pub(crate) fn settle_letter(&self, letter: Offset, outcome: Outcome) -> Result<bool> {
-        let said = self.say_settled(letter, outcome, || self.letters.is_undecided(letter))?;
+        let said = self.say_settled(letter, outcome, || self.letters.is_undecided(letter), || {})?;
         said.map(|end| self.settle(end)).transpose().map(|settled| settled.is_some())
     }
 
-    /// A letter's event is dealt with. Where there is no room to say so, that is owed.
+    /// A letter's event is dealt with. Where that can't be said now, it is owed.
     pub(crate) fn settle_or_owe(&self, letter: Offset) {
-        match self.settle_letter(letter, Outcome::Retried) {
-            Ok(_) => {}
-            Err(Error::Journal(error @ journal::Error::Full { .. })) => {
-                tracing::warn!(%error, letter = letter.0, "a dead letter is dealt with: that is said once there is room");
-                self.letters.owe(letter);
-            }
-            Err(error) => {
-                tracing::error!(%error, letter = letter.0, "a dead letter is dealt with, and stays: it can't be said");
-            }
+        let is_due = || self.letters.is_undecided(letter);
+        // With the writer locked, like all that is decided about a letter.
+        let owe = || self.letters.owe(letter);
+        let said = self.say_settled(letter, Outcome::Retried, is_due, owe);
+        if let Err(error) = said.and_then(|end| end.map_or(Ok(()), |end| self.settle(end))) {
+            tracing::warn!(%error, letter = letter.0, "a dead letter is dealt with: that is said once it can be");
         }
     }
 
     /// Says that a letter is dealt with, if that is owed, without waiting: for [`Self::settled`] to follow.
     pub(crate) fn say_owed(&self, letter: Offset) -> Result<Option<Offset>> {
-        self.say_settled(letter, Outcome::Retried, || self.letters.is_owed(letter))
+        self.say_settled(letter, Outcome::Retried, || self.letters.is_owed(letter), || {})
     }
 
     /// The last chance to say what is owed.
@@ -47,12 +44,13 @@ impl Outlet {
         }
     }
 
-    /// Where the record ends, if it was due.
+    /// Where the record ends, if it was due. `in_vain` is called if it can't be said, before anybody else can say something.
     fn say_settled(
         &self,
         letter: Offset,
         outcome: Outcome,
         is_due: impl FnOnce() -> bool,
+        in_vain: impl FnOnce(),
     ) -> Result<Option<Offset>> {
         let payload = Settled::encode(letter, outcome)?;
         let mut inner = self.lock();
@@ -61,7 +59,8 @@ impl Outlet {
         }
         let Inner { writer, ears, .. } = &mut *inner;
         observe(writer, ears);
-        let offset = writer.append(&Settled::entry(&payload)).inspect_err(|error| self.note_full(error))?;
+        let said = writer.append(&Settled::entry(&payload));
+        let offset = said.inspect_err(|error| self.note_full(error)).inspect_err(|_| in_vain())?;
         self.letters.note_settled(letter);
         Ok(Some(offset.plus(1)))
     }
