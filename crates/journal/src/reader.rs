@@ -74,6 +74,8 @@ pub struct Reader {
     /// What marks said of the epoch when they were gone over to, for as long as they say so: if later epochs were read, and
     /// hold, that was compared already.
     gone_over: Option<Epoch>,
+    /// A place beyond the marks that was found to hold while they were these.
+    holding: Option<(Position, Marks)>,
     /// The journal may still be on its way to where it was gone over to.
     arrival: Option<Arrival>,
     /// The segments that there were at the last look.
@@ -156,6 +158,7 @@ impl Reader {
             unchecked: None,
             back: None,
             gone_over: None,
+            holding: None,
             arrival: None,
             listing: Listing::default(),
             known: Known::default(),
@@ -410,6 +413,25 @@ mod tests {
             let reason = if missing == 0 { GapReason::Trimmed } else { GapReason::Corrupt };
             assert_eq!(gaps(&instance, end), [Gap { from: segments[missing].base, to, reason }]);
         }
+    }
+
+    #[test]
+    fn no_record_is_known_to_lie_before_a_place_behind_a_gap() {
+        let home = tempfile::tempdir().unwrap();
+        make(home.path());
+        let segments = segment::list(&layout::journal_folder(home.path())).unwrap();
+        let gone = home.path().join("gone");
+        fs::rename(&segments[1].path, &gone).unwrap();
+        let mut reader = Reader::open(home.path(), Start::Beginning, Level::Committed).unwrap().unwrap();
+        while !matches!(reader.next().unwrap().unwrap(), Item::Gap(_)) {}
+        let behind = reader.position();
+        assert_eq!((behind.next, behind.epoch), (segments[2].base, Epoch(0)));
+        // Whoever comes back there goes on there, also if what was missing is there again.
+        fs::rename(&gone, &segments[1].path).unwrap();
+        let start = Start::Position(behind);
+        let mut again = Reader::open(home.path(), start, Level::Committed).unwrap().unwrap();
+        let next = again.next().unwrap().unwrap();
+        assert!(matches!(&next, Item::Record(record) if record.offset == segments[2].base), "{next:?}");
     }
 
     #[test]

@@ -61,6 +61,12 @@ impl Reader {
     /// Goes on behind the end of the segment: it stays on a seal until there is something to go to.
     #[cold]
     fn go_on(&mut self) -> Result<Turn> {
+        // Names are looked for, which may be another journal's by now, or nobody's.
+        match self.look_at_path()? {
+            AtPath::Same => {}
+            AtPath::Another => return Ok(Turn::Again),
+            AtPath::Nothing => return Ok(Turn::CaughtUp),
+        }
         // Before the files: what is committed by now must be in one of them.
         let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
         let Some(segment) = &self.segment else { return Ok(Turn::Again) };
@@ -109,9 +115,7 @@ impl Reader {
                 if first > marks.trimmed && self.may_arrive(&marks)? {
                     return Ok(Turn::CaughtUp);
                 }
-                let gap = Gap { from: self.next, to: first, reason: GapReason::Trimmed };
-                self.next = first;
-                return Ok(Turn::Gap(gap));
+                return Ok(self.miss(first, GapReason::Trimmed));
             };
             let after = self.listing.after(index);
             match Segment::open(&segment::path(&self.folder, self.listing.bases[index])) {
@@ -128,9 +132,7 @@ impl Reader {
                     // lock before that, and may have been killed, or halted, just then.
                     let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
                     if after.is_some_and(|after| after <= marks.trimmed) {
-                        let gap = Gap { from: self.next, to: marks.trimmed, reason: GapReason::Trimmed };
-                        self.next = marks.trimmed;
-                        return Ok(Turn::Gap(gap));
+                        return Ok(self.miss(marks.trimmed, GapReason::Trimmed));
                     }
                 }
                 Ok(_) | Err(Error::Corrupt { .. }) => return self.skip_to(after, &marks),
@@ -146,6 +148,11 @@ impl Reader {
         let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
         if self.next >= marks.trusted() {
             return Ok(Turn::CaughtUp);
+        }
+        match self.look_at_path()? {
+            AtPath::Same => {}
+            AtPath::Another => return Ok(Turn::Again),
+            AtPath::Nothing => return Ok(Turn::CaughtUp),
         }
         let Some(segment) = &self.segment else { return Ok(Turn::Again) };
         // The writer may have come by just now: the mark was loaded after the word.
@@ -174,12 +181,7 @@ impl Reader {
             // A record at or past the mark may be part of a batch that is being written.
             Some((at, offset)) if offset < marks.trusted().min(self.until) => {
                 self.at = at;
-                if offset <= self.next {
-                    return Ok(Turn::Again);
-                }
-                let gap = Gap { from: self.next, to: offset, reason: GapReason::Corrupt };
-                self.next = offset;
-                Ok(Turn::Gap(gap))
+                Ok(if offset <= self.next { Turn::Again } else { self.miss(offset, GapReason::Corrupt) })
             }
             // Damaged up to its end, or left without a seal by a writer that was killed just then.
             _ => self.go_on(),
@@ -192,12 +194,19 @@ impl Reader {
         if to <= self.next || self.may_arrive(marks)? {
             return Ok(Turn::CaughtUp);
         }
-        let gap = Gap { from: self.next, to, reason: GapReason::Corrupt };
-        self.next = to;
+        let gap = self.miss(to, GapReason::Corrupt);
         if later.is_some() {
             self.leave();
         }
-        Ok(Turn::Gap(gap))
+        Ok(gap)
+    }
+
+    /// Goes on at `to`. Nobody knows the record before it, and no place there may name another one as that.
+    fn miss(&mut self, to: Offset, reason: GapReason) -> Turn {
+        self.known.note_end(self.position());
+        let gap = Gap { from: self.next, to, reason };
+        (self.next, self.last) = (to, (Epoch(0), 0));
+        Turn::Gap(gap)
     }
 
     /// Looks at the marks again; `false` if there is nothing more to read yet.
@@ -226,6 +235,11 @@ impl Reader {
             // Until the owner has recovered its journal, what lies past this may be torn.
             marks.durable
         };
+        if self.unchecked.is_some_and(|furthest| furthest.next > self.next) {
+            // Sent back, and not compared yet: what lies before that may be another journal's.
+            self.limit = Offset::ZERO;
+            return Ok(false);
+        }
         self.limit = limit.min(self.until);
         Ok(self.next < limit)
     }

@@ -1,14 +1,17 @@
 //! A journal that is put back file by file while it is read: what is not there yet is no damage.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::Reader;
-use crate::error::Result;
+use crate::error::{At as _, Result};
 use crate::history;
 use crate::lock::is_locked;
 use crate::marks::Marks;
-use crate::segment;
-use crate::types::{Epoch, Offset, Position};
+use crate::types::{Epoch, Position};
 
 /// Files of which none has come or grown for so long do not come any more.
 const QUIET_MAX: Duration = Duration::from_secs(10);
@@ -18,14 +21,15 @@ const QUIET_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Arrival {
     /// A later one has been begun by a writer, which has looked at all files before.
     epoch: Epoch,
-    /// What was there at the last look: where each segment begins, and its bytes.
-    seen: Vec<(Offset, u64)>,
+    /// What was there at the last look: the name of each file, and its bytes. Also of those that have no name yet that
+    /// counts, for whoever copies a large one names it last.
+    seen: BTreeMap<OsString, u64>,
     changed: Instant,
 }
 
 impl Arrival {
     pub(super) fn new(marks: &Marks) -> Self {
-        Self { epoch: marks.epoch, seen: Vec::new(), changed: Instant::now() }
+        Self { epoch: marks.epoch, seen: BTreeMap::new(), changed: Instant::now() }
     }
 }
 
@@ -38,9 +42,14 @@ impl Reader {
         let instance = self.folder.parent().unwrap_or(&self.folder);
         // Who cannot tell whether somebody writes waits: not for ever.
         if marks.epoch == arrival.epoch && !is_locked(instance).unwrap_or(false) {
-            let mut seen = Vec::new();
-            for found in segment::list(&self.folder)? {
-                seen.push((found.base, found.path.metadata().map_or(0, |metadata| metadata.len())));
+            let mut seen = BTreeMap::new();
+            let listed = match fs::read_dir(&self.folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                listed => Some(listed.at("list", &self.folder)?),
+            };
+            for found in listed.into_iter().flatten() {
+                let found = found.at("list", &self.folder)?;
+                seen.insert(found.file_name(), found.metadata().map_or(0, |metadata| metadata.len()));
             }
             if seen != arrival.seen {
                 (arrival.seen, arrival.changed) = (seen, Instant::now());

@@ -120,8 +120,8 @@ impl Reader {
         let Some(now) = self.marks.load()? else { return Ok(AtPath::Same) };
         let went_back = match self.known.newest() {
             Some(newest) if self.unchecked.is_none() => {
-                now.epoch < newest.epoch && self.gone_over != Some(now.epoch)
-                    || now.same_boot && now.trusted() < self.next && !self.is_behind_last()?
+                let is_older = now.epoch < newest.epoch && self.gone_over != Some(now.epoch);
+                is_older || now.same_boot && self.is_behind(&now)?
             }
             _ => false,
         };
@@ -132,17 +132,27 @@ impl Reader {
         Ok(AtPath::Another)
     }
 
-    /// Whether the last record that was read is there: a writer that was killed before it could move its mark past it
-    /// leaves the mark behind.
-    fn is_behind_last(&self) -> Result<bool> {
-        Ok(self.last.0 != Epoch(0) && self.holds(&self.position())? == Some(true))
+    /// Whether the journal ends before what was read of it. Not if that is there: a writer that was killed before it could
+    /// move its mark past it, or is halted just then, leaves the mark behind.
+    fn is_behind(&mut self, now: &Marks) -> Result<bool> {
+        let read = self.furthest();
+        if now.trusted() >= read.next || self.holding == Some((read, *now)) {
+            return Ok(false);
+        }
+        let holds = read.epoch != Epoch(0) && self.holds(&read)? == Some(true);
+        // Looked for once: that reads a segment, and the writer may stay dead for long.
+        self.holding = holds.then_some((read, *now));
+        Ok(!holds)
+    }
+
+    /// The place behind all that was read: who was sent back since has come further than it is.
+    fn furthest(&self) -> Position {
+        let here = self.position();
+        self.known.newest().filter(|newest| newest.next > here.next).copied().unwrap_or(here)
     }
 
     fn go_over(&mut self, now: &Marks) {
-        // Who was sent back since has read further: that is gone, too.
-        let here = self.position();
-        let furthest = self.known.newest().filter(|newest| newest.next > here.next);
-        let read = self.unchecked.unwrap_or_else(|| furthest.copied().unwrap_or(here));
+        let read = self.unchecked.unwrap_or_else(|| self.furthest());
         self.journal = now.journal;
         self.unchecked = Some(read);
         self.gone_over = Some(now.epoch);

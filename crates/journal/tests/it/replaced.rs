@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use journal::{AtPath, Cursors, Gap, GapReason, Level, Offset, Position, Reader, Start, Writer};
 
@@ -192,10 +193,17 @@ fn a_reader_that_nobody_knows_of_skips_nothing_of_an_older_copy() {
 
 #[test]
 fn a_copy_that_is_written_over_the_files_is_noticed() {
+    [false, true].into_iter().for_each(write_over);
+}
+
+fn write_over(is_sent_back: bool) {
     let place = Place::new();
     make(&place);
     let mut reader = place.read(Start::Beginning);
     check(&mut reader, None, old(0..120, 0));
+    if is_sent_back {
+        reader.go_back(Offset(5));
+    }
     let (from, to) = (place.0.path().join("backup/journal"), place.instance().join("journal"));
     for found in fs::read_dir(&to).unwrap() {
         let path = found.unwrap().path();
@@ -263,6 +271,88 @@ fn who_was_sent_back_to_the_beginning_is_told_that_what_it_had_read_is_gone() {
             false => check(&mut reader, diverged(0, 120), old(0..10, 1)),
             true => check(&mut reader, diverged(100, 120), old(100..110, 1)),
         }
+    }
+}
+
+#[test]
+fn who_was_sent_back_reads_nothing_of_another_journal_before_the_two_are_compared() {
+    let place = Place::new();
+    place.speak(100, 1);
+    // Of an earlier boot: until its owner is there, only what is durable counts.
+    fs::File::options()
+        .write(true)
+        .open(journal::marks_path(&place.instance()))
+        .unwrap()
+        .write_all_at(&[7; 16], 32)
+        .unwrap();
+    place.back_up();
+    place.remove();
+    place.speak(120, 0);
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..120, 0));
+    reader.go_back(Offset(5));
+    place.remove();
+    place.put_back();
+    check(&mut reader, None, old(0..0, 0));
+    place.speak(10, 1);
+    check(&mut reader, diverged(0, 120), old(0..110, 1));
+}
+
+#[test]
+fn a_folder_that_is_moved_away_and_back_costs_a_reader_nothing() {
+    for is_copied in [false, true] {
+        let place = Place::new();
+        place.speak(2, 0);
+        // It is in what was the newest segment when it came, and goes on from there by the names of files.
+        let mut reader = place.read(Start::Beginning);
+        assert!(reader.next().unwrap().is_some());
+        place.speak(100, 0);
+        let (path, aside) = (place.instance(), place.0.path().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        if is_copied {
+            fs::create_dir_all(path.join("journal")).unwrap();
+            fs::copy(aside.join("journal/marks"), path.join("journal/marks")).unwrap();
+        }
+        let mut next = 1;
+        let mut read = |reader: &mut Reader| {
+            for got in drain(reader, 1000).unwrap() {
+                assert_eq!(got, Got::Record(Offset(next), Said::at(next)));
+                next += 1;
+            }
+            next
+        };
+        assert!(read(&mut reader) < 102);
+        if is_copied {
+            fs::remove_dir_all(&path).unwrap();
+        }
+        fs::rename(&aside, &path).unwrap();
+        assert_ne!(reader.look_at_path().unwrap(), AtPath::Nothing);
+        assert_eq!(read(&mut reader), 102);
+    }
+}
+
+#[test]
+fn who_is_sent_back_into_what_a_killed_writer_had_not_marked_comes_to_its_end() {
+    let place = Place::new();
+    place.speak(20, 0);
+    let marks = journal::marks_path(&place.instance());
+    let mut writer = Writer::open(&place.instance(), &small(8)).unwrap();
+    let before = fs::read(&marks).unwrap();
+    let said: Vec<Said> = (20..25).map(Said::at).collect();
+    let entries: Vec<_> = said.iter().map(Said::entry).collect();
+    writer.commit(&journal::Batch { entries: &entries, ..Default::default() }).unwrap();
+    drop(writer);
+    fs::File::options().write(true).open(&marks).unwrap().write_all_at(&before, 0).unwrap();
+    for back in 20..25 {
+        let mut reader = place.read(Start::Beginning);
+        check(&mut reader, None, old(0..25, 0));
+        reader.go_back(Offset(back));
+        let (told, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            check(&mut reader, None, old(back..25, 0));
+            told.send(()).unwrap();
+        });
+        ended.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("sent back to {back}: no end"));
     }
 }
 
