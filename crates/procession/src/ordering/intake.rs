@@ -56,6 +56,11 @@ impl Selection {
             .any(|selector| selector.takes_topic(topic) && selector.takes_instance(journal, &self.own))
     }
 
+    /// Whether there may be inputs in a journal.
+    pub(super) fn hears(&self, journal: &str) -> bool {
+        self.selectors.iter().any(|selector| selector.takes_instance(journal, &self.own))
+    }
+
     /// Whether a journal is meant by its process's name, and not only by `*`.
     pub(super) fn names(&self, journal: &str) -> bool {
         self.selectors

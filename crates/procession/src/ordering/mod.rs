@@ -53,6 +53,7 @@
 //! The records are defined in `docs/ordering-records.md`, for other languages too. The parts without a
 //! process around them, [`Fold`], [`Reorder`] and [`Watermark`], do no I/O.
 
+mod absent;
 mod agenda;
 mod conclusions;
 mod declare;

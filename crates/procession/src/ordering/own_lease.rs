@@ -149,7 +149,7 @@ where
         let first_own = needed.map_or(own, |first| own.min(Offset(*first)));
         self.sources.forget_all(self.fold.settled());
         let mut heeded = self.sources.heeded();
-        for (journal, before) in &self.absent {
+        for (journal, before) in self.absent.heeded() {
             // What was heard of it is in no state: it is to be read again when it is back.
             match before {
                 Some(before) => heeded.insert(journal.clone(), before.clone()),
@@ -163,7 +163,7 @@ where
             tracing::warn!(path = %path.display(), %reason, "cannot write a snapshot: a restart will take longer");
             return Ok(());
         }
-        self.sources.release(|journal| !self.absent.contains_key(journal));
+        self.sources.release(|journal| !self.absent.contains(journal));
         self.own.move_to(first_own);
         Ok(())
     }

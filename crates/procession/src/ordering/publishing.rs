@@ -110,6 +110,9 @@ where
 
     /// Up to where nothing will change any more.
     pub(super) fn next_final(&self) -> EventTime {
+        if self.absent.hold_final() {
+            return self.fold.settled();
+        }
         let horizon = self.horizon().min(self.sources.watermark.settled());
         self.window.first_at().map_or(horizon, |first| horizon.min(first))
     }
@@ -293,7 +296,9 @@ where
             return Ok(());
         }
         self.publish().await?;
-        if let Some(at) = outbox::nears(&self.core, &self.model).filter(|at| *at > settled) {
+        let nears = outbox::nears(&self.core, &self.model).filter(|at| *at > settled);
+        // What is said of it by now stays, and the rest waits until all counts again that it follows from.
+        if let Some(at) = nears.filter(|_| !self.absent.hold_final()) {
             if self.own.is_used_up(&self.core, Instant::now()) {
                 self.take_snapshot().await?;
             }

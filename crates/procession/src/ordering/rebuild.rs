@@ -121,6 +121,7 @@ where
         let Some(replays) = self.find_replays(header.as_ref(), since).await? else {
             return Ok(Rebuilt::Stopped);
         };
+        self.find_absent(&replays, header.as_ref(), &retried)?;
         let diverged: Vec<Diverged> = replays
             .iter()
             .filter_map(|replay| Some(Diverged { settled, ..replay.diverged()? }))

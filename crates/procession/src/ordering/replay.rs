@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use journal::{Codec, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start, read_cursors};
+use journal::{Codec, Gap, GapReason, Item, Level, Offset, Position, Reader, Record, Start};
 
 use super::intake::{Word, read};
 use super::isolate::Again;
@@ -27,8 +27,6 @@ use crate::subscribe::Missing;
 
 /// After so many records that are read again, others have their turn.
 const YIELD_EVERY: u32 = 1024;
-/// How long to wait before looking again whether a journal is back.
-const RETURN_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait before looking again whether a journal is recovered, at first and at most.
 const RECOVERY_PAUSE: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
@@ -45,6 +43,10 @@ pub(super) struct Replay {
 }
 
 impl Replay {
+    pub(super) fn journal(&self) -> &str {
+        &self.acks.journal
+    }
+
     /// What it says of what is gone.
     pub(super) fn diverged(&self) -> Option<Diverged> {
         let Self { acks, position, end, .. } = self;
@@ -125,7 +127,7 @@ where
                 Since::Gap(missing) if missing.journal == acks.journal => missing.gap.from.min(position.next),
                 _ => match self.compare(&acks.journal, position, waits).await? {
                     // The subscription tells what else has become of a journal that was there all the time.
-                    Kept::Until(end) if waits || self.absent.contains_key(&*acks.journal) => end,
+                    Kept::Until(end) if waits || self.absent.contains(&acks.journal) => end,
                     Kept::Until(_) => position.next,
                     Kept::Unknown => continue,
                     Kept::Stopped => return Ok(None),
@@ -164,7 +166,6 @@ where
             }
             replays.push(Replay { acks, source, reader, position, end, heeded });
         }
-        self.find_absent(&replays, header)?;
         Ok(Some(replays))
     }
 
@@ -198,7 +199,7 @@ where
     }
 
     /// The same, as far as it can be told now.
-    fn try_compare(&self, journal: &str, heard: Position) -> Result<Option<Offset>> {
+    pub(super) fn try_compare(&self, journal: &str, heard: Position) -> Result<Option<Offset>> {
         let folder = self.core.folders.state.join(journal);
         let Some(mut reader) = Reader::open(&folder, Start::Position(heard), Level::Committed)? else {
             return Ok(None);
@@ -226,57 +227,6 @@ where
             () = tokio::time::sleep(pause) => true,
             () = self.core.shutdown.cancelled() => false,
         }
-    }
-
-    /// Journals of which something was heard, and that cannot be read again: until they are back, what was heard of them
-    /// and is not final counts as lost.
-    fn find_absent(&mut self, replays: &[Replay], header: Option<&Header>) -> Result<()> {
-        let present: BTreeSet<&str> = replays.iter().map(|replay| &*replay.acks.journal).collect();
-        let cursors = read_cursors(&self.core.folders.instance(&self.core.instance))?;
-        self.absent = cursors
-            .into_iter()
-            .filter(|cursor| cursor.subscription == self.model && cursor.position.next > Offset::ZERO)
-            .filter(|cursor| !present.contains(cursor.journal.as_str()))
-            .map(|cursor| {
-                let before = header.and_then(|header| header.journals.get(&cursor.journal)).cloned();
-                (cursor.journal, before)
-            })
-            .collect();
-        for journal in self.absent.keys() {
-            tracing::error!(
-                model = self.model,
-                journal,
-                "a journal that was heard is not there: what is not final of it does not count until it is back"
-            );
-        }
-        Ok(())
-    }
-
-    /// Whether one of the journals that were not there is read, so that it may be back.
-    pub(super) fn may_be_back(&self) -> bool {
-        !self.absent.is_empty() && self.own_acks().any(|acks| self.absent.contains_key(&*acks.journal))
-    }
-
-    /// Whether a journal is back that was not there: it can be read, and what was heard of it told.
-    pub(super) fn is_one_back(&mut self) -> bool {
-        if self.absent.is_empty() {
-            return false;
-        }
-        let now = Instant::now();
-        if now < self.next_return || !self.may_be_back() {
-            return false;
-        }
-        self.next_return = now + RETURN_PAUSE;
-        let mut absent = self.own_acks().filter(|acks| self.absent.contains_key(&*acks.journal));
-        absent.any(|acks| {
-            let told = acks.position().map(|position| self.try_compare(&acks.journal, position));
-            // While its files are put back, there may be some, and no whole journal.
-            matches!(told, Some(Ok(Some(_))))
-        })
-    }
-
-    fn own_acks(&self) -> impl Iterator<Item = Arc<Acks>> {
-        self.core.acks().into_iter().filter(|acks| *acks.subscription == *self.model)
     }
 
     /// Reads again what was acknowledged of a journal. Takes out of `retried` what it meets.

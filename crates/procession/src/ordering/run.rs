@@ -139,7 +139,8 @@ where
     }
 
     /// After so long without anybody who holds its lock, a source counts as dead, and does not hold time back any more.
-    /// Long enough for it to be started again by default: 5 seconds. What it says later may be too late.
+    /// Long enough for it to be started again by default: 5 seconds. What it says later may be too late. That is about its
+    /// process: a journal that is gone, and with it what was heard of it, holds final back until it is back or forgotten.
     pub fn dead_after(mut self, absence: Duration) -> Self {
         self.options.dead_after = absence;
         self

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use journal::{Offset, Time};
 
+use super::absent::Absent;
 use super::fold::{Fate, Fold};
 use super::held::Held;
 use super::intake::{Selection, Word, read};
@@ -18,7 +19,6 @@ use super::passed::History;
 use super::records::Late;
 use super::reorder::Reorder;
 use super::run::{RunOptions, Watch};
-use super::snapshot::Heeded;
 use super::sources::{Promise, Sources};
 use super::time::EventTime;
 use crate::core::Core;
@@ -52,10 +52,8 @@ pub(super) struct Running<M: Model> {
     pub(super) own: OwnLease,
     /// What is heard was dealt with before a restart.
     pub(super) replaying: bool,
-    /// Journals that were heard and are not there, with what the last snapshot says of each,
-    pub(super) absent: BTreeMap<String, Option<Heeded>>,
-    /// and when to look whether one of them is back.
-    pub(super) next_return: Instant,
+    /// Journals that were heard and are not there.
+    pub(super) absent: Absent,
     /// Dead letters whose events were delivered once more, where they lie in the own journal, and the events' times: they
     /// are needed again until these are final.
     pub(super) retried: BTreeMap<u64, EventTime>,
@@ -121,8 +119,7 @@ where
             inputs: 0,
             own: OwnLease::new(),
             replaying: true,
-            absent: BTreeMap::new(),
-            next_return: now,
+            absent: Absent::new(now),
             retried: BTreeMap::new(),
             letters: BTreeMap::new(),
             broken: Broken::default(),
@@ -139,7 +136,7 @@ where
         let settle =
             (self.next_final() > self.fold.settled()).then(|| self.said_final + self.options.final_every);
         let look = self.is_held().then(|| self.looked + LOOK_EVERY);
-        let back = self.may_be_back().then_some(self.next_return);
+        let back = self.absent.due();
         let room = self.own.looks_at(&self.core);
         [window, settle, look, back, room].into_iter().flatten().min()
     }

@@ -75,6 +75,11 @@ impl Heeded {
         let (epoch, checksum, journal) = self.last;
         Position { next: Offset(self.low), epoch: Epoch(epoch), checksum, journal }
     }
+
+    /// Whether all that was heard of the journal, up to there, is in the states.
+    pub(super) fn holds_all(&self, heard: Position) -> bool {
+        self.inputs.is_empty() && self.low >= heard.next.0 && self.last.2 == heard.journal
+    }
 }
 
 /// What is needed again, beside the states.

@@ -137,38 +137,173 @@ fn what_is_final_stays_when_its_input_is_lost_and_the_loss_is_named() {
     stop(teller);
 }
 
-#[test]
-fn a_living_model_goes_on_without_a_journal_that_is_gone_until_it_is_back() {
+/// A second source, whose journal goes and comes.
+struct Shop {
+    folder: PathBuf,
+    aside: PathBuf,
+    writer: Option<Writer>,
+}
+
+impl Shop {
+    fn new(case: &Case) -> Self {
+        let [folder, aside] = ["state/shop", "aside"].map(|folder| case.home.path().join(folder));
+        fs::create_dir_all(&folder).unwrap();
+        let mut shop = Self { folder, aside, writer: None };
+        shop.open();
+        shop
+    }
+
+    fn open(&mut self) {
+        self.writer = Some(Writer::open(&self.folder, &Options::default()).unwrap());
+    }
+
+    fn moved(&mut self, second: i64, cents: i64) {
+        let at = EventTime(BEGIN + second * SECOND);
+        let payload = json!({"account": "b", "at": at, "cents": cents}).to_string();
+        let (topic, payload, codec) = ("moved", payload.as_bytes(), Codec::Json);
+        let entry = Entry { topic, key: None, cause: None, codec, payload };
+        self.writer.as_mut().unwrap().append(&entry).unwrap();
+    }
+
+    fn go(&mut self) {
+        self.writer = None;
+        fs::rename(&self.folder, &self.aside).unwrap();
+    }
+
+    fn come_back(&self) {
+        fs::rename(&self.aside, &self.folder).unwrap();
+    }
+}
+
+const BOTH: [&str; 6] = ["--hears", "bank/moved", "--hears", "shop/moved", "--snapshot-after", "1"];
+const IMPATIENT: [&str; 2] = ["--dead-after", "300ms"];
+const HELD: &str = "final is held back: model teller has heard of shop what does not count now";
+
+/// A living model that has begun again while the shop's journal was not there, and so without the shop's overdraft.
+fn without_shop(arguments: &[&str]) -> (Case, Shop, Running) {
     let mut case = Case::new(&Options { sync: SyncPolicy::Never, ..Options::default() });
-    let [shop, aside] = ["state/shop", "aside"].map(|folder| case.home.path().join(folder));
-    fs::create_dir_all(&shop).unwrap();
-    let mut writer = Writer::open(&shop, &Options::default()).unwrap();
-    let payload = json!({"account": "b", "at": EventTime(BEGIN), "cents": -7}).to_string();
-    let entry =
-        Entry { topic: "moved", key: None, cause: None, codec: Codec::Json, payload: payload.as_bytes() };
-    writer.append(&entry).unwrap();
-    let mut teller = case.start(&["--hears", "bank/moved", "--hears", "shop/moved", "--snapshot-after", "1"]);
+    let mut shop = Shop::new(&case);
+    shop.moved(0, -7);
+    let teller = case.start(arguments);
     case.moved(1, 100);
     case.sync_bank();
     case.moved(2, -150);
     wait_until("both", || case.balances() == [-50, -7] && case.acknowledged() == 2);
-    drop(writer);
-    fs::rename(&shop, &aside).unwrap();
-    // It begins again, as the bank has lost something, and so it does when it breaks over something.
+    shop.go();
+    // It begins again, as the bank has lost something.
     case.restore_bank();
     case.open_bank();
     case.moved(3, -101);
     wait_until("what holds without the shop", || case.balances() == [-1]);
+    (case, shop, teller)
+}
+
+fn charged(case: &Case) -> Vec<String> {
+    let fees = case.holds("fee").into_values();
+    let mut charged: Vec<_> = fees.map(|fee| fee["account"].as_str().unwrap().to_owned()).collect();
+    charged.sort();
+    charged
+}
+
+/// The bank says one thing more, and the teller hears it.
+fn say_one_more(case: &mut Case, second: i64) {
+    let before = case.acknowledged();
+    case.moved(second, 500);
+    wait_until("it is heard", || case.acknowledged() > before);
+}
+
+#[test]
+fn a_living_model_goes_on_without_a_journal_that_is_gone_until_it_is_back() {
+    let (mut case, shop, mut teller) = without_shop(&BOTH);
+    // So it does when it breaks over something.
     case.moved(4, i64::MAX);
     case.moved(5, -1);
     wait_until("the next", || case.balances() == [-2, -1]);
     // As long as there is nothing to be read, it is not back.
-    fs::create_dir(&shop).unwrap();
+    fs::create_dir(&shop.folder).unwrap();
     case.moved(6, -1);
     wait_until("one more", || case.balances() == [-3, -2, -1]);
-    fs::remove_dir(&shop).unwrap();
-    fs::rename(&aside, &shop).unwrap();
+    fs::remove_dir(&shop.folder).unwrap();
+    shop.come_back();
     wait_until("the shop counts again", || case.balances() == [-7, -3, -2, -1]);
     assert!(!teller.has_ended(), "without a restart");
+    stop(teller);
+}
+
+#[test]
+fn a_journal_that_is_back_counts_though_it_speaks_at_once() {
+    let (mut case, mut shop, teller) = without_shop(&BOTH);
+    say_one_more(&mut case, 100);
+    // It is put back and started, and says what would make final all that was said before.
+    shop.come_back();
+    shop.open();
+    shop.moved(100, 500);
+    wait_until("final", || case.settled() == Some(90));
+    assert_eq!((case.balances(), charged(&case)), (vec![-7, -1], vec!["a".to_owned(), "b".to_owned()]));
+    assert!(!case.waiting().contains(HELD), "{}", case.waiting());
+    stop(teller);
+}
+
+#[test]
+fn nothing_is_final_without_a_journal_however_long_it_is_away() {
+    let (mut case, shop, mut teller) = without_shop(&[&BOTH[..], &IMPATIENT].concat());
+    say_one_more(&mut case, 100);
+    teller.wait_for("not waited for any longer");
+    say_one_more(&mut case, 101);
+    assert!(case.settled() < Some(0), "what the shop has said does not count");
+    assert!(charged(&case).is_empty());
+    assert!(case.waiting().contains(HELD), "{}", case.waiting());
+    kill(teller);
+    let mut teller = case.start(&[&BOTH[..], &IMPATIENT].concat());
+    teller.wait_for("not waited for any longer");
+    say_one_more(&mut case, 102);
+    assert!(case.settled() < Some(0), "nor does a restart make it count");
+    assert!(case.waiting().contains(HELD), "{}", case.waiting());
+    // It is back, and says nothing.
+    shop.come_back();
+    wait_until("final", || case.settled() == Some(92));
+    assert_eq!(charged(&case), ["a", "b"]);
+    assert!(!case.waiting().contains(HELD), "{}", case.waiting());
+    stop(teller);
+}
+
+#[test]
+fn a_journal_that_is_gone_for_good_is_not_waited_for_once_its_place_is_forgotten() {
+    let arguments = [&BOTH[..], &IMPATIENT].concat();
+    let (mut case, _shop, mut teller) = without_shop(&arguments);
+    say_one_more(&mut case, 100);
+    teller.wait_for("not waited for any longer");
+    assert!(case.settled() < Some(0));
+    stop(teller);
+    // As `procession subscriptions forget` does it.
+    let mut writer = Writer::open(&case.folder(), &Options::default()).unwrap();
+    let cursors = journal::Cursors::open(&case.folder(), &writer).unwrap();
+    assert!(cursors.forget("teller", "shop").unwrap());
+    writer.forget("teller", "shop").unwrap();
+    drop((cursors, writer));
+    let teller = case.start(&arguments);
+    wait_until("final", || case.settled() == Some(90));
+    assert_eq!((case.balances(), charged(&case)), (vec![-1], vec!["a".to_owned()]));
+    assert!(!case.waiting().contains(HELD), "{}", case.waiting());
+    stop(teller);
+}
+
+#[test]
+fn a_journal_of_which_all_is_final_and_in_a_snapshot_is_not_waited_for() {
+    let arguments = [&BOTH[..], &IMPATIENT].concat();
+    let mut case = Case::new(&Options::default());
+    let mut shop = Shop::new(&case);
+    shop.moved(0, -7);
+    let teller = case.start(&arguments);
+    wait_until("the overdraft", || case.balances() == [-7]);
+    shop.go();
+    case.moved(100, 500);
+    wait_until("final", || case.settled() == Some(90));
+    say_one_more(&mut case, 101);
+    stop(teller);
+    let teller = case.start(&arguments);
+    case.moved(200, 500);
+    wait_until("final", || case.settled() == Some(190));
+    assert_eq!(charged(&case), ["b"]);
     stop(teller);
 }
