@@ -10,7 +10,7 @@ use crate::walk::{Segment, Step};
 
 /// Epoch and checksum of the record before `offset`, if it can be read.
 pub(crate) fn last_before(folder: &Path, offset: Offset) -> Result<Option<(Epoch, u32)>> {
-    let wanted = Offset(offset.0 - 1);
+    let Some(wanted) = offset.0.checked_sub(1).map(Offset) else { return Ok(None) };
     let segments = segment::list(folder)?;
     let Some(found) = segments.iter().rev().find(|found| found.base <= wanted) else { return Ok(None) };
     scan(found, None, |head, checksum| (head.offset == wanted).then_some((head.epoch, checksum)))
