@@ -219,9 +219,9 @@ impl Reader {
                 self.leave();
             }
             if self.next >= self.limit && !self.raise_limit()? {
-                return Ok(self.gap.take().map(Item::Gap));
+                return Ok(self.take_gap().map(Item::Gap));
             }
-            if let Some(gap) = self.gap.take() {
+            if let Some(gap) = self.take_gap() {
                 return Ok(Some(Item::Gap(gap)));
             }
             if let Some(segment) = &mut self.segment {
@@ -267,6 +267,14 @@ impl Reader {
             }
         };
         Ok(Some(Item::Record(self.record(found))))
+    }
+
+    /// A gap whose turn it is.
+    fn take_gap(&mut self) -> Option<Gap> {
+        let gap = self.gap.take_if(|gap| gap.from <= self.next)?;
+        // It was a limit.
+        self.limit = Offset::ZERO;
+        Some(gap)
     }
 
     /// Where the reader is: what a cursor keeps once everything before has been dealt with.

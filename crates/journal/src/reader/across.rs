@@ -203,7 +203,7 @@ impl Reader {
 
     /// Goes on at `to`. Nobody knows the record before it, and no place there may name another one as that.
     fn miss(&mut self, to: Offset, reason: GapReason) -> Turn {
-        self.known.note_end(self.position());
+        self.note_end();
         let gap = Gap { from: self.next, to, reason };
         (self.next, self.last) = (to, (Epoch(0), 0));
         Turn::Gap(gap)
@@ -221,8 +221,8 @@ impl Reader {
             }
             self.compare(&position, &marks)?;
             self.unchecked = None;
-            // If it is another history, whoever takes the gap goes back as far as that is of any use.
-            if let Some(back) = self.back.take().filter(|back| self.gap.is_none() && *back < self.next) {
+            // If it is another history, what both have comes again before the gap.
+            if let Some(back) = self.back.take().filter(|back| *back < self.next) {
                 self.go_back(back);
             }
         }
@@ -240,6 +240,7 @@ impl Reader {
             self.limit = Offset::ZERO;
             return Ok(false);
         }
+        let limit = self.gap.map_or(limit, |gap| limit.min(gap.from));
         self.limit = limit.min(self.until);
         Ok(self.next < limit)
     }
@@ -285,9 +286,11 @@ impl Reader {
                 history::first_at(&self.folder, time)?.unwrap_or(now.trusted()).min(now.trusted())
             }
             Start::Position(position) => {
-                self.last = (position.epoch, position.checksum);
                 // Before the first record there is nothing to compare.
-                self.unchecked = (position.next > Offset::ZERO).then_some(position);
+                if position.next > Offset::ZERO {
+                    self.last = (position.epoch, position.checksum);
+                    self.unchecked = Some(position);
+                }
                 position.next
             }
         };

@@ -152,7 +152,10 @@ impl Reader {
     }
 
     fn go_over(&mut self, now: &Marks) {
-        let read = self.unchecked.unwrap_or_else(|| self.furthest());
+        let (here, read) = (self.next, self.unchecked.unwrap_or_else(|| self.furthest()));
+        if here < read.next {
+            self.back = Some(self.back.map_or(here, |earlier| earlier.min(here)));
+        }
         self.journal = now.journal;
         self.unchecked = Some(read);
         self.gone_over = Some(now.epoch);
@@ -162,6 +165,13 @@ impl Reader {
         self.leave();
     }
 
+    /// Takes note of the place behind all that was read, unless nobody but whoever stood there before has seen its epoch.
+    pub(super) fn note_end(&mut self) {
+        if self.marks.epoch().is_some_and(|newest| self.last.0 <= newest) {
+            self.known.note_end(self.position());
+        }
+    }
+
     /// Goes back to an earlier offset of what was read, or was to be.
     pub fn go_back(&mut self, offset: Offset) {
         if self.unchecked.is_some() {
@@ -169,8 +179,10 @@ impl Reader {
             self.back = Some(self.back.map_or(offset, |earlier| earlier.min(offset)));
             return;
         }
-        self.known.note_end(self.position());
-        (self.next, self.last, self.gap) = (offset, (Epoch(0), 0), None);
+        self.note_end();
+        // A gap that was not taken yet comes when it is its turn.
+        let from = self.gap.map_or(offset, |gap| gap.from);
+        (self.next, self.last) = (offset.min(from), (Epoch(0), 0));
         self.limit = Offset::ZERO;
         self.leave();
     }

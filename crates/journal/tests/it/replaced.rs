@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use journal::{AtPath, Cursors, Gap, GapReason, Level, Offset, Position, Reader, Start, Writer};
+use journal::{AtPath, Cursors, Gap, GapReason, Item, Level, Offset, Position, Reader, Start, Writer};
 
 use crate::support::{Got, Said, drain, segments, small};
 
@@ -58,6 +58,22 @@ impl Place {
 
 fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+/// What both histories have comes again, then the gap, then what is of the other one.
+#[track_caller]
+fn check_again(
+    reader: &mut Reader,
+    again: impl Iterator<Item = (u64, u64)>,
+    gap: Option<Gap>,
+    records: impl Iterator<Item = (u64, u64)>,
+) {
+    for (offset, salt) in again {
+        let Some(Item::Record(record)) = reader.next().unwrap() else { panic!("no record {offset}") };
+        let expected = (Offset(offset), Said::at(offset + salt * 1_000_000));
+        assert_eq!((record.offset, Said::of(&record)), expected);
+    }
+    check(reader, gap, records);
 }
 
 /// Offset and salt of each record, and gaps.
@@ -215,7 +231,8 @@ fn write_over(is_sent_back: bool) {
     }
     assert_eq!(reader.look_at_path().unwrap(), AtPath::Another);
     place.speak(10, 1);
-    check(&mut reader, diverged(100, 120), old(100..110, 1));
+    let again = if is_sent_back { 5..100 } else { 100..100 };
+    check_again(&mut reader, old(again, 0), diverged(100, 120), old(100..110, 1));
 }
 
 #[test]
@@ -254,6 +271,35 @@ fn a_reader_that_was_sent_back_notices_all_the_same() {
 }
 
 #[test]
+fn what_both_histories_have_comes_again_before_what_is_gone() {
+    let place = Place::new();
+    make(&place);
+    let mut reader = place.read(Start::Beginning);
+    check(&mut reader, None, old(0..120, 0));
+    reader.go_back(Offset(95));
+    place.remove();
+    place.put_back();
+    place.speak(10, 1);
+    let mut next = 95;
+    // And again, while the gap has yet to come.
+    for again in [Some(97), Some(98), None] {
+        for _ in 0..3 {
+            if next < 100 {
+                let Some(Item::Record(record)) = reader.next().unwrap() else { panic!("no record {next}") };
+                assert_eq!((record.offset, Said::of(&record)), (Offset(next), Said::at(next)));
+                next += 1;
+            }
+        }
+        if let Some(again) = again {
+            reader.go_back(Offset(again));
+            next = again;
+        }
+    }
+    assert_eq!(next, 100);
+    check(&mut reader, diverged(100, 120), old(100..110, 1));
+}
+
+#[test]
 fn who_was_sent_back_to_the_beginning_is_told_that_what_it_had_read_is_gone() {
     for is_copy in [false, true] {
         let place = Place::new();
@@ -269,7 +315,7 @@ fn who_was_sent_back_to_the_beginning_is_told_that_what_it_had_read_is_gone() {
         // It notices by itself: it has to go to a segment.
         match is_copy {
             false => check(&mut reader, diverged(0, 120), old(0..10, 1)),
-            true => check(&mut reader, diverged(100, 120), old(100..110, 1)),
+            true => check_again(&mut reader, old(0..100, 0), diverged(100, 120), old(100..110, 1)),
         }
     }
 }
