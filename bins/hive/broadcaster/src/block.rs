@@ -11,7 +11,7 @@ use crate::failure::present;
 const OPERATION_BYTES_MAX: usize = 8 << 20;
 
 /// A block as we use it. Ids are lower-case hexadecimal.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Block {
     pub(crate) number: u32,
     /// None where the node doesn't tell it (very old ones don't).
@@ -24,7 +24,7 @@ pub(crate) struct Block {
 }
 
 /// A transaction's operations, in order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Transaction {
     /// Empty where the node told no ids: a made-up one could be taken for real.
     pub(crate) id: String,

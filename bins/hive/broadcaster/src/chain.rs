@@ -45,8 +45,14 @@ pub(crate) struct State {
     pub(crate) fault: Fault,
     /// Its history gives no virtual operations of blocks beyond this number.
     pub(crate) virtual_up_to: Option<u32>,
-    /// This block has no virtual operation.
-    pub(crate) without_virtual: Option<u32>,
+    /// Its history begins with this block.
+    pub(crate) virtual_from: u32,
+    /// A second server behind the same name takes turns with the first one, and its history ends here.
+    pub(crate) laggard: Option<u32>,
+    /// How many questions about the history there were, of which the first goes to the second server.
+    pub(crate) turn: u32,
+    /// These blocks have no virtual operation.
+    pub(crate) without_virtual: BTreeSet<u32>,
     /// Methods that it doesn't have.
     pub(crate) lacks: BTreeSet<&'static str>,
     /// Every method it was asked, in order.
@@ -111,7 +117,17 @@ impl State {
                 let numbers = first..first + number(&params["count"]);
                 json!({"blocks": numbers.filter_map(|number| self.block(number)).collect::<Vec<_>>()})
             }
-            "account_history_api.get_ops_in_block" => self.operations(number(&params["block_num"])),
+            "account_history_api.get_ops_in_block" => {
+                let known = self.known();
+                self.operations(number(&params["block_num"]), known)
+            }
+            "account_history_api.enum_virtual_ops" => {
+                let known = self.known();
+                let numbers = number(&params["block_range_begin"])..number(&params["block_range_end"]);
+                let ops = numbers.filter(|number| *number <= self.head);
+                let ops = ops.filter_map(|number| self.virtual_operation(number, known));
+                json!({ "ops": ops.collect::<Vec<_>>() })
+            }
             _ => return json!({"error": {"code": -32601, "message": "Method not found"}}),
         };
         json!({ "result": result })
@@ -126,7 +142,15 @@ impl State {
         Some(block)
     }
 
-    fn operations(&self, number: u32) -> Value {
+    /// The last block that the history of the server whose turn it is knows.
+    fn known(&mut self) -> u32 {
+        let turn = self.turn;
+        self.turn += 1;
+        let laggard = self.laggard.filter(|_| turn.is_multiple_of(2));
+        laggard.or(self.virtual_up_to).unwrap_or(u32::MAX)
+    }
+
+    fn operations(&self, number: u32, known: u32) -> Value {
         let Some(block) = self.block(number) else { return json!({"ops": []}) };
         let mut ops = Vec::new();
         for (index, transaction) in block["transactions"].as_array().unwrap().iter().enumerate() {
@@ -137,13 +161,16 @@ impl State {
                 );
             }
         }
-        if self.without_virtual == Some(number) || self.virtual_up_to.is_some_and(|known| number > known) {
-            return json!({ "ops": ops });
-        }
-        ops.push(json!({"block": number, "trx_id": "0".repeat(40), "trx_in_block": u32::MAX, "op_in_trx": 1,
-            "virtual_op": true, "timestamp": block["timestamp"],
-            "op": {"type": "producer_reward_operation", "value": {"producer": "w"}}}));
+        ops.extend(self.virtual_operation(number, known));
         json!({ "ops": ops })
+    }
+
+    fn virtual_operation(&self, number: u32, known: u32) -> Option<Value> {
+        let none = number < self.virtual_from || number > known || self.without_virtual.contains(&number);
+        let timestamp = self.blocks.get(&number).filter(|_| !none)?["timestamp"].clone();
+        Some(json!({"block": number, "trx_id": "0".repeat(40), "trx_in_block": u32::MAX, "op_in_trx": 1,
+            "virtual_op": true, "timestamp": timestamp,
+            "op": {"type": "producer_reward_operation", "value": {"producer": "w"}}}))
     }
 }
 

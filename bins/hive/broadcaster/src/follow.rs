@@ -13,17 +13,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::block::Block;
 use crate::doubt::Doubt;
-use crate::operations::{has_virtual, read_virtual};
+use crate::history::{self, Look};
 use crate::pool::Pool;
 use crate::position::{Position, Told};
 use crate::range::RangeSize;
 use crate::rpc::HttpError;
 use crate::settings::{Mode, Settings, Start};
 use crate::trouble::Trouble;
-
-/// So many blocks from one without virtual operations others are looked at: the neighbour, and those of about an hour, a
-/// day and a month.
-const APART: [u32; 4] = [1, 1_200, 28_800, 864_000];
 
 /// One step along the chain.
 #[derive(Debug)]
@@ -239,36 +235,17 @@ impl Follow {
         irreversible: u32,
     ) -> Result<(Vec<AppliedOperation>, Option<u32>), Trouble> {
         let number = block.number;
-        let answer = self.pool.current().source.operations(number, self.mode).await?;
-        let mut operations =
-            read_virtual(answer.result(), block).map_err(|what| Trouble::Inconsistent { what })?;
-        let mut none = Vec::new();
-        if operations.is_empty() {
-            (operations, none) = self.pool.virtual_elsewhere(block).await;
-        }
+        let is_final = number <= irreversible;
+        let closer = (is_final && !self.doubt.is_blank()).then_some(irreversible);
+        let (operations, looks) = self.look_everywhere(block, closer).await?;
         if !operations.is_empty() {
             self.doubt.end();
             return Ok((operations, None));
         }
-        none.push(self.pool.index());
-        if self.doubt.has_any() {
-            let is_passed = self.gives_later(number, irreversible).await?
-                // Of several nodes behind one name, one may lag.
-                && !self.gives_virtual(number).await?;
-            return if is_passed { Ok((Vec::new(), None)) } else { Err(Trouble::NoVirtual { number }) };
-        }
-        let count = self.pool.count();
-        if !self.doubt.is_over(number, none, count, number <= irreversible) {
-            return Err(Trouble::NoVirtual { number });
-        }
-        if !self.doubt.has_believed() {
-            // Before this life, or before the history began to lag, there may have been some.
-            for earlier in APART.iter().filter_map(|apart| number.checked_sub(*apart)).filter(|at| *at > 0) {
-                if self.gives_virtual(earlier).await? {
-                    self.doubt.end();
-                    return Err(Trouble::NoVirtual { number });
-                }
-            }
+        let nodes = self.pool.count();
+        if !(is_final && self.doubt.is_over(number, &looks, nodes)) {
+            let sure = if is_final { self.doubt.nodes() } else { 0 };
+            return Err(Trouble::NoVirtual { number, sure, nodes });
         }
         let (nodes, again) = self.doubt.believe();
         if !again {
@@ -281,22 +258,29 @@ impl Follow {
         Ok((Vec::new(), Some(nodes)))
     }
 
-    /// Whether the current node gives virtual operations of a later block than `number`, so that its history has passed
-    /// this one.
-    async fn gives_later(&mut self, number: u32, irreversible: u32) -> Result<bool, Trouble> {
-        let later = APART.iter().filter_map(|apart| number.checked_add(*apart));
-        for later in later.filter(|later| *later < irreversible).chain([irreversible]) {
-            if later > number && self.gives_virtual(later).await? {
-                return Ok(true);
+    /// The virtual operations of a block from the first node that gives any, the current one first; or what each node
+    /// that answers shows, by index. They are looked at closer if `irreversible` is given.
+    async fn look_everywhere(
+        &mut self,
+        block: &Block,
+        irreversible: Option<u32>,
+    ) -> Result<(Vec<AppliedOperation>, Vec<(usize, Look)>), Trouble> {
+        let given = history::given(&mut self.pool.current().source, block, self.mode).await?;
+        if !given.is_empty() {
+            return Ok((given, Vec::new()));
+        }
+        let (given, mut looks) = self.pool.virtual_elsewhere(block, irreversible).await;
+        if !given.is_empty() {
+            return Ok((given, Vec::new()));
+        }
+        let source = &mut self.pool.current().source;
+        match history::look_closer(source, block, irreversible, self.mode).await? {
+            Look::Given(given) => Ok((given, Vec::new())),
+            look => {
+                looks.push((self.pool.index(), look));
+                Ok((Vec::new(), looks))
             }
         }
-        Ok(false)
-    }
-
-    /// Whether the current node gives virtual operations of a block.
-    async fn gives_virtual(&mut self, number: u32) -> Result<bool, Trouble> {
-        let answer = self.pool.current().source.operations(number, self.mode).await?;
-        Ok(has_virtual(answer.result()))
     }
 
     /// Finds where the fork that `child` is on left the blocks that we have said: walks back with the current

@@ -12,6 +12,7 @@ mod controls;
 mod doubt;
 mod failure;
 mod follow;
+mod history;
 mod node;
 mod operations;
 mod pool;

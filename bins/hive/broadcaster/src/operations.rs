@@ -54,6 +54,11 @@ pub(crate) fn has_virtual(result: &str) -> bool {
     items(result).is_ok_and(|items| items.iter().any(|item| item.trx_id.bytes().all(|byte| byte == b'0')))
 }
 
+/// The numbers of the blocks that an answer has operations of, one for each operation.
+pub(crate) fn blocks_of(result: &str) -> Result<Vec<u32>, String> {
+    Ok(items(result)?.into_iter().map(|item| item.block).collect())
+}
+
 fn items(result: &str) -> Result<Vec<Item>, String> {
     #[derive(Deserialize)]
     struct Wrapped {

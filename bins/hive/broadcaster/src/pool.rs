@@ -1,5 +1,6 @@
 //! The nodes, of which one is followed at a time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::hive::AppliedOperation;
@@ -8,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::block::Block;
+use crate::history::{Look, given, look_closer};
 use crate::node::Node;
-use crate::operations::read_virtual;
 use crate::rpc::{Http, HttpError, Rpc};
 use crate::settings::{Mode, Settings};
 use crate::source::Source;
@@ -145,27 +146,30 @@ impl Pool {
         }
     }
 
-    /// Asks all other nodes at once for a block's virtual operations: those of the first that gives any, and which
-    /// nodes, by index, gave none.
-    pub(crate) async fn virtual_elsewhere(&mut self, block: &Block) -> (Vec<AppliedOperation>, Vec<usize>) {
-        let (number, mode) = (block.number, self.mode);
-        let mut none = Vec::new();
-        let mut asked =
-            self.ask_others(|mut source| async move { (source.operations(number, mode).await, source) });
+    /// Asks all other nodes at once for a block's virtual operations: those of the first that gives any, or what each
+    /// of them, by index, shows. They are looked at closer if `irreversible` is given, the last block that is so.
+    pub(crate) async fn virtual_elsewhere(
+        &mut self,
+        block: &Block,
+        irreversible: Option<u32>,
+    ) -> (Vec<AppliedOperation>, Vec<(usize, Look)>) {
+        let (block, mode) = (Arc::new(block.clone()), self.mode);
+        let mut looks = Vec::new();
+        let mut asked = self.ask_others(|mut source| {
+            let block = Arc::clone(&block);
+            async move { (look(&mut source, &block, irreversible, mode).await, source) }
+        });
         while let Some(answer) = asked.join_next().await {
-            let Ok((index, (operations, source))) = answer else { continue };
+            let Ok((index, (look, source))) = answer else { continue };
             let node = &mut self.nodes[index];
             node.source = source;
-            let read = operations.map_err(Trouble::Failed).and_then(|answer| {
-                read_virtual(answer.result(), block).map_err(|what| Trouble::Inconsistent { what })
-            });
-            match read {
-                Ok(operations) if operations.is_empty() => none.push(index),
-                Ok(operations) => return (operations, none),
+            match look {
+                Ok(Look::Given(operations)) => return (operations, Vec::new()),
+                Ok(look) => looks.push((index, look)),
                 Err(trouble) => node.failed(&trouble, self.backoff_max),
             }
         }
-        (Vec::new(), none)
+        (Vec::new(), looks)
     }
 
     /// Asks all other nodes that aren't left alone, at once.
@@ -200,5 +204,18 @@ impl Pool {
             }
         }
         best
+    }
+}
+
+/// What a node gives or shows of a block.
+async fn look(
+    source: &mut Source,
+    block: &Block,
+    irreversible: Option<u32>,
+    mode: Mode,
+) -> Result<Look, Trouble> {
+    match given(source, block, mode).await? {
+        none if none.is_empty() => look_closer(source, block, irreversible, mode).await,
+        operations => Ok(Look::Given(operations)),
     }
 }

@@ -46,8 +46,9 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "range_blocks")]
     pub(crate) range_blocks: u32,
     /// Also publish virtual operations (rewards, fills, …), one more request per block. A block for which no node gives
-    /// any is waited for until a node gives some of a later one. Where no block has ever had any, and all nodes have
-    /// answered so for `stall_timeout`, blocks are said without, each with a `no-virtual-operations` behind it.
+    /// any is waited for, unless one answer has some of blocks before and after it, or all nodes answer so for
+    /// `stall_timeout` and the history of none is only behind. It is then said without, with a `no-virtual-operations`
+    /// behind it. A node that can't be asked may know some: one that is gone for good has to leave `nodes`.
     pub(crate) virtual_operations: bool,
     /// Pass over numbers that no node has a block for. A chain has no such holes, recordings can; without this
     /// the broadcaster waits for the block.

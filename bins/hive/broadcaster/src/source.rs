@@ -1,5 +1,6 @@
 //! What can be asked of one node, in whichever form it answers.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,10 +32,11 @@ enum Form {
     Range,
     Operations,
     OperationsOld,
+    VirtualRange,
 }
 
 impl Form {
-    const COUNT: usize = 7;
+    const COUNT: usize = 8;
 
     fn method(self) -> &'static str {
         match self {
@@ -45,6 +47,7 @@ impl Form {
             Form::Range => "block_api.get_block_range",
             Form::Operations => "account_history_api.get_ops_in_block",
             Form::OperationsOld => "condenser_api.get_ops_in_block",
+            Form::VirtualRange => "account_history_api.enum_virtual_ops",
         }
     }
 }
@@ -139,6 +142,20 @@ impl Source {
             Some(answer) => Ok(answer),
             None => self.ask_last(Form::OperationsOld, json!([number, false]), self.timeout).await,
         }
+    }
+
+    /// The virtual operations of several blocks, in order and perhaps only the first of them: the text of the answer;
+    /// none if the node can't answer such questions.
+    pub(crate) async fn virtual_operations(
+        &mut self,
+        blocks: Range<u32>,
+        mode: Mode,
+    ) -> Result<Option<Answer>, Failure> {
+        let reversible = mode == Mode::Head;
+        let params = json!({
+            "block_range_begin": blocks.start, "block_range_end": blocks.end, "include_reversible": reversible,
+        });
+        self.ask(Form::VirtualRange, params, self.timeout).await
     }
 
     /// Asks in one form; none if the node doesn't know it.

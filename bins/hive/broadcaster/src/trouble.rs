@@ -12,8 +12,9 @@ pub(crate) enum Trouble {
     Failed(Failure),
     /// It doesn't have a block that it says it is past.
     Absent { number: u32 },
-    /// It gives no virtual operation of a block, and neither does another node; nearly every block has some.
-    NoVirtual { number: u32 },
+    /// It gives no virtual operation of a block, and neither does another node; nearly every block has some. Of so many
+    /// nodes some are sure: they answer, and aren't only behind.
+    NoVirtual { number: u32, sure: usize, nodes: usize },
     /// Its answers don't fit each other: behind it are several, not all as far, or a cache.
     Inconsistent { what: String },
     /// Its head stands still, or is far behind, while another node's isn't.
@@ -70,9 +71,11 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Failed(failure) => failure.fmt(to),
             Trouble::Absent { number } => write!(to, "block {number} isn't there (yet)"),
-            Trouble::NoVirtual { number } => {
-                write!(to, "it gives no virtual operation of block {number} (yet)")
-            }
+            Trouble::NoVirtual { number, sure, nodes } => write!(
+                to,
+                "it gives no virtual operation of block {number} (yet); of {nodes} nodes {sure} answer so with a history \
+                 that isn't only behind"
+            ),
             Trouble::Inconsistent { what } => write!(to, "its answers don't fit each other: {what}"),
             Trouble::Behind { head, best } => write!(to, "its head is at {head}, another node's at {best}"),
             Trouble::WrongChain { number } => {

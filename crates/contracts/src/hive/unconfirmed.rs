@@ -3,9 +3,10 @@
 use procession::Event;
 use serde::{Deserialize, Serialize};
 
-/// A block is said without any virtual operation, though nearly every block has one: no node has ever given any of this
-/// chain, and each gave none of this block for as long as was reasonable. Topic `no-virtual-operations`, no key; in one atomic batch with the block's other
-/// operations, and after them. Only where the broadcaster is set to say virtual operations.
+/// A block is said without any virtual operation, though nearly every block has one: a node showed that it has none, or
+/// each gave none for as long as was reasonable, and its history may begin later or not be kept. Topic
+/// `no-virtual-operations`, no key; in one atomic batch with the block's other operations, and after them. Only where the
+/// broadcaster is set to say virtual operations.
 ///
 /// ```json
 /// {"block":77,"block_id":"0000004d…","timestamp":"2016-03-24T16:08:51","nodes":2}
@@ -18,7 +19,7 @@ pub struct NoVirtualOperations {
     pub block_id: String,
     /// The block's time, UTC, as the chain writes it.
     pub timestamp: String,
-    /// How many nodes were asked in the end, and answered.
+    /// How many nodes gave none, apart from those whose history was only behind.
     pub nodes: u32,
 }
 

@@ -420,15 +420,11 @@ async fn a_history_that_has_given_some_is_waited_for_however_long_it_lags() {
             expect_none(&mut follow, &nodes[0]).await;
         }
     }
-    // A block that has none is said without, since the next one is known.
-    nodes
-        .iter()
-        .for_each(|node| (node.state().virtual_up_to, node.state().without_virtual) = (None, Some(7)));
+    // Once its history has caught up, nothing is missing.
+    nodes.iter().for_each(|node| node.state().virtual_up_to = None);
     let mut follow = Follow::new(&settings, None, 0).unwrap();
-    for number in 1..=20 {
-        let advance = step(&mut follow).await;
-        let count = usize::from(number != 7);
-        assert_eq!((advance.virtual_operations.len(), advance.unconfirmed_by), (count, None), "{number}");
+    for _ in 1..=20 {
+        expect_virtual(&mut follow).await;
     }
 }
 
@@ -449,5 +445,129 @@ async fn nothing_is_believed_of_a_block_that_can_be_replaced() {
         node.state().virtual_up_to = Some(number);
         let advance = step(&mut follow).await;
         assert_eq!((advance.virtual_operations.len(), advance.unconfirmed_by), (1, None));
+    }
+}
+
+/// The next step has its virtual operation.
+async fn expect_virtual(follow: &mut Follow) {
+    let advance = step(follow).await;
+    let number = advance.block.number;
+    assert_eq!((advance.virtual_operations.len(), advance.unconfirmed_by), (1, None), "block {number}");
+}
+
+/// Methods that old nodes don't have: a block is proven to have none by the first of them alone.
+const LACKS: [&[&str]; 2] = [&[], &["enum_virtual_ops"]];
+
+#[tokio::test]
+async fn a_block_that_has_none_is_said_without_and_marked() {
+    for lacks in LACKS {
+        let nodes = [TestNode::with(40, 40).await, TestNode::with(40, 40).await];
+        for node in &nodes {
+            node.state().without_virtual = BTreeSet::from([7, 8, 9]);
+            node.state().lacks.extend(lacks);
+        }
+        let mut follow = follow_virtual(&[&nodes[0], &nodes[1]], Mode::Irreversible);
+        for number in 1..=40 {
+            let advance = step(&mut follow).await;
+            let has_none = (7..=9).contains(&number);
+            assert_eq!(advance.virtual_operations.len(), usize::from(!has_none), "{number}");
+            assert_eq!(advance.unconfirmed_by, has_none.then_some(2), "{number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chain_on_which_some_blocks_have_none_is_not_waited_for_each_time() {
+    for lacks in LACKS {
+        let node = TestNode::with(100, 100).await;
+        node.state().without_virtual = (1..=100).filter(|number| number % 4 != 0).collect();
+        node.state().lacks.extend(lacks);
+        let settings = settings(&[&node], Mode::Irreversible);
+        let patience = Duration::from_secs(1);
+        let settings = Settings { virtual_operations: true, stall_timeout: patience, ..settings };
+        let mut follow = Follow::new(&settings, None, 0).unwrap();
+        let begun = Instant::now();
+        for number in 1..=100 {
+            let advance = step(&mut follow).await;
+            assert_eq!(advance.unconfirmed_by.is_none(), number % 4 == 0, "{number}");
+        }
+        assert!(begun.elapsed() < 15 * patience, "75 blocks without took {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn of_two_servers_behind_one_name_the_one_that_lags_is_not_believed() {
+    for lacks in LACKS {
+        for first in [0, 1] {
+            let node = TestNode::with(40, 40).await;
+            node.state().lacks.extend(lacks);
+            let mut follow = follow_virtual(&[&node], Mode::Irreversible);
+            for number in 1..=40 {
+                if number == 4 {
+                    let mut state = node.state();
+                    (state.laggard, state.turn) = (Some(3), first);
+                }
+                expect_virtual(&mut follow).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_begins_later_is_not_believed_while_another_node_cannot_be_asked() {
+    for lacks in LACKS {
+        let nodes = [TestNode::with(40, 40).await, TestNode::with(40, 40).await];
+        nodes[1].state().virtual_from = 30;
+        nodes[1].state().lacks.extend(lacks);
+        let settings =
+            Settings { virtual_operations: true, ..settings(&[&nodes[0], &nodes[1]], Mode::Irreversible) };
+        let mut follow = Follow::new(&settings, None, 0).unwrap();
+        for _ in 1..=3 {
+            expect_virtual(&mut follow).await;
+        }
+        nodes[0].state().fault = Fault::Closed;
+        let begun = Instant::now();
+        while begun.elapsed() < 3 * settings.stall_timeout {
+            expect_none(&mut follow, &nodes[1]).await;
+        }
+        let why = follow.why().borrow().clone();
+        assert!(why.contains("no virtual operation of block 4 (yet); of 2 nodes 1 answer"), "{why}");
+        nodes[0].state().fault = Fault::None;
+        for _ in 4..=40 {
+            expect_virtual(&mut follow).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_lies_before_every_history_is_said_without_and_marked() {
+    let nodes = [TestNode::with(40, 40).await, TestNode::with(40, 40).await];
+    nodes.iter().for_each(|node| node.state().virtual_from = 30);
+    let mut follow = follow_virtual(&[&nodes[0], &nodes[1]], Mode::Irreversible);
+    for number in 1..=40 {
+        let advance = step(&mut follow).await;
+        assert_eq!(advance.virtual_operations.len(), usize::from(number >= 30));
+        assert_eq!(advance.unconfirmed_by, (number < 30).then_some(2), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_lags_is_waited_for_although_another_that_begins_later_is_ahead() {
+    let nodes = [TestNode::with(40, 40).await, TestNode::with(40, 40).await];
+    nodes[0].state().virtual_up_to = Some(3);
+    nodes[1].state().virtual_from = 30;
+    let settings =
+        Settings { virtual_operations: true, ..settings(&[&nodes[0], &nodes[1]], Mode::Irreversible) };
+    let mut follow = Follow::new(&settings, None, 0).unwrap();
+    for _ in 1..=3 {
+        expect_virtual(&mut follow).await;
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < 3 * settings.stall_timeout {
+        expect_none(&mut follow, &nodes[0]).await;
+    }
+    nodes[0].state().virtual_up_to = None;
+    for _ in 4..=40 {
+        expect_virtual(&mut follow).await;
     }
 }

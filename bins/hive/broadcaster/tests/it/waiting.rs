@@ -95,6 +95,27 @@ fn virtual_operations_that_no_node_gives_are_said_to_be_missing() {
 }
 
 #[test]
+fn virtual_operations_may_be_known_to_a_node_that_cannot_be_asked() {
+    let home = Home::new();
+    home.configure("broadcaster.toml", "virtual_operations = true\n");
+    let nodes = [Served::with(9, 9), Served::with(9, 9)];
+    nodes[0].node.state().fault = Fault::Closed;
+    nodes[1].node.state().virtual_from = 5;
+    nodes.iter().for_each(|served| served.node.state().without_virtual = [7].into());
+    let broadcaster = start(&home, &[&nodes[0], &nodes[1]], "irreversible");
+    expect(&home, "it gives no virtual operation of block 1 (yet); of 2 nodes 1 answer so", || {});
+    nodes[0].node.state().fault = Fault::None;
+    let blocks = |topic: &str| {
+        let said = records(&home).into_iter().filter(|(of, _)| of == topic);
+        said.map(|(_, payload)| payload["block"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    wait_until(DEADLINE, "it says block 9", || blocks("producer_reward").contains(&9));
+    assert_eq!(blocks("producer_reward"), [1, 2, 3, 4, 5, 6, 8, 9]);
+    assert_eq!(blocks("no-virtual-operations"), [7]);
+    broadcaster.terminate(DEADLINE).assert_code(0);
+}
+
+#[test]
 fn the_start_lies_beyond_the_head() {
     let home = Home::new();
     let served = Served::with(10, 10);
