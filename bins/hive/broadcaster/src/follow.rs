@@ -175,9 +175,26 @@ impl Follow {
                 let whole = (wanted..).zip(blocks).take_while(|(number, block)| block.number == *number);
                 self.ahead.extend(whole.map(|(_, block)| block));
             }
-            next => self.absent(wanted, next.unwrap_or(wanted.saturating_add(asked)))?,
+            Some(next) => self.absent(wanted, next)?,
+            None => {
+                self.look_again(wanted).await?;
+                self.absent(wanted, wanted.saturating_add(asked))?;
+            }
         }
         Ok(true)
+    }
+
+    /// Looks again for a block of which one answer shows no trace, nor one of any later block, if it could be passed over
+    /// for that: it fails if the block is there. Of several servers behind one name, one may lag.
+    async fn look_again(&mut self, number: u32) -> Result<(), Trouble> {
+        let times = if self.skip_absent { history::looks() } else { 0 };
+        for _ in 0..times {
+            if self.pool.current().source.block(number).await?.is_some() {
+                let what = format!("block {number} is there, and then isn't");
+                return Err(Trouble::Inconsistent { what });
+            }
+        }
+        Ok(())
     }
 
     /// The current node doesn't have the blocks from `number` to before `next`, though it is past them.

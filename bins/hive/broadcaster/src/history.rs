@@ -46,7 +46,7 @@ impl Look {
 
 /// How often to look again for what a node doesn't give. Servers behind one name that take turns are all met by asking
 /// in a row, and by not asking in step with them.
-fn looks() -> u32 {
+pub(crate) fn looks() -> u32 {
     rand::rng().random_range(2..=3)
 }
 

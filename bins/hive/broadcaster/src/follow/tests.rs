@@ -326,6 +326,23 @@ async fn a_hole_is_passed_over_only_if_it_is_set_and_no_node_has_a_block() {
 }
 
 #[tokio::test]
+async fn of_two_servers_behind_one_name_the_one_without_a_block_makes_no_hole() {
+    for lacks in [&[][..], &["get_block_range"]] {
+        let node = TestNode::with(20, 6).await;
+        node.state().lacks.extend(lacks);
+        let settings = Settings { skip_absent: true, ..settings(&[&node], Mode::Irreversible) };
+        let mut follow = Follow::new(&settings, None, 0).unwrap();
+        expect(&mut follow, 1..=6, 0).await;
+        {
+            let mut state = node.state();
+            state.irreversible = 20;
+            state.absent_once = (7..=20).collect();
+        }
+        expect(&mut follow, 7..=20, 0).await;
+    }
+}
+
+#[tokio::test]
 async fn virtual_operations_come_with_their_block() {
     let node = TestNode::with(9, 9).await;
     let settings = Settings { virtual_operations: true, ..settings(&[&node], Mode::Irreversible) };
