@@ -5,13 +5,15 @@
 //! Write-back is unordered, so it ends the journal even if a whole record lies behind it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::batch::{self, ack_stride, checkpoint_stride};
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::marks::Marks;
 use crate::record::{self, Decoded, Kind};
-use crate::segment::{self, Found};
+use crate::segment::{self, Found, HEADER_BYTES, SEGMENT_BYTES_MAX};
 use crate::types::{Epoch, JournalId, Offset, Position, Time};
 use crate::walk::{Segment, Step, Successor, Tables, sealed_at};
 
@@ -93,14 +95,14 @@ pub(crate) struct Recovered {
 /// Reads the journal in `folder` from the newest place that is known to be whole.
 ///
 /// # Errors
-/// [`Error::ForeignVersion`]; [`Error::Corrupt`] for segments of two journals, or that overlap; I/O errors.
-/// Damaged records are no error.
+/// [`Error::ForeignVersion`]; [`Error::Corrupt`] for segments of two journals, wherever they lie, or that overlap; I/O
+/// errors. Damaged records are no error.
 pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Recovered>> {
     let segments = segment::list(folder)?;
     let Some(last) = segments.last() else {
         // Everything was trimmed by hand, or the first writer was killed before it had a segment.
         return Ok(marks.map(|marks| {
-            let mut recovery = Recovery::new(marks.journal, marks.trusted(), marks.trusted());
+            let mut recovery = Recovery::new(marks.journal, marks.trusted(), marks.trusted(), true);
             recovery.epoch = marks.epoch;
             recovery.miss(marks, marks.trusted());
             recovery.finish(None)
@@ -108,19 +110,22 @@ pub(crate) fn recover(folder: &Path, marks: Option<&Marks>) -> Result<Option<Rec
     };
     // Without marks the newest segment is the only place where a tail can be torn.
     let trusted = marks.map_or(last.base, Marks::trusted);
-    let journal = marks.map(|marks| marks.journal).or_else(|| identity(&segments)).unwrap_or_default();
+    let journal = match marks.map(|marks| marks.journal).or_else(|| identity(&segments)) {
+        Some(journal) => journal,
+        None => new_identity(folder)?,
+    };
     if marks.is_some_and(|marks| marks.trusted() == Offset::ZERO && marks.trimmed == Offset::ZERO)
         && segments[0].base > Offset::ZERO
     {
         // Nothing was ever durable, not even the first segment's name: what follows it has lost its beginning.
-        let mut recovery = Recovery::new(journal, Offset::ZERO, trusted);
+        let mut recovery = Recovery::new(journal, Offset::ZERO, trusted, true);
         recovery.epoch = marks.map_or(Epoch(0), |marks| marks.epoch);
-        recovery.torn = segments.into_iter().map(|found| found.path).collect();
+        recovery.give_up(&segments)?;
         return Ok(Some(recovery.finish(None)));
     }
     let holds_mark = segments.iter().rposition(|found| found.base <= trusted).unwrap_or(0);
     for start in (0..=holds_mark).rev() {
-        let mut recovery = Recovery::new(journal, segments[start].base, trusted);
+        let mut recovery = Recovery::new(journal, segments[start].base, trusted, marks.is_some());
         let tail = recovery.run(&segments[start..])?;
         // A segment begins with all of the state; one whose beginning was torn says nothing of it.
         if recovery.began || start == 0 {
@@ -142,9 +147,23 @@ fn identity(segments: &[Found]) -> Option<JournalId> {
         .map(|segment| segment.header.journal)
 }
 
+/// An identity for a journal that has none, or of which nobody can read it any more: never that of another one, nor the
+/// one that positions take for unknown.
+pub(crate) fn new_identity(folder: &Path) -> Result<JournalId> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .at("make an identity for", folder)?;
+    // Positions have the low half.
+    bytes[0] |= 1;
+    Ok(JournalId(u128::from_le_bytes(bytes)))
+}
+
 struct Recovery {
     journal: JournalId,
     trusted: Offset,
+    /// Without marks nobody knows how far the newest segment was whole.
+    has_marks: bool,
     next: Offset,
     epoch: Epoch,
     time: Time,
@@ -169,10 +188,11 @@ enum End {
 }
 
 impl Recovery {
-    fn new(journal: JournalId, next: Offset, trusted: Offset) -> Self {
+    fn new(journal: JournalId, next: Offset, trusted: Offset, has_marks: bool) -> Self {
         Self {
             journal,
             trusted,
+            has_marks,
             next,
             epoch: Epoch(0),
             time: Time(0),
@@ -194,7 +214,7 @@ impl Recovery {
         for (index, found) in segments.iter().enumerate() {
             if found.base > self.next {
                 if found.base > self.trusted {
-                    self.torn.extend(segments[index..].iter().map(|found| found.path.clone()));
+                    self.give_up(&segments[index..])?;
                     break;
                 }
                 self.damage(found.base);
@@ -214,7 +234,7 @@ impl Recovery {
                 End::Sealed | End::Spoilt => None,
                 End::Torn => {
                     // Neither it nor anything behind it is part of the journal.
-                    self.torn.extend(segments[index..].iter().map(|found| found.path.clone()));
+                    self.give_up(&segments[index..])?;
                     break;
                 }
             };
@@ -226,12 +246,40 @@ impl Recovery {
         Ok(tail)
     }
 
+    /// Leaves segments out of the journal, which are removed then: that they are this journal's is known before.
+    fn give_up(&mut self, segments: &[Found]) -> Result<()> {
+        for found in segments {
+            match Segment::open(&found.path) {
+                Ok(segment) => self.check_journal(&segment, found)?,
+                // Power was lost before its header was on disk.
+                Err(Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            self.torn.push(found.path.clone());
+        }
+        Ok(())
+    }
+
+    fn check_journal(&self, segment: &Segment, found: &Found) -> Result<()> {
+        let (its, this) = (segment.header.journal, self.journal);
+        if its == this {
+            return Ok(());
+        }
+        let reason = format!(
+            "it belongs to journal {its}, not to {this}: put it back together with the marks of its journal, or move it away"
+        );
+        Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason })
+    }
+
     /// Whether a segment lay behind a place where an earlier recovery cut the journal: power was lost before its
     /// removal was durable, but what was said in its place is here.
     fn is_left_over(&self, found: &Found) -> Result<bool> {
         match Segment::open(&found.path) {
-            Ok(segment) => Ok(segment.header.epoch < self.epoch),
-            Err(Error::Corrupt { .. }) => Ok(self.next >= self.trusted),
+            Ok(segment) => {
+                self.check_journal(&segment, found)?;
+                Ok(segment.header.epoch < self.epoch)
+            }
+            Err(Error::Corrupt { .. }) => Ok(self.has_marks && self.next >= self.trusted),
             Err(error) => Err(error),
         }
     }
@@ -252,19 +300,36 @@ impl Recovery {
     fn segment(&mut self, found: &Found, successor: Option<&Successor<'_>>) -> Result<End> {
         let segment = match Segment::open_whole(&found.path) {
             Ok(segment) => segment,
-            Err(Error::Corrupt { .. }) if self.next >= self.trusted => return Ok(End::Torn),
+            Err(Error::Corrupt { .. }) if self.next >= self.trusted => return self.unreadable(found),
             Err(Error::Corrupt { .. }) => return Ok(End::Spoilt),
             Err(error) => return Err(error),
         };
-        if segment.header.journal != self.journal {
-            let reason = format!("it belongs to journal {}, not to {}", segment.header.journal, self.journal);
-            return Err(Error::Corrupt { path: found.path.clone(), offset: found.base, reason });
+        self.check_journal(&segment, found)?;
+        if !self.has_marks && self.next >= self.trusted && segment.is_refused() {
+            self.trust(found, segment.header.segment_bytes);
         }
         Ok(self.records(&segment, &found.path, successor))
     }
 
+    /// A segment above the mark whose header does not hold is torn. Without marks that may as well be damage, or a disk that
+    /// refuses to read it for now: then it is kept, and nothing else gets the offsets that its records may have.
+    fn unreadable(&mut self, found: &Found) -> Result<End> {
+        if self.has_marks {
+            return Ok(End::Torn);
+        }
+        let bytes = fs::metadata(&found.path).at("inspect", &found.path)?.len();
+        self.trust(found, bytes);
+        Ok(if self.next < self.trusted { End::Spoilt } else { End::Torn })
+    }
+
+    /// Takes it that a segment of so many bytes was full of records, so that none of them is lost for want of knowing.
+    fn trust(&mut self, found: &Found, bytes: u64) {
+        let records = bytes.min(SEGMENT_BYTES_MAX).saturating_sub(HEADER_BYTES as u64);
+        self.trusted = found.base.plus(records / record::HEADER_BYTES as u64);
+    }
+
     fn records(&mut self, segment: &Segment, path: &Path, successor: Option<&Successor<'_>>) -> End {
-        let mut batch = Batch::at(segment::HEADER_BYTES, self.next, self.epoch, Tables::default());
+        let mut batch = Batch::at(HEADER_BYTES, self.next, self.epoch, Tables::default());
         // The end of the last whole batch: a torn one is cut off from its beginning.
         let mut whole = (batch.at, batch.tables.clone());
         let mut spoilt = false;
@@ -276,7 +341,7 @@ impl Recovery {
                 Step::Record(decoded) => match batch.take(&decoded) {
                     Ok(()) => {
                         if !decoded.head.more {
-                            if whole.0 == segment::HEADER_BYTES && !spoilt {
+                            if whole.0 == HEADER_BYTES && !spoilt {
                                 // A segment's first batch is all of the state: what ended in a damaged place stays ended.
                                 self.state = State::default();
                                 self.began = true;
@@ -481,7 +546,7 @@ mod tests {
         let newest = segment::list(&layout::journal_folder(&instance)).unwrap().pop().unwrap();
         assert!(newest.base > Offset::ZERO);
         let mut bytes = fs::read(&newest.path).unwrap();
-        bytes[segment::HEADER_BYTES + 50] ^= 1;
+        bytes[HEADER_BYTES + 50] ^= 1;
         fs::write(&newest.path, bytes).unwrap();
         let writer = Writer::open(&instance, &options).unwrap();
         assert_eq!(writer.checkpoint("c"), Some(&b"kept"[..]));

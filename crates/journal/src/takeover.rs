@@ -19,7 +19,7 @@ use crate::options::TAIL_BYTES;
 use crate::prepare::{Prepared, Preparer};
 use crate::presence::Presence;
 use crate::record::Place;
-use crate::recovery::{Recovered, State, Tail};
+use crate::recovery::{self, Recovered, State, Tail};
 use crate::segment::{self, Found, HEADER_BYTES, Header};
 use crate::shared::{Shared, Unsynced};
 use crate::types::{Epoch, JournalId, Offset, Time};
@@ -163,12 +163,8 @@ fn written(file: &File, from: u64, end: u64) -> Vec<Range<u64>> {
 
 /// A journal that nobody has written to.
 pub(crate) fn brand_new(folder: &Path) -> Result<Recovered> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut bytes))
-        .at("make an identity for", folder)?;
     Ok(Recovered {
-        journal: JournalId(u128::from_le_bytes(bytes)),
+        journal: recovery::new_identity(folder)?,
         next: Offset::ZERO,
         epoch: Epoch(0),
         time: Time(0),

@@ -24,6 +24,7 @@ mod recycling;
 mod release;
 mod repair;
 mod replaced;
+mod restored;
 mod retention;
 mod support;
 mod versions;

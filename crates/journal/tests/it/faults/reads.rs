@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use journal::{
-    Codec, Entry, Error, Gap, GapReason, Level, Offset, Reader, Start, Writer, fault, marks_path, verify,
+    Batch, Checkpoint, Codec, Entry, Error, Gap, GapReason, Level, Offset, Reader, Start, Writer, fault,
+    marks_path, verify,
 };
 
 use crate::support::{Got, bases, drain, read_all, segments, small};
@@ -140,4 +141,89 @@ fn marks_that_cannot_be_read_are_made_anew_by_their_owner_and_waited_for_by_read
     // Written anew, the block can be read.
     drop(refused);
     assert_eq!(read_all(&instance, Start::Beginning).len() as u64, end + 5);
+}
+
+#[test]
+fn without_marks_a_newest_segment_that_cannot_be_read_is_kept_and_its_offsets_with_it() {
+    // Of several segments, and the only one.
+    for records in [200, 20] {
+        let home = tempfile::tempdir().unwrap();
+        let instance = home.path().join("a");
+        append_until(&mut Writer::open(&instance, &small(16)).unwrap(), records);
+        let (bases, path) = (bases(&instance), segments(&instance).pop().unwrap());
+        assert_eq!(bases.len() == 1, records == 20, "{bases:?}");
+        let newest = bases.last().copied().unwrap();
+        let content = std::fs::read(&path).unwrap();
+        let refused =
+            [fault::refuse_reads(&marks_path(&instance), 0..BLOCK), fault::refuse_reads(&path, 0..BLOCK)];
+        let mut writer = Writer::open(&instance, &small(16)).unwrap();
+        let (journal, next) = (writer.journal(), writer.next_offset().0);
+        assert!(next >= records, "offsets from {next} to {records} are used again");
+        append_until(&mut writer, next + 5);
+        drop(writer);
+        // The marks were written anew.
+        let [marks, refused] = refused;
+        drop(marks);
+        let gap = only_gap(&read_all(&instance, Start::Beginning), next + 5);
+        assert_eq!((gap.from.0, gap.to.0), (newest, next));
+
+        // The disk reads it again: it is as it was, and whoever starts next goes on behind what was said since.
+        drop(refused);
+        assert!(std::fs::read(&path).unwrap() == content, "the segment was changed");
+        let writer = Writer::open(&instance, &small(16)).unwrap();
+        assert_eq!((writer.journal(), writer.next_offset().0), (journal, next + 5));
+        let read = read_all(&instance, Start::Beginning);
+        let count = read.iter().filter(|got| matches!(got, Got::Record(..))).count() as u64;
+        // Whose records those of the only segment are is not known any more.
+        assert_eq!(count, if newest == 0 { 5 } else { records + 5 });
+    }
+}
+
+#[test]
+fn without_marks_what_lies_behind_a_block_that_cannot_be_read_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("a");
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    append_until(&mut writer, 100);
+    let point = Checkpoint { name: "late", value: b"kept" };
+    writer.commit(&Batch { checkpoints: &[point], ..Batch::default() }).unwrap();
+    drop(writer);
+    let marks = fault::refuse_reads(&marks_path(&instance), 0..BLOCK);
+    let refused = fault::refuse_reads(&segment(&instance, 0), 2 * BLOCK..3 * BLOCK);
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    assert_eq!(writer.checkpoint("late"), Some(&b"kept"[..]));
+    let next = writer.next_offset().0;
+    assert!(next >= 100, "offsets from {next} to 100 are used again");
+    append_until(&mut writer, next + 5);
+    drop((writer, marks));
+    let read = |what: &str| {
+        let read = read_all(&instance, Start::Beginning);
+        let offsets =
+            read.iter().filter_map(|got| if let Got::Record(at, _) = got { Some(at.0) } else { None });
+        let offsets: Vec<u64> = offsets.collect();
+        assert_eq!(offsets[offsets.len() - 5..], Vec::from_iter(next..next + 5), "{what}");
+        offsets[..offsets.len() - 5].to_vec()
+    };
+    let before = read("while it is refused");
+    assert!(before.contains(&0) && before.contains(&99), "{before:?}");
+    drop(refused);
+    assert_eq!(read("once it is read again"), Vec::from_iter(0..100));
+}
+
+#[test]
+fn a_journal_whose_identity_nobody_can_read_gets_one_of_its_own() {
+    let journals = [(); 2].map(|()| {
+        let home = tempfile::tempdir().unwrap();
+        let instance = home.path().join("a");
+        append_until(&mut Writer::open(&instance, &small(16)).unwrap(), 20);
+        let marks = fault::refuse_reads(&marks_path(&instance), 0..BLOCK);
+        let _header = fault::refuse_reads(&segment(&instance, 0), 0..BLOCK);
+        let journal = Writer::open(&instance, &small(16)).unwrap().journal();
+        drop(marks);
+        let position =
+            Reader::open(&instance, Start::Beginning, Level::Committed).unwrap().unwrap().position();
+        (journal, position.journal)
+    });
+    assert_ne!(journals[0], journals[1]);
+    assert!(journals.iter().all(|(_, half)| *half != 0), "positions take 0 for unknown: {journals:?}");
 }
