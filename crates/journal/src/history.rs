@@ -91,3 +91,14 @@ fn scan<T>(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_record_lies_before_the_first() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(last_before(home.path(), Offset::ZERO).unwrap(), None);
+    }
+}
