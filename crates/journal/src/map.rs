@@ -37,6 +37,12 @@ impl WriteMap {
         Ok(Self { map: Arc::new(map) })
     }
 
+    /// Memory of no file, which nobody reads.
+    pub(crate) fn of_no_file() -> std::io::Result<Self> {
+        let map = MmapOptions::new().len(PAGE).map_anon()?;
+        Ok(Self { map: Arc::new(map.into()) })
+    }
+
     /// Maps `bytes` of `file` from byte `from`, under the same conditions.
     pub(crate) fn chunk(file: &File, from: u64, bytes: usize, path: &Path) -> Result<Self> {
         let map = MmapOptions::new().offset(from).len(bytes).map_raw(file).at("map", path)?;

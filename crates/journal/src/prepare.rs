@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::disk;
 use crate::error::{At, Result};
 use crate::map::{Pages, WriteMap};
-use crate::retention::{Reused, Trimmer};
+use crate::retention::{Reused, Room, Trimmer};
 use crate::segment;
 use crate::shared::lock;
 
@@ -101,6 +101,8 @@ struct Inner {
     /// The writer has taken a segment and not yet begun it. That one has no name that counts, so nobody may make another
     /// one meanwhile: it would be one too many. Changed by the writer, while it holds `next` when it becomes true.
     taken: AtomicBool,
+    /// It is said once that the next segment cannot be made, until one can.
+    failing: AtomicBool,
     work: Mutex<Work>,
     working: Condvar,
 }
@@ -155,6 +157,15 @@ impl Work {
     }
 }
 
+/// When the byte limit is kept to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Before the segment is made: what is in its way goes, or the writer waits.
+    Now,
+    /// Once the next one is made.
+    Later,
+}
+
 enum Task {
     Populate(Pages, std::ops::Range<usize>),
     MakeNext(Pace),
@@ -178,8 +189,9 @@ impl Preparer {
             stop: false,
         };
         let (next, work, working) = (Mutex::default(), Mutex::new(work), Condvar::new());
-        let (wanted, taken) = (AtomicBool::new(false), AtomicBool::new(false));
-        let inner = Arc::new(Inner { trimmer, segment_bytes_max, next, wanted, taken, work, working });
+        let [wanted, taken, failing] = [(); 3].map(|()| AtomicBool::new(false));
+        let inner =
+            Arc::new(Inner { trimmer, segment_bytes_max, next, wanted, taken, failing, work, working });
         // What a killed writer left takes up room.
         for name in [WAITING, TAKEN] {
             let _ = disk::remove(&inner.path(name));
@@ -227,7 +239,7 @@ impl Preparer {
     ///
     /// # Errors
     /// [`crate::Error::Full`] by disk or retention.
-    pub(crate) fn take(&self, bytes: usize) -> Result<Prepared> {
+    pub(crate) fn take(&self, bytes: usize, limit: Limit) -> Result<Prepared> {
         // From here on names are given.
         self.inner.trimmer.shared.check_presence()?;
         self.inner.wanted.store(true, Ordering::Relaxed);
@@ -238,7 +250,7 @@ impl Preparer {
         }
         let mut prepared = match next.take() {
             Some(prepared) => prepared,
-            None => self.inner.make(Pace::Slow, bytes)?,
+            None => self.inner.make(Pace::Slow, bytes, limit)?,
         };
         // Out of the way of the preparing thread, which may be about to make the one after it under the same
         // name; the lock is held until it is.
@@ -247,6 +259,15 @@ impl Preparer {
         prepared.path = path;
         self.inner.taken.store(true, Ordering::Relaxed);
         Ok(prepared)
+    }
+
+    /// What was taken is not begun: it could not get its name. It is no use to anybody, on a disk that may be full.
+    pub(crate) fn give_back(&self) {
+        // The name may be that of another writer's by now.
+        if self.inner.trimmer.shared.check_presence().is_ok() {
+            let _ = disk::remove(&self.inner.path(TAKEN));
+        }
+        self.inner.taken.store(false, Ordering::Release);
     }
 
     fn tell(&self, change: impl FnOnce(&mut Work)) {
@@ -313,10 +334,12 @@ impl Inner {
         // A wish of the segment before comes too late then: the writer has its next one.
         if next.is_none() && !self.taken.load(Ordering::Acquire) {
             // If it can't be made now the writer tries again when it needs it, and reports why not.
-            *next = self
-                .make(pace, 0)
-                .inspect_err(|error| tracing::warn!(%error, "cannot prepare the next segment"))
-                .ok();
+            let made = self.make(pace, 0, Limit::Now);
+            let failed_before = self.failing.swap(made.is_err(), Ordering::Relaxed);
+            if let (Err(error), false) = (&made, failed_before) {
+                tracing::warn!(%error, "cannot prepare the next segment");
+            }
+            *next = made.ok();
         }
     }
 
@@ -344,7 +367,7 @@ impl Inner {
     }
 
     /// Makes a segment of `least` bytes, or more if the pace asks for it.
-    fn make(&self, pace: Pace, least: usize) -> Result<Prepared> {
+    fn make(&self, pace: Pace, least: usize, limit: Limit) -> Result<Prepared> {
         let most = self.segment_bytes_max;
         let present = self.trimmer.present()?;
         let (wanted, length) = {
@@ -354,7 +377,12 @@ impl Inner {
         let bytes = wanted.max(least.next_multiple_of(PAGE_BYTES)).min(most);
         let path = self.path(WAITING);
         let reuse = (pace == Pace::Fast).then_some(&*path);
-        let room = self.trimmer.make_room(present, bytes as u64, reuse, &|dropped| dropped >= DROPPED_MAX)?;
+        let room = match limit {
+            Limit::Now => {
+                self.trimmer.make_room(present, bytes as u64, reuse, &|dropped| dropped >= DROPPED_MAX)?
+            }
+            Limit::Later => Room::default(),
+        };
         if room.is_partial {
             self.trim_in(Duration::ZERO);
         }

@@ -77,7 +77,7 @@ impl Present {
 }
 
 /// What making room has come to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Room {
     pub(crate) reused: Option<Reused>,
     /// It was enough for now: more may go.

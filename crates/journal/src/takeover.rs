@@ -16,7 +16,7 @@ use crate::fault;
 use crate::layout;
 use crate::map::WriteMap;
 use crate::options::TAIL_BYTES;
-use crate::prepare::{Prepared, Preparer};
+use crate::prepare::{Limit, Prepared, Preparer};
 use crate::presence::Presence;
 use crate::record::Place;
 use crate::recovery::{self, Recovered, State, Tail};
@@ -36,12 +36,20 @@ pub(crate) struct Takeover<'a> {
     pub(crate) epoch: Epoch,
 }
 
-/// The segment in which the writer goes on.
+/// Where the writer goes on.
 pub(crate) struct Opened {
     pub(crate) map: WriteMap,
     pub(crate) place: Place,
     pub(crate) declared: Declared,
-    pub(crate) segment: Named,
+}
+
+impl Opened {
+    /// Nowhere: whatever is appended, a segment has to be begun before.
+    fn nowhere(folder: &Path) -> Result<Self> {
+        let map = WriteMap::of_no_file().at("map memory for", folder)?;
+        let place = Place { seed: 0, at: map.len() };
+        Ok(Self { map, place, declared: Declared::default() })
+    }
 }
 
 /// A segment's file and names.
@@ -72,9 +80,9 @@ impl Named {
 
 impl Takeover<'_> {
     /// A new segment with room for so many bytes of records, which begins at the next offset and is not yet named.
-    pub(crate) fn begin(&self, bytes: usize) -> Result<Opened> {
+    pub(crate) fn begin(&self, bytes: usize, limit: Limit) -> Result<(Opened, Named)> {
         let Prepared { file, mut map, path: temporary } =
-            self.preparer.take(HEADER_BYTES + bytes + TAIL_BYTES)?;
+            self.preparer.take(HEADER_BYTES + bytes + TAIL_BYTES, limit)?;
         let header = Header {
             journal: self.journal,
             base: self.next,
@@ -84,26 +92,35 @@ impl Takeover<'_> {
         map.write(0, &header.encode());
         let file = Unsynced { file, path: segment::path(&self.shared.folder, self.next), new: true };
         let place = Place { seed: header.seed(), at: HEADER_BYTES };
-        Ok(Opened {
-            map,
-            place,
-            declared: Declared::default(),
-            segment: Named { file, temporary: Some(temporary) },
-        })
+        let opened = Opened { map, place, declared: Declared::default() };
+        Ok((opened, Named { file, temporary: Some(temporary) }))
+    }
+
+    /// The same for a journal that has segments, none of which can be gone on in. A start must not fail for want of room: it
+    /// would fail again and again, and whoever is to make room may be this process. So nothing is dropped for the new
+    /// segment, whatever the byte limit; and where the disk has no room for it, the first record begins it.
+    pub(crate) fn begin_if_there_is_room(&self, bytes: usize) -> Result<(Opened, Option<Named>)> {
+        match self.begin(bytes, Limit::Later) {
+            Ok((opened, segment)) => Ok((opened, Some(segment))),
+            Err(error @ Error::Full { .. }) if !segment::list(&self.shared.folder)?.is_empty() => {
+                tracing::error!(
+                    %error,
+                    "the newest segment cannot be gone on in, and there is no room for another one: nothing can be appended"
+                );
+                Ok((Opened::nowhere(&self.shared.folder)?, None))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The segment in which the last writer stopped.
-    pub(crate) fn go_on(&self, tail: Cut) -> Result<Opened> {
+    pub(crate) fn go_on(&self, tail: Cut) -> Result<(Opened, Named)> {
         let Cut { file, header, tail: Tail { path, at, tables } } = tail;
         let map = WriteMap::new(&file, usize::try_from(header.segment_bytes).unwrap_or(usize::MAX), &path)?;
         let file = Unsynced { file: Arc::new(file), path, new: true };
         let place = Place { seed: header.seed(), at };
-        Ok(Opened {
-            map,
-            place,
-            declared: Declared::from_tables(&tables),
-            segment: Named { file, temporary: None },
-        })
+        let opened = Opened { map, place, declared: Declared::from_tables(&tables) };
+        Ok((opened, Named { file, temporary: None }))
     }
 }
 
@@ -117,7 +134,10 @@ pub(crate) struct Cut {
 impl Cut {
     /// Zeroes what is torn: before the marks of this boot are there, for they say that all that is committed may be read,
     /// and a batch may be torn whose first record is whole.
-    pub(crate) fn new(tail: Tail, presence: &Presence) -> Result<Self> {
+    ///
+    /// `None` if the file is no more reserved, as one that was copied may be, and there is no room for that. Then it ends
+    /// here, as that of a writer does that was killed before it sealed it.
+    pub(crate) fn new(tail: Tail, presence: &Presence) -> Result<Option<Self>> {
         let path = &tail.path;
         let file = disk::reopen_own(path)?;
         // Once it is open: it may be that of a copy that was put back just now, in which other records lie there.
@@ -125,9 +145,13 @@ impl Cut {
         let mut start = [0; HEADER_BYTES];
         (&file).read_exact(&mut start).at("read", path)?;
         let header = Header::decode(&start, path)?;
-        clear(&file, tail.at as u64, header.segment_bytes, path)?;
+        let cleared = clear(&file, tail.at as u64, header.segment_bytes, path);
         fault::point("takeover.cleared");
-        Ok(Self { file, header, tail })
+        match cleared {
+            Ok(()) => Ok(Some(Self { file, header, tail })),
+            Err(Error::Full { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::fault;
 use crate::map::WriteMap;
 use crate::names::check_name;
 use crate::options::TAIL_BYTES;
-use crate::prepare::{Preparer, tell_after};
+use crate::prepare::{Limit, Preparer, tell_after};
 use crate::record::{self, Head, Kind, Place};
 use crate::recovery::{State, encode_ack, encode_checkpoint};
 use crate::shared::{Shared, SyncThread};
@@ -219,6 +219,11 @@ impl Writer {
         &self.shared
     }
 
+    /// Whether there is no segment yet that could be written to. In one there is always room for its seal.
+    fn is_nowhere(&self) -> bool {
+        self.place.at == self.map.len()
+    }
+
     #[inline]
     fn fits(&self, bytes: usize) -> bool {
         bytes <= (self.map.len() - TAIL_BYTES).saturating_sub(self.place.at)
@@ -251,19 +256,24 @@ impl Writer {
             epoch: self.epoch,
         };
         let bytes = (STATE_SHARE * self.state.bytes() + bytes).min(self.batch_bytes_max);
-        let mut next = at.begin(bytes)?;
+        let was_nowhere = self.is_nowhere();
+        let (mut next, mut segment) = at.begin(bytes, Limit::Now)?;
         fault::point("roll.prepared");
         self.exchange(&mut next);
         self.write_state();
         self.exchange(&mut next);
         fault::point("roll.state-written");
-        next.segment.name()?;
+        segment.name().inspect_err(|_| self.preparer.give_back())?;
         fault::point("roll.named");
         self.seal();
         fault::point("roll.sealed");
         self.exchange(&mut next);
         // Last: a sync lets go of the one before.
-        self.shared.begin_segment(next.segment.file);
+        self.shared.begin_segment(segment.file);
+        if was_nowhere {
+            // Only now there is a segment in which the journal goes on.
+            self.shared.marks.show();
+        }
         fault::point("roll.begun");
         self.preparer.begin(&self.map, self.place.at);
         self.tell_at = tell_after(self.place.at, self.map.len());
@@ -278,6 +288,9 @@ impl Writer {
     }
 
     fn seal(&mut self) {
+        if self.is_nowhere() {
+            return;
+        }
         let next = self.next.0.to_le_bytes();
         let mut commit = Commit::default();
         self.write_control(&mut commit, Kind::Sealed, &next, false);

@@ -112,7 +112,7 @@ impl Writer {
         let epoch = next_epoch(epoch, instance, &name, next)?;
         let trimmed = segment::list(&folder)?.first().map_or(next, |first| first.base);
         let durable = marks.map_or(trimmed, |marks| marks.durable).min(next);
-        let tail = tail.map(|tail| takeover::Cut::new(tail, &presence)).transpose()?;
+        let tail = tail.map(|tail| takeover::Cut::new(tail, &presence)).transpose()?.flatten();
         let pid = std::process::id();
         marks_writer.begin(&Marks {
             journal,
@@ -142,9 +142,9 @@ impl Writer {
         let segment_bytes = usize::try_from(options.segment_bytes).unwrap_or(usize::MAX);
         let preparer = Preparer::start(trimmer, segment_bytes)?;
         let at = Takeover { shared: &shared, preparer: &preparer, journal, next, epoch };
-        let Opened { map, place, declared, segment } = match tail {
-            Some(tail) => at.go_on(tail)?,
-            None => at.begin((STATE_SHARE * state.bytes()).min(batch_bytes_max))?,
+        let (Opened { map, place, declared }, segment) = match tail {
+            Some(tail) => at.go_on(tail).map(|(opened, segment)| (opened, Some(segment)))?,
+            None => at.begin_if_there_is_room((STATE_SHARE * state.bytes()).min(batch_bytes_max))?,
         };
         fault::point("takeover.opened");
         preparer.begin(&map, place.at);
@@ -172,12 +172,18 @@ impl Writer {
         writer.shared.check_presence()?;
         // Last: who sees it finds the segment in which the journal goes on, and takes nothing for it that a damaged one has
         // behind the place where it was torn.
-        writer.shared.marks.show();
+        if !writer.is_nowhere() {
+            writer.shared.marks.show();
+        }
         Ok(writer)
     }
 
-    /// Says that an epoch begins, together with the state if the segment is new.
-    fn begin_epoch(&mut self, mut segment: Named) -> Result<()> {
+    /// Says that an epoch begins, together with the state if the segment is new. Where there is none, the first one says so.
+    fn begin_epoch(&mut self, segment: Option<Named>) -> Result<()> {
+        let Some(mut segment) = segment else {
+            self.shared.mark_dirty();
+            return Ok(());
+        };
         let fresh = self.place.at == segment::HEADER_BYTES;
         let fits = self.fits(record::stride(0, 0));
         if fresh {

@@ -1,12 +1,15 @@
 //! A full disk and a folder that cannot be written: errors, and never a signal.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use journal::{Codec, Cursors, Entry, Error, Offset, Start, Writer, verify};
+use journal::{
+    Ack, Batch, Codec, Cursors, Entry, Error, Level, Offset, Position, Reader, Start, Writer, verify,
+};
 
-use crate::support::{read_records, small};
+use crate::support::{Got, drain, read_records, small};
 
 /// A small file system in memory, unmounted in the end.
 struct Disk(tempfile::TempDir);
@@ -196,4 +199,166 @@ fn a_read_only_folder_is_an_error() {
         }
     }
     check(&instance, 1);
+}
+
+/// Of what can be read.
+fn offsets(instance: &Path) -> Vec<u64> {
+    let read = crate::support::read_all(instance, Start::Beginning);
+    let record = |got: &Got| if let Got::Record(offset, _) = got { Some(offset.0) } else { None };
+    read.iter().filter_map(record).collect()
+}
+
+/// A wrong bit in a record of the newest segment.
+fn damage(instance: &Path) {
+    let path = crate::support::segments(instance).pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2000] ^= 1;
+    fs::File::options().write(true).open(&path).unwrap().write_all_at(&bytes, 0).unwrap();
+}
+
+#[test]
+fn a_journal_whose_newest_segment_is_damaged_is_taken_over_on_a_full_disk() {
+    for is_of_this_boot in [true, false] {
+        let Some(disk) = Disk::mount("2m") else { return };
+        let instance = disk.path().join("damaged");
+        let mut writer = Writer::open(&instance, &small(64)).unwrap();
+        let ack = Ack { subscription: "s", journal: "j", position: Position::at(Offset(7)) };
+        writer.commit(&Batch { acks: &[ack], ..Batch::default() }).unwrap();
+        while writer.next_offset().0 < 200 {
+            append(&mut writer).unwrap();
+        }
+        let end = 200;
+        drop(writer);
+        damage(&instance);
+        if !is_of_this_boot {
+            let marks = fs::File::options().write(true).open(journal::marks_path(&instance)).unwrap();
+            marks.write_all_at(&[7; 16], 32).unwrap();
+        }
+        let whole = offsets(&instance);
+        assert!((150..200).contains(&whole.len()), "{whole:?}");
+        let segments = crate::support::segments(&instance);
+        let ballast = disk.fill();
+        for epoch in 2..5 {
+            let mut writer = Writer::open(&instance, &small(64)).unwrap();
+            assert_eq!((writer.epoch().0, writer.next_offset().0), (epoch, end));
+            assert_eq!(writer.acknowledged().next().unwrap().2, ack.position);
+            for _ in 0..2 {
+                assert!(matches!(append(&mut writer), Err(Error::Full { .. })));
+            }
+            writer.commit(&Batch::default()).unwrap();
+            writer.sync().unwrap();
+            assert_eq!(offsets(&instance), whole);
+        }
+        let mut writer = Writer::open(&instance, &small(64)).unwrap();
+        assert!(matches!(append(&mut writer), Err(Error::Full { .. })));
+        assert_eq!(crate::support::segments(&instance), segments);
+        empty(&ballast);
+        assert_eq!(append(&mut writer).unwrap().0, end);
+        drop(writer);
+        let mut writer = Writer::open(&instance, &small(64)).unwrap();
+        assert_eq!(writer.acknowledged().next().unwrap().2, ack.position);
+        assert_eq!(append(&mut writer).unwrap().0, end + 1);
+        assert_eq!(offsets(&instance), [whole, vec![end, end + 1]].concat());
+    }
+}
+
+#[test]
+fn what_power_loss_has_torn_is_shown_to_nobody_while_a_full_disk_keeps_its_place() {
+    let Some(disk) = Disk::mount("1m") else { return };
+    let instance = disk.path().join("torn");
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    while writer.next_offset().0 < 20 {
+        append(&mut writer).unwrap();
+    }
+    writer.sync().unwrap();
+    let marks = fs::read(journal::marks_path(&instance)).unwrap();
+    // Not durable, and torn below.
+    let payloads: Vec<_> = (0..4).map(|_| [9; 480]).collect();
+    let entries: Vec<_> = payloads.iter().map(|payload| Entry { topic: "torn", ..entry(payload) }).collect();
+    let torn = writer.commit(&Batch { entries: &entries, ..Batch::default() }).unwrap();
+    assert_eq!(torn.start, Offset(20));
+    drop(writer);
+    let file = fs::File::options().write(true).open(journal::marks_path(&instance)).unwrap();
+    file.write_all_at(&marks, 0).unwrap();
+    file.write_all_at(&[7; 16], 32).unwrap();
+    // The last of the batch is lost, and a record that was durable is damaged.
+    let path = &crate::support::segments(&instance)[0];
+    let bytes = fs::read(path).unwrap();
+    let segment = fs::File::options().write(true).open(path).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte == 9).unwrap();
+    segment.write_all_at(&[8], last as u64).unwrap();
+    damage(&instance);
+
+    let ballast = disk.fill();
+    let mut living = Reader::open(&instance, Start::Beginning, Level::Committed).unwrap().unwrap();
+    let before = drain(&mut living, 100).unwrap();
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    assert_eq!(writer.next_offset(), Offset(20));
+    let whole = offsets(&instance);
+    assert!(whole.len() < 20 && whole.last() == Some(&19), "{whole:?}");
+    assert_eq!(drain(&mut living, 100).unwrap(), []);
+    assert!(matches!(append(&mut writer), Err(Error::Full { .. })));
+    empty(&ballast);
+    append(&mut writer).unwrap();
+    assert_eq!(offsets(&instance), [whole, vec![20]].concat());
+    let after = drain(&mut living, 100).unwrap();
+    assert!(matches!(&after[..], [Got::Record(Offset(20), said)] if said.payload != [9; 480]), "{after:?}");
+    assert_eq!([before, after].concat(), crate::support::read_all(&instance, Start::Beginning));
+}
+
+#[test]
+fn a_journal_that_was_copied_without_its_reserved_room_is_taken_over_on_a_full_disk() {
+    let Some(disk) = Disk::mount("1m") else { return };
+    let instance = disk.path().join("sparse");
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    while writer.next_offset().0 < 20 {
+        append(&mut writer).unwrap();
+    }
+    drop(writer);
+    // As `cp --sparse` does.
+    let path = &crate::support::segments(&instance)[0];
+    let bytes = fs::read(path).unwrap();
+    let data = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    fs::write(path, &bytes[..data]).unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_len(bytes.len() as u64).unwrap();
+    let ballast = disk.fill();
+    for _ in 0..2 {
+        let mut writer = Writer::open(&instance, &small(64)).unwrap();
+        assert!(matches!(append(&mut writer), Err(Error::Full { .. })));
+    }
+    let mut living = Writer::open(&instance, &small(64)).unwrap();
+    check(&instance, 20);
+    empty(&ballast);
+    append(&mut living).unwrap();
+    check(&instance, 21);
+    drop(living);
+    append(&mut Writer::open(&instance, &small(64)).unwrap()).unwrap();
+    check(&instance, 22);
+}
+
+#[test]
+fn a_segment_that_cannot_get_its_name_takes_no_room() {
+    let home = tempfile::tempdir().unwrap();
+    let instance = home.path().join("nameless");
+    let mut writer = Writer::open(&instance, &small(64)).unwrap();
+    let refused = loop {
+        // The next segment would have this name.
+        let folder = journal::journal_folder(&instance);
+        let in_the_way = folder.join(format!("{:020}.seg", writer.next_offset().0));
+        if !in_the_way.exists() {
+            fs::create_dir(&in_the_way).unwrap();
+        }
+        let appended = append(&mut writer);
+        if writer.next_offset().0 > 0 && in_the_way.is_dir() {
+            fs::remove_dir(&in_the_way).unwrap();
+        }
+        if appended.is_err() {
+            break appended;
+        }
+    };
+    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    assert!(!journal::journal_folder(&instance).join("taken.tmp").exists());
+    let end = writer.next_offset().0;
+    append(&mut writer).unwrap();
+    check(&instance, end + 1);
 }

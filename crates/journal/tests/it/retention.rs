@@ -354,6 +354,43 @@ fn at_the_byte_limit_a_journal_can_be_taken_over_any_number_of_times() {
 }
 
 #[test]
+fn at_the_byte_limit_a_journal_whose_newest_segment_is_damaged_can_be_taken_over() {
+    let two = Two::new();
+    let limited = keeping(|retention| {
+        retention.bytes_max = Some(4 * SEGMENT_BYTES);
+        retention.when_full = WhenFull::Wait;
+    });
+    let mut writer = Writer::open(&two.publisher, &limited).unwrap();
+    // The laggard may be this process itself, which catches up once it has started.
+    let cursor = two.claim();
+    cursor.store(Position::at(Offset(5)));
+    while append(&mut writer).is_ok() {}
+    let end = writer.next_offset();
+    drop(writer);
+    let newest = segments(&two.publisher).pop().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let count = segments(&two.publisher).len();
+    for _ in 0..3 {
+        let writer = Writer::open(&two.publisher, &limited).unwrap();
+        assert_eq!(writer.next_offset(), end);
+        assert_eq!(segments(&two.publisher).len(), count + 1, "each start takes more");
+    }
+    let mut writer = Writer::open(&two.publisher, &limited).unwrap();
+    while append(&mut writer).is_ok() {}
+    assert!(matches!(append(&mut writer), Err(Error::Full { .. })));
+    assert_eq!(
+        segments(&two.publisher)[0].file_name().unwrap(),
+        "00000000000000000000.seg",
+        "nothing is lost"
+    );
+    let next = writer.next_offset();
+    cursor.store(Position::at(next));
+    assert_eq!(append(&mut writer).unwrap(), next);
+}
+
+#[test]
 fn segments_of_an_age_go_when_they_are_passed() {
     let two = Two::new();
     let aged = keeping(|retention| {
