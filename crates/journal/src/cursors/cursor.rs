@@ -78,6 +78,7 @@ impl Cursor {
         let (last, tries) = tried(word.load(Ordering::Relaxed));
         let (delivery, attempt) = trying(offset, if last == offset { tries.saturating_add(1) } else { 1 });
         word.store(delivery, Ordering::Relaxed);
+        self.own_attempt();
         attempt
     }
 
