@@ -2,23 +2,20 @@
 //!
 //! Who is killed, or loses power, leaves none; and an older note is not taken for it, because it names its epoch.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::small_file;
 use crate::waiting::rfc3339;
 
 /// The note's name in the instance's folder.
 const NAME: &str = "last-death";
 /// A report with its causes is some lines.
 const REASON_BYTES_MAX: usize = 2000;
-const NOTE_BYTES_MAX: u64 = 16 << 10;
 
 /// Where this process leaves its note: once it holds the instance, and no other process may.
 static HERE: OnceLock<(PathBuf, u32)> = OnceLock::new();
@@ -40,7 +37,7 @@ impl Death {
     /// What the instance in `folder` died of in its life of that epoch; none if it didn't, or couldn't say so.
     #[must_use]
     pub fn read(folder: &Path, epoch: u32) -> Option<Self> {
-        let text = read_own(&Self::path(folder))?;
+        let text = small_file::read(&Self::path(folder))?;
         serde_json::from_str(&text).ok().filter(|death: &Self| death.epoch == epoch)
     }
 
@@ -91,34 +88,13 @@ pub(crate) fn note(reason: &str) {
 }
 
 fn write(path: &Path, death: &Death) -> io::Result<()> {
-    write_own(path, &serde_json::to_vec(death)?)
-}
-
-/// The text of a small file in the instance's folder; none if there is none.
-pub(crate) fn read_own(path: &Path) -> Option<String> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).ok()?;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let mut text = String::new();
-    file.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
-/// Writes such a file, whole or not at all: what was there stays if there is no room. Never through a link: the file is a
-/// new one.
-pub(crate) fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&new)?;
-    let written = file.write_all(text).and_then(|()| fs::rename(&new, path));
-    written.inspect_err(|_| drop(fs::remove_file(&new)))
+    small_file::write(path, &serde_json::to_vec(death)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

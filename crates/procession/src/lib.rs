@@ -68,6 +68,7 @@ mod room;
 mod services;
 pub mod settings;
 mod signals;
+mod small_file;
 mod starts;
 mod subscribe;
 mod users;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::death;
+use crate::small_file;
 
 /// The file's name in the instance's folder: milliseconds since 1970, oldest first, as a JSON array.
 const NAME: &str = "starts";
@@ -13,7 +13,7 @@ const STARTS_MAX: usize = 16;
 /// When the processes of the instance in `folder` started, oldest first: the last ones, at most 16. None if that isn't known.
 #[must_use]
 pub fn recent_starts(folder: &Path) -> Vec<SystemTime> {
-    let text = death::read_own(&folder.join(NAME)).unwrap_or_default();
+    let text = small_file::read(&folder.join(NAME)).unwrap_or_default();
     let starts: Vec<u64> = serde_json::from_str(&text).unwrap_or_default();
     let first = starts.len().saturating_sub(STARTS_MAX);
     starts[first..].iter().filter_map(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(*ms))).collect()
@@ -27,7 +27,7 @@ pub(crate) fn note(folder: &Path, now: SystemTime) {
     let ms = |start: &SystemTime| start.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let starts: Vec<u128> = starts[first..].iter().map(ms).collect();
     let text = serde_json::to_vec(&starts).expect("numbers are JSON");
-    if let Err(error) = death::write_own(&folder.join(NAME), &text) {
+    if let Err(error) = small_file::write(&folder.join(NAME), &text) {
         tracing::debug!(%error, "the start could not be noted");
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::intake::Selection;
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::small_file;
 
 const FILE: &str = "model.json";
 
@@ -44,8 +45,7 @@ pub(super) fn declare(core: &Core, own: &Declaration) -> Result<()> {
         return Err(Error::Subscription { name: own.model.clone(), reason });
     }
     let text = serde_json::to_vec_pretty(own).expect("texts can be encoded");
-    let new = path.with_extension("json-new");
-    fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).map_err(failed)
+    small_file::write(&path, &text).map_err(failed)
 }
 
 /// The models of all other instances, as far as they can be read.
@@ -55,10 +55,10 @@ fn others(state: &Path, own: &str) -> Vec<(String, Declaration)> {
         .flatten()
         .flatten()
         .filter_map(|entry| {
-            Some((entry.file_name().into_string().ok()?, fs::read(entry.path().join(FILE)).ok()?))
+            Some((entry.file_name().into_string().ok()?, small_file::read(&entry.path().join(FILE))?))
         })
         .filter(|(instance, _)| instance != own)
-        .filter_map(|(instance, text)| Some((instance, serde_json::from_slice(&text).ok()?)))
+        .filter_map(|(instance, text)| Some((instance, serde_json::from_str(&text).ok()?)))
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found
