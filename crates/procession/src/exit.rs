@@ -92,15 +92,15 @@ impl fmt::Display for Report<'_> {
         let Report(error) = *self;
         let mut said = error.to_string();
         let mut lines = said.lines();
-        write!(f, "error: {}", lines.next().unwrap_or_default())?;
+        write!(f, "error: {}", Plain(lines.next().unwrap_or_default()))?;
         for line in lines {
-            write!(f, "\n  {line}")?;
+            write!(f, "\n  {}", Plain(line))?;
         }
         for cause in chain(error).skip(1) {
             let text = cause.to_string();
             // Some errors already repeat their cause in their own words.
             if !said.contains(&text) {
-                write!(f, "\n  caused by: {text}")?;
+                write!(f, "\n  caused by: {}", Plain(&text))?;
             }
             said = text;
         }
@@ -109,6 +109,27 @@ impl fmt::Display for Report<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Text as one line that no terminal obeys: some of it may be what another user's process has said.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive(is_unsafe) {
+            let text = part.trim_end_matches(is_unsafe);
+            f.write_str(text)?;
+            part[text.len()..].chars().try_for_each(|char| write!(f, "{}", char.escape_default()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a terminal would obey it: control characters, and those that turn the direction of what follows.
+#[must_use]
+pub fn is_unsafe(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -128,6 +149,18 @@ mod tests {
 
     fn too_long() -> FolderError {
         FolderError::SocketPathTooLong { path: PathBuf::from("/x"), bytes: 200 }
+    }
+
+    #[test]
+    fn what_somebody_else_has_said_moves_no_terminal() {
+        let hostile = Repeating(io::Error::other("x\u{1b}]0;y\u{7}\u{9b}31m\u{202e}z"));
+        let said = Report(&hostile).to_string();
+        assert_eq!(said, "error: sending failed: x\\u{1b}]0;y\\u{7}\\u{9b}31m\\u{202e}z");
+        #[derive(Debug, thiserror::Error)]
+        #[error("can't")]
+        struct Hiding(#[source] io::Error);
+        let forged = Hiding(io::Error::other("x\nbot: sound"));
+        assert_eq!(Report(&forged).to_string(), "error: can't\n  caused by: x\\nbot: sound");
     }
 
     #[test]

@@ -4,12 +4,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-/// Whether a terminal could take this character for a command, or show something else than what is there.
-fn is_unsafe(char: char) -> bool {
-    // Beside the control characters: what turns the direction of writing.
-    char.is_control()
-        || matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
+use procession::exit::is_unsafe;
 
 /// Text with its control characters escaped: one line, whatever it holds.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
