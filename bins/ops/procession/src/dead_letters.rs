@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::asking::{self, Patience};
 use crate::home::Home;
 use crate::output::Output;
-use crate::report::failure;
+use crate::report::{failure, for_each};
 use crate::socket::{self, block_on};
 use crate::table::{Align, Table, or_dash};
 use crate::text;
@@ -163,7 +163,7 @@ struct Done {}
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     let home = Home::find()?;
     match &args.verb {
-        Verb::List(list) => list.run(&home, out)?,
+        Verb::List(list) => return list.run(&home, out),
         Verb::Show(one) => one.run(&home, out)?,
         Verb::Retry(Retry { all: true, process, subscription, patience, .. }) => {
             retry_all(&home, process, subscription.as_deref(), *patience, out)?;
@@ -179,7 +179,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
 }
 
 impl List {
-    fn run(&self, home: &Home, out: &mut Output) -> Result<()> {
+    fn run(&self, home: &Home, out: &mut Output) -> Result<ExitCode> {
         let mut table = Table::new([
             ("PROCESS", Align::Left),
             ("LETTER", Align::Right),
@@ -189,7 +189,7 @@ impl List {
             ("REASON", Align::Left),
         ]);
         let instances = home.named(&self.processes)?;
-        for instance in &instances {
+        let done = for_each(&instances, |instance| {
             for letter in open_letters(home, instance)? {
                 if self.json {
                     out.json(&letter)?;
@@ -205,9 +205,10 @@ impl List {
                     reason.as_str().into(),
                 ]);
             }
-        }
+            Ok(())
+        })?;
         if self.json {
-            return Ok(());
+            return Ok(done);
         }
         if table.len() == 0 {
             writeln!(out, "no dead letters")?;
@@ -228,7 +229,7 @@ impl List {
                 writeln!(out, "parked keys of {instance} ({subscription}): {}", keys.join(", "))?;
             }
         }
-        Ok(())
+        Ok(done)
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::home::Home;
 use crate::output::{Colour, Output};
+use crate::report::for_each;
 use crate::table::{Align, Cell, Table, or_dash};
 use crate::text;
 
@@ -55,16 +56,17 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     let home = Home::find()?;
     let subscribers = home.named(&args.processes)?;
     let mut lags = Vec::new();
-    for subscriber in &subscribers {
+    let done = for_each(&subscribers, |subscriber| {
         let found = of_subscriber(&home, subscriber);
         lags.extend(found.with_context(|| format!("the cursors of `{subscriber}` can't be read"))?);
-    }
+        Ok(())
+    })?;
     if args.json {
         lags.iter().try_for_each(|lag| out.json(lag))?;
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        write_table(&lags, out)?;
     }
-    write_table(&lags, out)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(done)
 }
 
 /// Every subscription of an instance, slowest first, and what its models keep.

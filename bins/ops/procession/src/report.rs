@@ -53,6 +53,25 @@ pub(crate) fn end(error: &anyhow::Error) -> ExitCode {
     Exit::of(error.as_ref()).into()
 }
 
+/// Does the same for each; what fails for one is said, and keeps nobody else from having his turn.
+pub(crate) fn for_each<T>(
+    all: &[T],
+    mut each: impl FnMut(&T) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let mut worst = Exit::Done;
+    for one in all {
+        match each(one) {
+            Err(error) if is_closed_pipe(&error) => return Err(error),
+            Err(error) => {
+                note!("{}", words(&error));
+                worst = Exit::Failed;
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(worst.into())
+}
+
 /// A line on standard error. Nobody has to read it, and a full disk changes nothing about what was done.
 pub(crate) fn note(words: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{words}");

@@ -18,7 +18,7 @@ use crate::home::Home;
 use crate::lag::{self, Lag};
 use crate::output::Output;
 use crate::past;
-use crate::report::failure;
+use crate::report::{failure, for_each};
 use crate::socket::block_on;
 use crate::table::{Align, Table, or_dash};
 use crate::text;
@@ -80,14 +80,13 @@ struct Forgotten {
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     let home = Home::find()?;
     match &args.verb {
-        Verb::List(list) => list.run(&home, out)?,
-        Verb::Forget(forget) => forget.run(&home, out)?,
+        Verb::List(list) => list.run(&home, out),
+        Verb::Forget(forget) => forget.run(&home, out).map(|()| ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 impl List {
-    fn run(&self, home: &Home, out: &mut Output) -> Result<()> {
+    fn run(&self, home: &Home, out: &mut Output) -> Result<ExitCode> {
         let mut table = Table::new([
             ("PROCESS", Align::Left),
             ("SUBSCRIPTION", Align::Left),
@@ -97,8 +96,8 @@ impl List {
             ("KEPT FOR IT", Align::Right),
             ("SEEN", Align::Left),
         ]);
-        for instance in home.named(&self.processes)? {
-            let places = lag::of_subscriber(home, &instance);
+        let done = for_each(&home.named(&self.processes)?, |instance| {
+            let places = lag::of_subscriber(home, instance);
             for lag in places.with_context(|| format!("the cursors of `{instance}` can't be read"))? {
                 let folder = home.folders.state.join(&lag.journal);
                 let kept = lag.committed.map(|_| journal::bytes_from(&folder, Offset(lag.acknowledged)));
@@ -118,8 +117,12 @@ impl List {
                     lag::seen(&lag),
                 ]);
             }
+            Ok(())
+        })?;
+        if !self.json {
+            table.write(out)?;
         }
-        if self.json { Ok(()) } else { Ok(table.write(out)?) }
+        Ok(done)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::home::Home;
 use crate::output::Output;
+use crate::report::for_each;
 use crate::table::{Align, Table};
 
 /// List the topics of each process, with the number of records that are kept.
@@ -34,19 +35,20 @@ struct Topic<'a> {
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     let home = Home::find()?;
     let mut table = Table::new([("PROCESS", Align::Left), ("RECORDS", Align::Right), ("TOPIC", Align::Left)]);
-    for instance in home.named(&args.processes)? {
-        let topics = journal::count_topics(&home.folder(&instance))
+    let done = for_each(&home.named(&args.processes)?, |instance| {
+        let topics = journal::count_topics(&home.folder(instance))
             .with_context(|| format!("the journal of `{instance}` can't be read"))?;
         for (topic, records) in topics {
             if args.json {
                 out.json(&Topic { journal: instance.as_str(), topic: &topic, records })?;
             } else {
-                table.row([(&instance).into(), records.into(), topic.into()]);
+                table.row([instance.into(), records.into(), topic.into()]);
             }
         }
-    }
+        Ok(())
+    })?;
     if !args.json {
         table.write(out)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(done)
 }

@@ -133,3 +133,29 @@ fn a_living_process_forgets_what_it_does_not_read() {
     assert_eq!(names(&swarm, "reader"), ["kept", "source.tick"], "it has come back");
     reader.terminate(testkit::DEADLINE).assert_code(0);
 }
+
+#[test]
+fn what_is_wrong_with_one_instance_hides_no_other() {
+    let swarm = Swarm::new();
+    let mut speaker = swarm.speaker("source");
+    speaker.say("tick", r#"{"number":1}"#);
+    leave(&swarm, "reader");
+    leave(&swarm, "evil");
+    for file in [journal::cursors_path(&swarm.instance("evil")), journal::marks_path(&swarm.instance("evil"))]
+    {
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", file).unwrap();
+    }
+    let verbs =
+        [&["lag"][..], &["topics"], &["subscriptions", "list"], &["lag", "--json"], &["topics", "--json"]];
+    for verb in verbs {
+        let done = swarm.run(verb);
+        done.assert_code(1);
+        let sound = if verb[0] == "topics" { "tick" } else { "kept" };
+        assert!(done.stdout.contains(sound), "{verb:?}: {}", done.stdout);
+        assert!(done.stderr.contains("`evil`"), "{verb:?}: {}", done.stderr);
+    }
+    let letters = swarm.run(&["dead-letters", "list"]);
+    letters.assert_code(1);
+    assert!(letters.stdout.contains("no dead letters") && letters.stderr.contains("`evil`"));
+}
