@@ -52,6 +52,8 @@ TimeoutStartSec=5min
 TimeoutStopSec=30s
 TasksMax=64
 LimitNOFILE=16384
+# What many callers at once have needed goes back to the system when they have gone, and counts against nobody's MemoryHigh.
+Environment=MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 MALLOC_ARENA_MAX=2
 
 # Sandbox. Other processes' journals can be read and their sockets called; written are the two folders that
 # the process's own unit names.
