@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::model::{Input, Model};
 use super::running::{LOOK_EVERY, Running};
 use super::time::EventTime;
-use crate::error::Result;
 use crate::waiting::Waiting;
 
 /// How long final has stood still although there is more, and whom it waits for.
@@ -25,15 +24,14 @@ where
     M::Input: Input,
 {
     /// Looks at whoever holds back time, or what is final, now and then. To be called when all was heard.
-    pub(super) fn look_at_holders(&mut self, now: Instant) -> Result<()> {
+    pub(super) fn look_at_holders(&mut self, now: Instant) {
         if !self.is_held() {
             if self.held.since.is_some() {
                 self.held = Held::default();
             }
         } else if now >= self.looked + LOOK_EVERY {
-            self.look(now)?;
+            self.look(now);
         }
-        Ok(())
     }
 
     /// Whether somebody holds back time, or what is final.
@@ -48,10 +46,10 @@ where
     }
 
     #[cold]
-    fn look(&mut self, now: Instant) -> Result<()> {
+    fn look(&mut self, now: Instant) {
         self.looked = now;
-        self.sources.look(self.options.idle_after, self.options.dead_after)?;
-        let models = self.sources.look_at_models(self.horizon(), self.options.gone_after)?;
+        self.sources.look(self.options.idle_after, self.options.dead_after);
+        let models = self.sources.look_at_models(self.horizon(), self.options.gone_after);
         let held = self.sources.watermark.is_held();
         let others = self.sources.watermark.holders().filter(|_| held).map(|(_, name)| Arc::clone(name));
         let mut holders: Vec<Arc<str>> = models.into_iter().chain(others).collect();
@@ -63,10 +61,10 @@ where
             self.held = Held { at, ..Held::default() };
         }
         if holders.is_empty() {
-            return Ok(());
+            return;
         }
         if now < *self.held.since.get_or_insert(now) + self.options.dead_after {
-            return Ok(());
+            return;
         }
         let reason = format!(
             "final is held back: model {} waits for {} to say how far it is",
@@ -77,6 +75,5 @@ where
             Some(waiting) => waiting.say(reason),
             None => self.held.waiting = Some(self.core.waits.begin(reason)),
         }
-        Ok(())
     }
 }

@@ -61,7 +61,7 @@ where
         let now = Instant::now();
         self.note_who_spoke(now);
         if drained {
-            self.look_at_holders(now)?;
+            self.look_at_holders(now);
         }
         let settled = match guarded(|| if gone { Ok(None) } else { self.settle(now) }) {
             Ok(Ok(settled)) => settled,

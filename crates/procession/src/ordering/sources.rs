@@ -42,6 +42,8 @@ pub(super) struct Source {
     spoke: Instant,
     /// Since when nobody has been seen to hold its lock.
     unlocked: Option<Instant>,
+    /// Its lock could not be asked for.
+    is_in_doubt: bool,
 }
 
 /// What a record says about those that will follow.
@@ -91,6 +93,7 @@ impl Sources {
             replay,
             spoke: Instant::now(),
             unlocked: None,
+            is_in_doubt: false,
         });
         Ok(self.list.len() - 1)
     }
@@ -172,13 +175,10 @@ impl Sources {
     }
 
     /// Looks whether those that hold the watermark are dead, or silent for so long that they count as idle.
-    ///
-    /// # Errors
-    /// A lock cannot be asked for.
-    pub(super) fn look(&mut self, idle_after: Option<Duration>, dead_after: Duration) -> Result<()> {
+    pub(super) fn look(&mut self, idle_after: Option<Duration>, dead_after: Duration) {
         let holders: Vec<usize> = self.watermark.holders().map(|(number, _)| number).collect();
         for source in self.list.iter_mut().filter(|source| holders.contains(&source.number)) {
-            let Some(state) = source.look(idle_after, dead_after)? else { continue };
+            let Some(state) = source.look(idle_after, dead_after) else { continue };
             tracing::warn!(
                 source = &*source.journal,
                 ?state,
@@ -187,24 +187,17 @@ impl Sources {
             self.watermark.set(source.number, state);
             self.heard.set(source.number, state);
         }
-        Ok(())
     }
 
     /// Looks at the models that hold final back behind `horizon`. One leaves when its state folder was removed, or when
     /// nobody has held its lock for as long as a lease; never because it is silent. Returns the names of the others.
-    ///
-    /// # Errors
-    /// A lock cannot be asked for.
-    pub(super) fn look_at_models(&mut self, horizon: EventTime, lease: Duration) -> Result<Vec<Arc<str>>> {
+    pub(super) fn look_at_models(&mut self, horizon: EventTime, lease: Duration) -> Vec<Arc<str>> {
         let holders: Vec<usize> = self.watermark.final_holders(horizon).map(|(number, _)| number).collect();
         let mut names = Vec::new();
         for source in self.list.iter_mut().filter(|source| holders.contains(&source.number)) {
             let is_removed = matches!(source.folder.try_exists(), Ok(false));
-            let is_dead = !journal::is_locked(&source.folder)?;
-            let since = source.unlocked.get_or_insert_with(Instant::now);
-            if !is_dead {
-                source.unlocked = None;
-            } else if is_removed || since.elapsed() >= lease {
+            let unlocked = source.look_at_lock();
+            if unlocked.is_some_and(|since| is_removed || since.elapsed() >= lease) {
                 tracing::warn!(
                     source = &*source.journal,
                     is_removed,
@@ -215,7 +208,7 @@ impl Sources {
             }
             names.push(Arc::clone(&source.journal));
         }
-        Ok(names)
+        names
     }
 
     /// What is final is not needed again.
@@ -275,14 +268,35 @@ impl Source {
         self.heard_max = (2 * self.heard.len()).max(HEARD_MIN);
     }
 
-    fn look(&mut self, idle_after: Option<Duration>, dead_after: Duration) -> Result<Option<SourceState>> {
-        if journal::is_locked(&self.folder)? {
-            self.unlocked = None;
-        } else if self.unlocked.get_or_insert_with(Instant::now).elapsed() >= dead_after {
-            return Ok(Some(SourceState::Dead));
+    fn look(&mut self, idle_after: Option<Duration>, dead_after: Duration) -> Option<SourceState> {
+        if self.look_at_lock().is_some_and(|since| since.elapsed() >= dead_after) {
+            return Some(SourceState::Dead);
         }
         let idle = idle_after.is_some_and(|after| self.spoke.elapsed() >= after);
-        Ok(idle.then_some(SourceState::Idle))
+        idle.then_some(SourceState::Idle)
+    }
+
+    /// Since when nobody holds the lock, as far as anybody knows: where it cannot be asked for, somebody may.
+    fn look_at_lock(&mut self) -> Option<Instant> {
+        let is_locked = match journal::is_locked(&self.folder) {
+            Ok(is_locked) => {
+                self.is_in_doubt = false;
+                is_locked
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_in_doubt, true) {
+                    let source = &*self.journal;
+                    tracing::warn!(source, %error, "nobody knows whether the source lives: it is waited for");
+                }
+                true
+            }
+        };
+        if is_locked {
+            self.unlocked = None;
+        } else {
+            self.unlocked.get_or_insert_with(Instant::now);
+        }
+        self.unlocked
     }
 
     /// Everything before it is acknowledged.

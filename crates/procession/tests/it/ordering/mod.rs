@@ -304,6 +304,28 @@ fn who_is_silent_or_dead_holds_time_back_for_a_while_only() {
 }
 
 #[test]
+fn who_cannot_be_asked_whether_it_lives_is_waited_for() {
+    let mut case = Case::new(&Options::default());
+    let folder = case.home.path().join("state/shop");
+    fs::create_dir_all(&folder).unwrap();
+    let shop = Writer::open(&folder, &Options::default()).unwrap();
+    let (alive, aside) = (folder.join("alive"), folder.join("aside"));
+    fs::rename(&alive, &aside).unwrap();
+    std::os::unix::fs::symlink(&alive, &alive).unwrap();
+    let hears = ["--hears", "bank/moved", "--hears", "shop/moved"];
+    let mut teller = case.start(&[&hears[..], &["--idle-after", "1h", "--dead-after", "1ms"]].concat());
+    case.moved(1, -1);
+    case.heartbeat(100);
+    teller.wait_for("nobody knows whether the source lives");
+    wait_until("whom it waits for is shown", || case.waiting().contains("model teller waits for shop"));
+    assert_eq!(case.settled(), None);
+    fs::rename(&aside, &alive).unwrap();
+    drop(shop);
+    wait_until("the shop to be dead", || case.settled() == Some(90));
+    stop(teller);
+}
+
+#[test]
 fn a_clock_that_is_a_day_ahead_makes_nobody_late() {
     let mut case = Case::new(&Options::default());
     let teller = case.start(&[]);
