@@ -16,7 +16,7 @@ use crate::types::{Epoch, Position};
 /// Files of which none has come or grown for so long do not come any more.
 const QUIET_MAX: Duration = Duration::from_secs(10);
 
-/// A journal that was gone over to, whose files may still be on their way.
+/// A journal that was gone over to, or opened as one that was there before, whose files may still be on their way.
 #[derive(Debug)]
 pub(super) struct Arrival {
     /// A later one has been begun by a writer, which has looked at all files before.
@@ -34,7 +34,17 @@ impl Arrival {
 }
 
 impl Reader {
-    /// Whether what is missing may only be on its way: the journal was gone over to, nobody writes it yet, and its files
+    /// The journal may be one that is being put back just now, and whoever has opened it knows that it was there before: a
+    /// file that is missing is damage only once it is known not to be on its way.
+    ///
+    /// # Errors
+    /// [`crate::Error::ForeignVersion`].
+    pub fn expect_files(&mut self) -> Result<()> {
+        self.arrival = self.marks.load()?.as_ref().map(Arrival::new);
+        Ok(())
+    }
+
+    /// Whether what is missing may only be on its way: that was to be expected, nobody writes the journal yet, and its files
     /// still change or have until just now.
     #[cold]
     pub(super) fn may_arrive(&mut self, marks: &Marks) -> Result<bool> {

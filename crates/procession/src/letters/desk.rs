@@ -1,6 +1,7 @@
 //! Where orders for a subscription lie until it takes them: they come from the socket's thread.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +43,17 @@ pub(crate) enum Refusal {
     KeyParked(Box<[u8]>),
     NotParked,
     Failed(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoLetter => "it is no longer in the journal",
+            Self::KeyParked(_) => "its key is parked",
+            Self::NotParked => "its key is not parked",
+            Self::Failed(reason) => reason,
+        })
+    }
 }
 
 /// The orders of one subscription.

@@ -13,7 +13,7 @@ pub(crate) use self::counting::{count_earlier, settle_owed};
 pub(crate) use self::desk::{Desk, Order, Refusal, What};
 pub(crate) use self::register::Register;
 pub(crate) use self::service::LettersService;
-pub(crate) use self::settling::Settling;
+pub(crate) use self::settling::{History, Settling};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -108,6 +108,11 @@ impl Letter {
             && record.key.map(short_key).as_deref() == self.key.as_deref()
             && identity.as_ref().is_none_or(|identity| *identity == subscribe::identity(journal))
             && epoch.is_none_or(|epoch| epoch == record.epoch.0)
+    }
+
+    /// What tells its event from another at the same offset.
+    pub(crate) fn history(&self) -> History {
+        (self.letter.identity.clone(), self.letter.epoch)
     }
 
     /// The bytes that were said, and in which codec. None if the letter does not have them.

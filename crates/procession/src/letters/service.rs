@@ -230,6 +230,7 @@ impl LettersService {
         let desk = self.core.desk(subscription).ok_or_else(not_reading)?;
         let (reply, replied) = oneshot::channel();
         desk.put(Order { what, reply }).map_err(|refusal| refused(refusal, offset, subscription, key))?;
+        tracing::debug!(subscription, offset, key, "an order about dead letters waits for its subscription");
         // Dropped with the subscription.
         let done = replied.await.map_err(|_| not_reading())?;
         done.map_err(|refusal| refused(refusal, offset, subscription, key))

@@ -12,28 +12,47 @@ use crate::core::Core;
 #[derive(Debug)]
 pub(crate) struct Settling {
     core: Weak<Core>,
-    /// By the offset of the event, where the letter lies, and why it was refused again.
-    open: Mutex<BTreeMap<Offset, (Offset, Option<String>)>>,
+    /// By the offset of the event.
+    open: Mutex<BTreeMap<Offset, Recalled>>,
 }
+
+/// A letter that is being dealt with again.
+#[derive(Debug)]
+struct Recalled {
+    /// Where it lies.
+    letter: Offset,
+    history: History,
+    /// Why it was refused again.
+    refused: Option<String>,
+}
+
+/// What tells the events of two histories of a journal apart that lie at the same offset: identity and epoch, as far as a
+/// letter has them.
+pub(crate) type History = (Option<String>, Option<u32>);
 
 impl Settling {
     pub(crate) const fn new(core: Weak<Core>) -> Self {
         Self { core, open: Mutex::new(BTreeMap::new()) }
     }
 
-    /// A letter is about to be delivered. False if it is being dealt with already.
-    pub(crate) fn begin(&self, event: Offset, letter: Offset) -> bool {
+    /// Whether a letter about the event of another history at the same offset is being dealt with.
+    pub(crate) fn has_another(&self, event: Offset, history: &History) -> bool {
+        self.lock().get(&event).is_some_and(|recalled| recalled.history != *history)
+    }
+
+    /// A letter is about to be delivered. False if one about the event at this offset is being dealt with already.
+    pub(crate) fn begin(&self, event: Offset, letter: Offset, history: History) -> bool {
         let mut open = self.lock();
-        let is_new = open.get(&event).is_none_or(|(_, refused)| refused.is_some());
+        let is_new = open.get(&event).is_none_or(|recalled| recalled.refused.is_some());
         if is_new {
-            open.insert(event, (letter, None));
+            open.insert(event, Recalled { letter, history, refused: None });
         }
         is_new
     }
 
     /// The letter of an event that is not settled.
     pub(crate) fn letter(&self, event: Offset) -> Option<Offset> {
-        self.lock().get(&event).map(|(letter, _)| *letter)
+        self.lock().get(&event).map(|recalled| recalled.letter)
     }
 
     /// What is to be said, in one batch with an output, of the event's letter: nothing if something else has become of
@@ -54,23 +73,23 @@ impl Settling {
 
     /// The event is dealt with.
     pub(crate) fn settle(&self, event: Offset) {
-        let Some((letter, _)) = self.lock().remove(&event) else { return };
+        let Some(Recalled { letter, .. }) = self.lock().remove(&event) else { return };
         if let Some(core) = self.core.upgrade() {
             core.outlet.settle_or_owe(letter);
         }
     }
 
     pub(crate) fn refuse(&self, event: Offset, reason: String) {
-        if let Some((_, refused)) = self.lock().get_mut(&event) {
-            *refused = Some(reason);
+        if let Some(recalled) = self.lock().get_mut(&event) {
+            recalled.refused = Some(reason);
         }
     }
 
     pub(crate) fn take_refusal(&self, event: Offset) -> Option<String> {
-        self.lock().get_mut(&event)?.1.take()
+        self.lock().get_mut(&event)?.refused.take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Offset, (Offset, Option<String>)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Offset, Recalled>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use super::delivery::{Delivery, Missing};
 use super::faults::Passing;
 use super::record::{Held, OwnedRecord};
 use super::selector::Selector;
-use super::source::{Attempt, Found, Source};
+use super::source::{Attempt, Fetched, Found, Source};
 use super::{Again, GivenUp, Look, Subscription};
 use crate::acks::{Acks, Refused};
 use crate::beyond::Beyond;
@@ -220,36 +220,48 @@ impl<P: Payload> Subscription<P> {
         }
         let now = Instant::now();
         while let Some(index) = self.again.iter().position(|again| again.due <= now) {
-            let Again { acks, refused: Refused { offset, attempt, reason }, .. } =
-                self.again.swap_remove(index);
+            let Again { acks, refused, .. } = self.again.swap_remove(index);
+            let offset = refused.offset;
             if !acks.beyond().is_some_and(|beyond| beyond.is_open(offset)) {
+                self.source_of(&acks).into_iter().for_each(|source| source.await_no_more(offset));
                 continue;
             }
-            if let Some(record) = self.fetch(&acks, offset)? {
-                let attempt = Attempt { number: attempt.saturating_add(1), refusal: Some(reason) };
-                return self.deliver(Box::new(record), &attempt);
+            match self.fetch(&acks, offset)? {
+                Fetched::Record(record) => {
+                    let Refused { attempt, reason, .. } = refused;
+                    let attempt = Attempt { number: attempt.saturating_add(1), refusal: Some(reason) };
+                    return self.deliver(record, &attempt);
+                }
+                Fetched::Lost(_) => {}
+                Fetched::Unknown(due) => self.again.push(Again { acks, refused, due }),
             }
         }
         Ok(Look::Nothing)
     }
 
-    /// Reads a record again that was delivered and is not done. `None` if it is lost since, which is logged and
-    /// acknowledged.
-    pub(super) fn fetch(&mut self, acks: &Arc<Acks>, offset: Offset) -> Result<Option<OwnedRecord>> {
-        if acks.settling().is_some() {
-            return self.fetch_recalled(acks, offset);
+    /// Reads a record again that was delivered and is not done. One that is lost since is logged and acknowledged.
+    pub(super) fn fetch(&mut self, acks: &Arc<Acks>, offset: Offset) -> Result<Fetched> {
+        let Some(source) = self.source_of(acks) else {
+            // If it is still there, it comes again by itself.
+            return Ok(Fetched::Lost("its journal has another history since".to_owned()));
+        };
+        let fetched = source.fetch(offset)?;
+        if let Fetched::Lost(reason) = &fetched {
+            let (subscription, journal) = (&*self.name, &*acks.journal);
+            tracing::error!(
+                subscription,
+                journal,
+                offset = offset.0,
+                reason,
+                "a record is lost that was to be delivered again"
+            );
+            acks.acknowledge(offset);
         }
-        let source =
-            self.sources.iter_mut().find(|source| source.acks().is_some_and(|own| Arc::ptr_eq(own, acks)));
-        // Its journal has another history since: if it is still there, it comes again by itself.
-        let Some(source) = source else { return Ok(None) };
-        let record = source.fetch(offset)?;
-        if record.is_none() {
-            let (subscription, journal, offset) = (&*self.name, &*acks.journal, offset.0);
-            tracing::error!(subscription, journal, offset, "a record is lost that was to be delivered again");
-            acks.acknowledge(Offset(offset));
-        }
-        Ok(record)
+        Ok(fetched)
+    }
+
+    fn source_of(&mut self, acks: &Arc<Acks>) -> Option<&mut Source> {
+        self.sources.iter_mut().find(|source| source.acks().is_some_and(|own| Arc::ptr_eq(own, acks)))
     }
 
     /// Gives an event up: alone, or with its key.

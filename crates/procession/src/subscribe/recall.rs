@@ -5,12 +5,12 @@ use std::sync::Arc;
 use journal::{Item, Level, Offset, Position, Reader, Start};
 
 use super::record::OwnedRecord;
-use super::source::Attempt;
+use super::source::{Attempt, is_lack};
 use super::{Look, Subscription, take_event};
 use crate::acks::{Acks, Origin};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Payload;
-use crate::letters::{self, Letter, Order, Refusal, Settling, What};
+use crate::letters::{self, History, Letter, Order, Refusal, Settling, What};
 
 impl<P: Payload> Subscription<P> {
     /// Does what somebody has ordered, where deliveries are not taken by key.
@@ -20,8 +20,8 @@ impl<P: Payload> Subscription<P> {
         let done = match what {
             What::Release { .. } => Err(Refusal::NotParked),
             What::Retry(at) => match self.find_letter(at)? {
-                None => Err(Refusal::NoLetter),
-                Some(letter) => self.recall(letter)?,
+                Ok(letter) => self.recall(letter)?,
+                Err(refusal) => Err(refusal),
             },
         };
         let look = if done.is_ok() { Look::Delivery } else { Look::Nothing };
@@ -30,21 +30,34 @@ impl<P: Payload> Subscription<P> {
         Ok(look)
     }
 
-    pub(super) fn find_letter(&self, at: Offset) -> Result<Option<Letter>> {
-        let letter = letters::find(&self.core.folders.instance(&self.core.instance), at)?;
-        Ok(letter.filter(|letter| letter.letter.subscription == *self.name))
+    pub(super) fn find_letter(&self, at: Offset) -> Result<Result<Letter, Refusal>> {
+        let found = letters::find(&self.core.folders.instance(&self.core.instance), at);
+        let is_own = |letter: &Letter| letter.letter.subscription == *self.name;
+        Ok(or_refuse(found)?.and_then(|letter| letter.filter(is_own).ok_or(Refusal::NoLetter)))
+    }
+
+    /// Notes that a letter is being dealt with again, and returns the acknowledgements that its event has.
+    pub(super) fn begin_letter(&mut self, letter: &Letter) -> Result<Result<Arc<Acks>, Refusal>> {
+        let (event, history) = (Offset(letter.letter.offset), letter.history());
+        let acks = match or_refuse(self.acks_of_letters(&letter.letter.journal, event, &history))? {
+            Ok(acks) => acks,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let begun = acks.settling().is_some_and(|settling| settling.begin(event, letter.at, history));
+        let busy = || Refusal::Failed("it is being dealt with again already".to_owned());
+        Ok(if begun { Ok(acks) } else { Err(busy()) })
     }
 
     /// Makes `ready` the delivery of a letter's event.
     pub(super) fn recall(&mut self, letter: Letter) -> Result<Result<u64, Refusal>> {
-        let acks = self.acks_of_letters(&letter.letter.journal)?;
-        let event = Offset(letter.letter.offset);
         if let Some(refusal) = self.core.outlet.letters.refusal(letter.at) {
             return Ok(Err(refusal));
         }
-        if !acks.settling().is_some_and(|settling| settling.begin(event, letter.at)) {
-            return Ok(Err(Refusal::Failed("it is being dealt with again already".to_owned())));
-        }
+        let event = Offset(letter.letter.offset);
+        let acks = match self.begin_letter(&letter)? {
+            Ok(acks) => acks,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let number = letter.letter.attempts.saturating_add(1);
         let record = match self.record_of(letter, &acks) {
             Ok(record) => record,
@@ -95,28 +108,28 @@ impl<P: Payload> Subscription<P> {
         }
     }
 
-    /// The event of a letter that is being dealt with again.
-    pub(super) fn fetch_recalled(&self, acks: &Arc<Acks>, offset: Offset) -> Result<Option<OwnedRecord>> {
-        let Some(at) = acks.settling().and_then(|settling| settling.letter(offset)) else { return Ok(None) };
-        let Some(letter) = self.find_letter(at)? else { return Ok(None) };
-        match self.record_of(letter, acks) {
-            Ok(record) => Ok(Some(record)),
-            Err(refusal) => {
-                tracing::error!(letter = at.0, ?refusal, "a dead letter cannot be dealt with again");
-                Ok(None)
-            }
-        }
+    /// The event of a letter that is being dealt with again, and the how-many-th delivery of it this is: the letter says how
+    /// often it was delivered before. Or why it cannot be had: the letter stays as it is.
+    pub(super) fn fetch_recalled(
+        &self,
+        acks: &Arc<Acks>,
+        offset: Offset,
+    ) -> Result<Result<(OwnedRecord, u32), String>> {
+        let Some(at) = acks.settling().and_then(|settling| settling.letter(offset)) else {
+            return Ok(Err("it is settled".to_owned()));
+        };
+        let found = self.find_letter(at)?.and_then(|letter| {
+            let number = letter.letter.attempts.saturating_add(1);
+            Ok((self.record_of(letter, acks)?, number))
+        });
+        Ok(found.map_err(|refusal| refusal.to_string()))
     }
 
-    /// The how-many-th delivery of an event it is; `None` if it is not one of a letter.
-    pub(super) fn number_of_recalled(&self, acks: &Acks, offset: Offset) -> Result<Option<u32>> {
-        let Some(at) = acks.settling().and_then(|settling| settling.letter(offset)) else { return Ok(None) };
-        let letter = self.find_letter(at)?;
-        Ok(Some(letter.map_or(1, |letter| letter.letter.attempts.saturating_add(1))))
-    }
-
-    pub(super) fn acks_of_letters(&mut self, journal: &str) -> Result<Arc<Acks>> {
-        if let Some(acks) = self.recalled.iter().find(|acks| *acks.journal == *journal) {
+    /// Acknowledgements in which nothing of another history is at the place of this event.
+    fn acks_of_letters(&mut self, journal: &str, event: Offset, history: &History) -> Result<Arc<Acks>> {
+        let is_free =
+            |acks: &Acks| acks.settling().is_some_and(|settling| !settling.has_another(event, history));
+        if let Some(acks) = self.recalled.iter().find(|acks| *acks.journal == *journal && is_free(acks)) {
             return Ok(Arc::clone(acks));
         }
         // What becomes of letters is not a matter of any place: nothing is held back, and nothing to be forgotten.
@@ -127,5 +140,16 @@ impl<P: Payload> Subscription<P> {
         let acks = Arc::new(acks);
         self.recalled.push(Arc::clone(&acks));
         Ok(acks)
+    }
+}
+
+/// What is lacking ends no process over a letter: whoever has ordered something hears of it, and may order it again.
+pub(super) fn or_refuse<T>(done: Result<T>) -> Result<Result<T, Refusal>> {
+    match done {
+        Ok(done) => Ok(Ok(done)),
+        Err(Error::Journal(error)) if is_lack(&error) => {
+            Ok(Err(Refusal::Failed(format!("that cannot be done now: {error}"))))
+        }
+        Err(error) => Err(error),
     }
 }

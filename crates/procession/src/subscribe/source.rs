@@ -1,5 +1,6 @@
 //! One journal that a subscription reads.
 
+mod back;
 mod found;
 mod trouble;
 
@@ -12,9 +13,11 @@ use std::time::Duration;
 use journal::{AtPath, Cursor, Epoch, Gap, GapReason, Item, Level, Offset, Position, Reader, Start, Time};
 use tokio::time::Instant;
 
+pub(crate) use self::back::Fetched;
 pub(crate) use self::found::{Attempt, Found};
 pub(crate) use self::trouble::is_lack;
 
+use self::back::Awaited;
 use self::found::{count, origin_of};
 use self::trouble::Trouble;
 use super::latch::{Latch, Woken};
@@ -30,10 +33,6 @@ use crate::waiting::{Waiting, Waits};
 
 /// Passed-over records are acknowledged at least this often, so that they do not hold back retention.
 const PASS_EVERY: u32 = 4096;
-/// So many readers go back for single records of one journal.
-const BACK_READERS_MAX: usize = 16;
-/// Rather than pass so many records, another reader goes there.
-const BACK_STEPS_MAX: u64 = 4096;
 
 /// A journal, its reader, and what of it is acknowledged.
 pub(crate) struct Source {
@@ -47,6 +46,8 @@ pub(crate) struct Source {
     latch: Latch,
     /// The journal cannot be read.
     trouble: Option<Trouble>,
+    /// A record is to be had again, and cannot be.
+    awaited: Option<Awaited>,
     /// Between two looks for a journal that is not there yet, or cannot be read.
     opening: Pause,
     /// Between two looks at a journal that says it has more, and gives nothing.
@@ -130,6 +131,7 @@ impl Source {
             waits: waits.clone(),
             latch: Latch::new(publisher),
             trouble: None,
+            awaited: None,
             opening: Pause::default(),
             fruitless: Pause::default(),
             seemed: None,
@@ -238,20 +240,6 @@ impl Source {
         self.open.as_ref().is_some_and(|open| {
             open.acks.beyond().is_some_and(|beyond| beyond.is_far_ahead(open.reader.position().next))
         })
-    }
-
-    /// Reads a record again that was delivered and is not done; `None` if it is lost since.
-    pub(crate) fn fetch(&mut self, offset: Offset) -> Result<Option<OwnedRecord>> {
-        let (folder, level) = (&self.folder, self.level);
-        match &mut self.open {
-            Some(open) => {
-                let identity = open.identity;
-                let there = |reader: &Reader| reader.position().journal == identity;
-                let reader = || Reader::open(folder, Start::Offset(offset), level);
-                open.fetch(offset, || Ok(reader()?.filter(there)))
-            }
-            None => Ok(None),
-        }
     }
 
     /// The time of the next record, without taking it; gaps come first of all.
@@ -378,6 +366,7 @@ impl Source {
         open.done.retain(|done| *done < parted);
         open.done.extend(done);
         open.back.clear();
+        self.awaited = None;
         self.acks()
     }
 

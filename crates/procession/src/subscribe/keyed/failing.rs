@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::event::Payload;
 use crate::letters::short_key;
 use crate::subscribe::record::OwnedRecord;
+use crate::subscribe::source::Fetched;
 use crate::subscribe::{Delivery, GivenUp};
 
 /// An event that finds no room to be parked is tried again after so long, once there may be some.
@@ -52,34 +53,36 @@ where
             self.subscription.breaker.fail(&core, subscription, &reason);
         }
         if is_last {
-            return match self.subscription.fetch(&origin.acks, offset)? {
-                Some(record) => {
-                    let record = Box::new(record);
-                    self.park(lane, &key, GivenUp { record, attempts: attempt, reason })
+            match self.subscription.fetch(&origin.acks, offset)? {
+                Fetched::Record(record) => {
+                    return self.park(lane, &key, GivenUp { record, attempts: attempt, reason });
                 }
-                None => {
-                    self.leave(lane);
-                    Ok(())
+                Fetched::Lost(_) => self.leave(lane),
+                Fetched::Unknown(due) => {
+                    let failed = Failed { attempt, reason, is_given_up: true };
+                    self.pause(lane, key, origin, offset, Some(failed), due);
                 }
-            };
+            }
+            return Ok(());
         }
         let due = Instant::now() + retries.pause(attempt);
-        self.pause(lane, key, origin, offset, Failed { attempt, reason, is_given_up: false }, due);
+        let failed = Failed { attempt, reason, is_given_up: false };
+        self.pause(lane, key, origin, offset, Some(failed), due);
         Ok(())
     }
 
     /// The event is to be tried again at `due`; its lane waits for that.
-    fn pause(
+    pub(super) fn pause(
         &mut self,
         lane: Option<LaneId>,
         key: Key,
         origin: &Arc<Origin>,
         offset: Offset,
-        failed: Failed,
+        failed: Option<Failed>,
         due: Instant,
     ) {
         let lane = lane.unwrap_or_else(|| self.lanes.occupy(key));
-        let place = Place { origin: Arc::clone(origin), offset, failed: Some(Box::new(failed)) };
+        let place = Place { origin: Arc::clone(origin), offset, failed: failed.map(Box::new) };
         self.paused.push(Paused { lane, place, due });
     }
 
@@ -138,7 +141,7 @@ where
             if has_place { ROOM_PAUSE } else { self.subscription.core.hearing.retries.longest_pause() };
         let due = self.subscription.room_due().unwrap_or_else(Instant::now) + pause;
         let failed = Failed { attempt: attempts, reason, is_given_up: true };
-        self.pause(lane, key.clone(), &origin, record.offset, failed, due);
+        self.pause(lane, key.clone(), &origin, record.offset, Some(failed), due);
         Ok(())
     }
 
@@ -173,16 +176,17 @@ where
             self.keep_letter(lane, &delivery.key, &delivery.origin, delivery.offset, reason);
             return Ok(());
         }
-        if let Some(record) = self.subscription.fetch(acks, delivery.offset)?
-            && !self.subscription.say_letter(&record, 0, REASON, None)?
-        {
-            let due = self.subscription.room_due().unwrap_or_else(Instant::now) + ROOM_PAUSE;
-            let lane = lane.unwrap_or_else(|| self.lanes.occupy(delivery.key.clone()));
-            let place = Place { origin: Arc::clone(&delivery.origin), offset: delivery.offset, failed: None };
-            self.paused.push(Paused { lane, place, due });
-            return Ok(());
-        }
-        self.leave(lane);
+        let due = match self.subscription.fetch(acks, delivery.offset)? {
+            Fetched::Record(record) if !self.subscription.say_letter(&record, 0, REASON, None)? => {
+                self.subscription.room_due().unwrap_or_else(Instant::now) + ROOM_PAUSE
+            }
+            Fetched::Unknown(due) => due,
+            Fetched::Record(_) | Fetched::Lost(_) => {
+                self.leave(lane);
+                return Ok(());
+            }
+        };
+        self.pause(lane, delivery.key.clone(), &delivery.origin, delivery.offset, None, due);
         Ok(())
     }
 }

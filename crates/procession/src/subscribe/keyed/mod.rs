@@ -27,7 +27,7 @@ use self::parked::Parked;
 pub(crate) use self::parked::{checkpoint_name, parked_keys};
 use self::reading::Newest;
 use self::slots::Slots;
-use super::source::Attempt;
+use super::source::{Attempt, Fetched};
 use super::{Delivery, GivenUp, Subscription, Turn, sleep_until, take_event};
 use crate::acks::Origin;
 use crate::error::Result;
@@ -239,32 +239,25 @@ where
     }
 
     fn start_deferred(&mut self, lane: LaneId, place: Place) -> Result<()> {
-        let Place { origin, offset, failed } = place;
-        let Some(record) = self.subscription.fetch(&origin.acks, offset)? else {
-            if origin.acks.settling().is_some() {
-                let key = self.lanes.key(lane).clone();
-                self.keep_letter(Some(lane), &key, &origin, offset, "its event cannot be had");
-            } else {
-                self.lanes.finish(lane);
-            }
-            return Ok(());
-        };
-        if let Some(number) = self.subscription.number_of_recalled(&origin.acks, offset)? {
-            // The letter says how often it was delivered before.
-            return match take_event(&Attempt::first(), u32::MAX, record.codec, &record.payload) {
-                Ok(event) => self.start(Some(lane), record.into_delivery(event, number)),
-                Err(reason) => {
-                    let key = self.lanes.key(lane).clone();
-                    self.keep_letter(Some(lane), &key, &origin, offset, &reason);
-                    Ok(())
-                }
-            };
+        if place.origin.acks.settling().is_some() {
+            return self.start_recalled(lane, &place);
         }
+        let record = match self.subscription.fetch(&place.origin.acks, place.offset)? {
+            Fetched::Record(record) => record,
+            Fetched::Lost(_) => {
+                self.lanes.finish(lane);
+                return Ok(());
+            }
+            Fetched::Unknown(due) => {
+                self.paused.push(Paused { lane, place, due });
+                return Ok(());
+            }
+        };
+        let Place { failed, .. } = place;
         let attempt = match failed.map(|failed| *failed) {
             None => Attempt::first(),
             Some(Failed { attempt, reason, is_given_up: true }) => {
                 let key = record.key.clone();
-                let record = Box::new(record);
                 return self.park(Some(lane), &key, GivenUp { record, attempts: attempt, reason });
             }
             Some(Failed { attempt, reason, .. }) => {
@@ -280,7 +273,6 @@ where
                     let core = Arc::clone(&self.subscription.core);
                     self.subscription.breaker.fail(&core, &self.subscription.name, &reason);
                 }
-                let record = Box::new(record);
                 self.park(Some(lane), &key, GivenUp { record, attempts: attempt.number, reason })
             }
         }

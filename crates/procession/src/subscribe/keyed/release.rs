@@ -15,7 +15,9 @@ use crate::error::{Error, Result};
 use crate::event::Payload;
 use crate::letters::{Found, Letter, Order, Refusal, What, short_key};
 use crate::outlet::Batch;
-use crate::subscribe::Delivery;
+use crate::subscribe::recall::or_refuse;
+use crate::subscribe::source::Attempt;
+use crate::subscribe::{Delivery, take_event};
 
 /// Letters that are given up in one batch.
 const BATCH_MAX: usize = 10_000;
@@ -40,7 +42,10 @@ where
     }
 
     fn retry(&mut self, at: Offset) -> Result<Result<u64, Refusal>> {
-        let Some(letter) = self.subscription.find_letter(at)? else { return Ok(Err(Refusal::NoLetter)) };
+        let letter = match self.subscription.find_letter(at)? {
+            Ok(letter) => letter,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         if self.parked.contains(&letter.key)
             && let Some(key) = letter.key
         {
@@ -65,7 +70,10 @@ where
         let core = &self.subscription.core;
         let name = &*self.subscription.name;
         // What was said since somebody looked; that is little.
-        found.go_on(&core.folders.instance(&core.instance), &Gone::default(), name, key)?;
+        let folder = core.folders.instance(&core.instance);
+        if let Err(refusal) = or_refuse(found.go_on(&folder, &Gone::default(), name, key))? {
+            return Ok(Err(refusal));
+        }
         let mut letters = found.into_letters();
         letters.retain(|letter| core.outlet.letters.is_undecided(*letter));
         let count = letters.len();
@@ -93,18 +101,19 @@ where
     }
 
     /// The key's next letter comes before all that waits behind it. Or why that cannot be: the key stays parked.
-    fn next_letter(&mut self, lane: Option<LaneId>, key: &[u8]) -> Result<Result<(), &'static str>> {
+    fn next_letter(&mut self, lane: Option<LaneId>, key: &[u8]) -> Result<Result<(), String>> {
         let Some(at) = self.releasing.get_mut(key).and_then(VecDeque::pop_front) else {
-            return Ok(Err("it has none"));
+            return Ok(Err("it has none".to_owned()));
         };
-        let Some(letter) = self.subscription.find_letter(at)? else {
-            return Ok(Err("it is no longer in the journal"));
+        let letter = match self.subscription.find_letter(at)? {
+            Ok(letter) => letter,
+            Err(refusal) => return Ok(Err(refusal.to_string())),
         };
-        let acks = self.subscription.acks_of_letters(&letter.letter.journal)?;
+        let acks = match self.subscription.begin_letter(&letter)? {
+            Ok(acks) => acks,
+            Err(refusal) => return Ok(Err(refusal.to_string())),
+        };
         let (offset, topic) = (Offset(letter.letter.offset), letter.letter.topic.as_str().into());
-        if !acks.settling().is_some_and(|settling| settling.begin(offset, at)) {
-            return Ok(Err("its event is being dealt with"));
-        }
         let origin = Arc::new(Origin { topic, acks: Arc::clone(&acks) });
         let work = Work::Deferred(Place { origin, offset, failed: None });
         if let Some(lane) = lane {
@@ -112,18 +121,31 @@ where
             return Ok(Ok(()));
         }
         // The event's own key: the letter may have but what was made of it.
-        let key = self.subscription.fetch_recalled(&acks, offset)?.map(|record| record.key);
-        let put = match key {
-            None => Err("its event cannot be had any more, and the letter does not have it whole"),
-            Some(key) => self
-                .lanes
-                .put_first(&key, work)
-                .map_err(|_| "an event of its key is being dealt with, or waits to be tried again"),
-        };
-        if let (Err(_), Some(settling)) = (put, acks.settling()) {
+        let put = self.subscription.fetch_recalled(&acks, offset)?.and_then(|(record, _)| {
+            let busy = |_| "an event of its key is being dealt with, or waits to be tried again".to_owned();
+            self.lanes.put_first(&record.key, work).map_err(busy)
+        });
+        if let (Err(_), Some(settling)) = (&put, acks.settling()) {
             settling.forget(offset);
         }
         Ok(put)
+    }
+
+    /// Begins with the event of a letter, whose turn it is.
+    pub(super) fn start_recalled(&mut self, lane: LaneId, place: &Place) -> Result<()> {
+        let Place { origin, offset, .. } = place;
+        let taken = self.subscription.fetch_recalled(&origin.acks, *offset)?.and_then(|(record, number)| {
+            let event = take_event(&Attempt::first(), u32::MAX, record.codec, &record.payload)?;
+            Ok(record.into_delivery(event, number))
+        });
+        match taken {
+            Ok(delivery) => self.start(Some(lane), delivery),
+            Err(reason) => {
+                let key = self.lanes.key(lane).clone();
+                self.keep_letter(Some(lane), &key, origin, *offset, &reason);
+                Ok(())
+            }
+        }
     }
 
     /// Gives letters up, and lets their key go. False if there is no room to say so.

@@ -1,13 +1,12 @@
-//! One record of a journal that is read, and going back for one that was.
+//! One record of a journal that is read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use journal::{Epoch, Item, Offset, Position, Reader, Record};
+use journal::{Epoch, Offset, Position, Record};
 
-use super::{Again, BACK_READERS_MAX, BACK_STEPS_MAX, Opened};
+use super::Again;
 use crate::acks::{Acks, Origin};
-use crate::error::Result;
 use crate::subscribe::record::OwnedRecord;
 
 /// The next wanted record, lent from the mapping.
@@ -43,41 +42,6 @@ impl Attempt {
                 Self { number, refusal: Some(refused.reason) }
             }
         }
-    }
-}
-
-impl Opened {
-    pub(super) fn fetch(
-        &mut self,
-        offset: Offset,
-        open: impl FnOnce() -> journal::Result<Option<Reader>>,
-    ) -> Result<Option<OwnedRecord>> {
-        let behind = |reader: &Reader| offset.0.checked_sub(reader.position().next.0);
-        let near = self.back.iter().enumerate().filter_map(|(index, reader)| Some((behind(reader)?, index)));
-        let reader = match near.min() {
-            Some((steps, index)) if steps <= BACK_STEPS_MAX || self.back.len() >= BACK_READERS_MAX => {
-                self.back.remove(index)
-            }
-            _ => {
-                let Some(reader) = open()? else { return Ok(None) };
-                if self.back.len() >= BACK_READERS_MAX {
-                    self.back.remove(0);
-                }
-                reader
-            }
-        };
-        self.back.push(reader);
-        let reader = self.back.last_mut().expect("it was put there just now");
-        let record = loop {
-            match reader.next()? {
-                Some(Item::Record(record)) if record.offset < offset => {}
-                Some(Item::Record(record)) if record.offset == offset => break record,
-                Some(Item::Gap(gap)) if gap.to <= offset => {}
-                _ => return Ok(None),
-            }
-        };
-        let origin = origin_of(&mut self.origins, &self.acks, record.topic);
-        Ok(Some(OwnedRecord::copy(&record, origin)))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::waiting::Waiting;
 
 /// So often it is tried again at most, however busy the other journals keep the subscription.
-const RETRY_EVERY: Duration = Duration::from_millis(250);
+pub(super) const RETRY_EVERY: Duration = Duration::from_millis(250);
 
 /// The process says so for as long as this is there.
 pub(super) struct Trouble {

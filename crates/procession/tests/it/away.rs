@@ -1,0 +1,236 @@
+//! Events that are to be had once more while their journal is away, or cannot be read: they wait, whatever becomes of the
+//! others, and nothing that was to come of them is lost.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread;
+
+use journal::{Item, Level, Reader, Start, journal_folder, marks_path};
+use serde_json::{Value, json};
+
+use crate::keyed::{acknowledged, program_of, said, said_by, say, source};
+use crate::letters::{call_of, error_name, health_of};
+use crate::replaced::{folder, speak_as};
+use crate::sample::{Home, Running};
+use crate::swarm::wait_until;
+
+const PATIENT: [&str; 4] = ["--subscription-max-attempts", "1000", "--subscription-backoff", "500ms"];
+const IMPATIENT: [&str; 2] = ["--subscription-max-attempts", "1"];
+/// What is said of the event at offset 1.
+const WAITS: &str = "waits to read offset 1 of source again";
+
+fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
+    let arguments = [&["run", "--log-level", "debug"], arguments].concat();
+    Running::start(home.command_of(&program_of(example), &arguments).stdout(Stdio::null()))
+}
+
+fn own_key(number: u64) -> String {
+    format!("key-{number}")
+}
+
+fn numbers(said: &[Value]) -> Vec<u64> {
+    said.iter().map(|said| said["number"].as_u64().unwrap()).collect()
+}
+
+/// The journal of `source`, somewhere else until this is told to put it back.
+struct Aside {
+    there: PathBuf,
+    aside: PathBuf,
+}
+
+impl Aside {
+    fn put(home: &Home) -> Aside {
+        let (there, aside) = (folder(home, "source"), home.path().join("aside"));
+        fs::rename(&there, &aside).unwrap();
+        Aside { there, aside }
+    }
+
+    fn put_back(self) {
+        fs::rename(&self.aside, &self.there).unwrap();
+    }
+}
+
+/// Of the format that an instance's marks have.
+fn set_version(home: &Home, instance: &str, version: u8) {
+    let marks = marks_path(&folder(home, instance));
+    fs::File::options().write(true).open(&marks).unwrap().write_all_at(&[version], 8).unwrap();
+}
+
+#[test]
+fn an_event_of_a_key_waits_for_its_next_attempt_while_its_journal_is_away() {
+    let home = Home::new();
+    say(&mut source(&home), 0..3, own_key);
+    let mut failing = start(&home, "sorter", &[&["--fail", "1"], &PATIENT[..]].concat());
+    failing.wait_for("refused, attempt 1");
+    let aside = Aside::put(&home);
+    failing.wait_for(WAITS);
+    aside.put_back();
+    // That it does no longer.
+    failing.wait_for(WAITS);
+    failing.wait_for("refused, attempt 2");
+    assert_eq!(acknowledged(&home), 1);
+    drop(failing);
+    let _well = start(&home, "sorter", &PATIENT);
+    wait_until("all is sorted", || said(&home, "sorted").len() == 3);
+    assert_eq!(numbers(&said(&home, "sorted")), [0, 2, 1]);
+}
+
+#[test]
+fn an_event_that_may_be_acknowledged_in_any_order_waits_while_its_journal_is_away() {
+    let home = Home::new();
+    say(&mut source(&home), 0..3, own_key);
+    let mut careful = start(&home, "careful", &[&["--refuse", "1", "--any-order"], &PATIENT[..]].concat());
+    wait_until("all is heard", || said_by(&home, "careful", "heard").len() == 3);
+    let aside = Aside::put(&home);
+    careful.wait_for(WAITS);
+    aside.put_back();
+    wait_until("it comes again", || said_by(&home, "careful", "heard").len() > 3);
+    let again = said_by(&home, "careful", "heard").remove(3);
+    assert_eq!((&again["number"], &again["attempt"]), (&1.into(), &2.into()), "no attempt was lost over it");
+    careful.wait_for("no longer waiting");
+}
+
+#[test]
+fn an_event_that_has_failed_for_good_is_parked_once_its_journal_is_back_and_those_behind_it_with_it() {
+    let home = Home::new();
+    let mut writer = source(&home);
+    say(&mut writer, 0..3, |number| if number == 0 { "other".to_owned() } else { "one".to_owned() });
+    let gate = home.path().join("gate");
+    let gated = ["--fail", "1", "--gated", "1", "--gate", gate.to_str().unwrap()];
+    let mut failing = start(&home, "sorter", &[&gated[..], &IMPATIENT].concat());
+    wait_until("the others are said", || said(&home, "sorted").len() == 1);
+    let aside = Aside::put(&home);
+    fs::write(&gate, "").unwrap();
+    failing.wait_for(WAITS);
+    aside.put_back();
+    wait_until("both are parked", || said(&home, "_dead-letter").len() == 2);
+    wait_until("all is acknowledged", || acknowledged(&home) == 3);
+    let letters = said(&home, "_dead-letter");
+    assert_eq!([&letters[0]["offset"], &letters[1]["offset"]], [&Value::from(1), &Value::from(2)]);
+    assert_eq!((&letters[0]["reason"], &letters[0]["attempts"]), (&"told so".into(), &1.into()));
+    drop(failing);
+    // One that comes behind them later, and is parked by itself.
+    let mut well = start(&home, "sorter", &IMPATIENT);
+    say(&mut writer, 3..4, |_| "other".to_owned());
+    wait_until("it reads", || said(&home, "sorted").len() == 2);
+    let aside = Aside::put(&home);
+    say(&mut writer, 4..5, |_| "one".to_owned());
+    well.wait_for("waits to read offset 4 of source again");
+    aside.put_back();
+    wait_until("it is parked, too", || said(&home, "_dead-letter").len() == 3);
+    wait_until("all is acknowledged", || acknowledged(&home) == 5);
+}
+
+#[test]
+fn an_event_waits_while_its_journal_is_put_back_file_by_file() {
+    let home = Home::new();
+    say(&mut source(&home), 0..3, own_key);
+    let mut failing = start(&home, "sorter", &[&["--fail", "1"], &PATIENT[..]].concat());
+    failing.wait_for("refused, attempt 1");
+    let aside = Aside::put(&home);
+    failing.wait_for(WAITS);
+    fs::create_dir_all(journal_folder(&aside.there)).unwrap();
+    fs::rename(marks_path(&aside.aside), marks_path(&aside.there)).unwrap();
+    let health = || health_of(&home, "sorter").to_string();
+    wait_until("it waits for the others", || health().contains("not done: it is not there now"));
+    for file in fs::read_dir(journal_folder(&aside.aside)).unwrap() {
+        let file = file.unwrap();
+        fs::rename(file.path(), journal_folder(&aside.there).join(file.file_name())).unwrap();
+    }
+    failing.wait_for("refused, attempt 2");
+    assert_eq!(acknowledged(&home), 1);
+}
+
+#[test]
+fn an_event_whose_journal_cannot_be_read_for_its_next_attempt_waits_and_ends_nothing() {
+    let home = Home::new();
+    say(&mut source(&home), 0..3, own_key);
+    let mut failing = start(&home, "sorter", &[&["--fail", "1"], &PATIENT[..]].concat());
+    failing.wait_for("refused, attempt 1");
+    set_version(&home, "source", 99);
+    failing.wait_for(WAITS);
+    set_version(&home, "source", 1);
+    failing.wait_for("refused, attempt 2");
+    assert_eq!(said(&home, "sorted").len(), 2);
+}
+
+#[test]
+fn an_event_that_its_journal_has_dropped_is_waited_for_no_more() {
+    let home = Home::new();
+    say(&mut source(&home), 0..3, own_key);
+    let mut failing = start(&home, "sorter", &[&["--fail", "1"], &PATIENT[..]].concat());
+    failing.wait_for("refused, attempt 1");
+    // Another journal.
+    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    say(&mut source(&home), 10..13, own_key);
+    wait_until("what is there now is said", || said(&home, "sorted").len() == 5);
+    wait_until("all is acknowledged", || acknowledged(&home) == 3);
+    assert_eq!(numbers(&said(&home, "sorted")), [0, 2, 10, 11, 12]);
+}
+
+/// Where the letters of an instance lie.
+fn letters_at(home: &Home, instance: &str) -> Vec<u64> {
+    let mut reader =
+        Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap().unwrap();
+    let mut letters = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        if let Item::Record(record) = item
+            && record.topic == "_dead-letter"
+        {
+            letters.push(record.offset.0);
+        }
+    }
+    letters
+}
+
+#[test]
+fn letters_about_one_offset_of_two_journals_are_dealt_with_side_by_side() {
+    let home = Home::new();
+    say(&mut source(&home), 0..3, own_key);
+    let first = start(&home, "careful", &[&["--any-order", "--refuse", "1"], &IMPATIENT[..]].concat());
+    let count = |topic: &str| said_by(&home, "careful", topic).len();
+    wait_until("its event is parked", || count("_dead-letter") == 1);
+    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    say(&mut source(&home), 0..3, own_key);
+    wait_until("that of the other journal is, too", || count("_dead-letter") == 2 && count("heard") == 6);
+    drop(first);
+    let _second = start(&home, "careful", &["--any-order", "--hold", "100"]);
+    for letter in letters_at(&home, "careful") {
+        call_of(&home, "careful", "Retry", &json!({"offset": letter})).unwrap();
+    }
+    wait_until("both are delivered", || count("heard") == 8);
+    let again = call_of(&home, "careful", "Retry", &json!({"offset": letters_at(&home, "careful")[0]}));
+    assert_eq!(error_name(again), "Failed", "each of them once at a time");
+}
+
+#[test]
+fn an_order_about_a_letter_that_cannot_be_read_now_is_refused_and_ends_nothing() {
+    let home = Home::new();
+    speak_as(&home, "source", 0..3);
+    let failing = start(&home, "sorter", &[&["--fail", "1"], &IMPATIENT[..]].concat());
+    wait_until("all is dealt with", || acknowledged(&home) == 3);
+    drop(failing);
+    speak_as(&home, "source", 3..4);
+    let mut dying = start(&home, "sorter", &["--die", "3"]);
+    wait_until("it has died over an event", || dying.has_ended());
+    // Which has the process for itself now: orders wait for it.
+    let gate = home.path().join("gate");
+    let mut sorter = start(&home, "sorter", &["--gated", "3", "--gate", gate.to_str().unwrap()]);
+    sorter.wait_for("ready");
+    let retry = |offset: u64| call_of(&home, "sorter", "Retry", &json!({"offset": offset}));
+    let letter = letters_at(&home, "sorter")[0];
+    let refused = thread::scope(|scope| {
+        let asked = scope.spawn(|| retry(letter));
+        sorter.wait_for("an order about dead letters waits");
+        set_version(&home, "sorter", 99);
+        fs::write(&gate, "").unwrap();
+        asked.join().unwrap()
+    });
+    assert!(format!("{refused:?}").contains("that cannot be done now"), "{refused:?}");
+    set_version(&home, "sorter", 1);
+    retry(letter).unwrap();
+    wait_until("it is dealt with", || said(&home, "sorted").len() == 4);
+    assert!(!sorter.has_ended());
+}
