@@ -503,6 +503,12 @@ impl Acks {
         self.identity
     }
 
+    /// Whether what was delivered is of a history that is not the journal's any more.
+    #[cfg(not(loom))]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.beyond().is_some_and(Beyond::is_closed) || self.lone.load(Ordering::Acquire) == CLOSED
+    }
+
     /// Whether the delivery at `offset` is acknowledged, as far as that is known.
     #[cfg(not(loom))]
     pub(crate) fn is_done(&self, offset: Offset) -> bool {

@@ -404,6 +404,10 @@ impl Beyond {
         inner.refused.clear();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// With the lock held.
     fn move_to(&self, low: Position, cursor: &Cursor) {
         cursor.store(low);

@@ -76,7 +76,8 @@ impl Breaker {
 
     /// An event is about to be given up, which is no success. Another that was in hand may have been one.
     pub(super) fn note(&mut self, acks: &Arc<Acks>, offset: Offset) {
-        self.watched.retain(|watched| !is_same(watched, acks, offset));
+        // Nobody knows what becomes of those of a history that is not the journal's any more: that is no success.
+        self.watched.retain(|watched| !is_same(watched, acks, offset) && !watched.0.is_closed());
         if self.watched.iter().any(|(acks, offset)| acks.is_done(*offset)) {
             self.succeed();
         }

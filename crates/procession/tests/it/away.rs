@@ -234,3 +234,21 @@ fn an_order_about_a_letter_that_cannot_be_read_now_is_refused_and_ends_nothing()
     wait_until("it is dealt with", || said(&home, "sorted").len() == 4);
     assert!(!sorter.has_ended());
 }
+
+#[test]
+fn what_was_in_hand_of_another_journal_is_no_success_of_those_that_have_failed_in_a_row() {
+    let home = Home::new();
+    say(&mut source(&home), 1..25, own_key);
+    // Every other event fails, and none of the others is done.
+    let refusing = ["--any-order", "--hold", "1000", "--refuse-one-in", "2", "--subscription-backoff", "1ms"];
+    let mut careful = start(&home, "careful", &[&refusing[..], &IMPATIENT].concat());
+    careful.wait_for("the last 10 events");
+    let health = || health_of(&home, "careful").to_string();
+    wait_until("all have been tried", || health().contains("the last 12 events"));
+    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    say(&mut source(&home), 1..2, own_key);
+    wait_until("the only one of the other journal is parked", || {
+        said_by(&home, "careful", "_dead-letter").len() == 13
+    });
+    wait_until("it is one more in a row", || health().contains("the last 13 events"));
+}
