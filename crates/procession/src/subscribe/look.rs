@@ -43,6 +43,8 @@ impl<P: Payload> Subscription<P> {
                 if self.any_order {
                     source.allow_any_order(&self.core, !self.keyed)?;
                 }
+            } else if self.any_order && source.is_in_trouble() {
+                source.allow_any_order(&self.core, !self.keyed)?;
             }
             source.repeat(|attempt| retries.pause(attempt))?;
         }

@@ -48,6 +48,8 @@ pub(crate) struct Source {
     trouble: Option<Trouble>,
     /// A record is to be had again, and cannot be.
     awaited: Option<Awaited>,
+    /// Deliveries are to be acknowledged in any order.
+    any_order: bool,
     /// Between two looks for a journal that is not there yet, or cannot be read.
     opening: Pause,
     /// Between two looks at a journal that says it has more, and gives nothing.
@@ -132,6 +134,7 @@ impl Source {
             latch: Latch::new(publisher),
             trouble: None,
             awaited: None,
+            any_order: false,
             opening: Pause::default(),
             fruitless: Pause::default(),
             seemed: None,
@@ -205,16 +208,31 @@ impl Source {
     }
 
     /// From here on its deliveries may be acknowledged in any order. `begins`: the application gets them at once;
-    /// otherwise whoever hands them on says [`Beyond::begin`].
+    /// otherwise whoever hands them on says [`Beyond::begin`]. While what is done of it cannot be kept, nothing of it is
+    /// read, and the process says so.
     ///
     /// # Errors
-    /// [`Error::Subscription`] while one is open, and what [`Beyond::open`] fails with.
+    /// [`Error::Subscription`] while one is open, and what [`Beyond::open`] fails with and cannot be mended.
     pub(crate) fn allow_any_order(&mut self, core: &Core, begins: bool) -> Result<()> {
+        self.any_order = true;
         let Some(open) = &mut self.open else { return Ok(()) };
         open.begins = begins;
-        if open.any_order {
+        if open.any_order || self.is_in_trouble() && self.is_in_vain() {
             return Ok(());
         }
+        match self.open_beyond(core) {
+            Ok(()) => {
+                self.trouble = None;
+                Ok(())
+            }
+            Err(error) => {
+                self.suffer_as(format!("what is done of journal {} cannot be kept", self.journal), error)
+            }
+        }
+    }
+
+    fn open_beyond(&mut self, core: &Core) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
         let Acks { subscription, journal, .. } = &*open.acks;
         let folder = core.folders.instance(&core.instance);
         let path = folder.join(FINISHED_FOLDER).join(format!("{subscription}@{journal}"));
@@ -223,7 +241,7 @@ impl Source {
         let beyond = Beyond::open(names, &path, open.reader.position(), core.hearing.segment_bytes, earlier)?;
         let beyond = beyond.sharing(&core.hearing.reach);
         let mut unused = beyond.take_passed();
-        if let Some(parted) = open.parted.take() {
+        if let Some(parted) = open.parted {
             unused.extend(beyond.forget_from(parted));
         }
         core.outlet.remove_checkpoints(&unused)?;
@@ -231,8 +249,15 @@ impl Source {
             let reason = "acknowledge what was delivered before its deliveries are taken by key".to_owned();
             return Err(Error::Subscription { name: subscription.to_string(), reason });
         }
-        open.any_order = true;
+        // Not before all that tells of what was done in the other history is gone.
+        (open.parted, open.any_order) = (None, true);
         Ok(())
+    }
+
+    /// Whether it is not known what is done of it, where deliveries are to be acknowledged in any order.
+    #[cold]
+    fn lacks_order(&self) -> bool {
+        self.any_order && self.open.as_ref().is_some_and(|open| !open.any_order)
     }
 
     /// Whether reading is halfway to where acknowledgements can be remembered no more.
@@ -302,7 +327,7 @@ impl Source {
         wanted: impl Fn(&str) -> bool,
         with: impl FnOnce(Result<Found<'_>, Gap>) -> T,
     ) -> Result<Option<T>> {
-        if self.is_in_trouble() && self.is_in_vain() {
+        if self.is_in_trouble() && (self.is_in_vain() || self.lacks_order()) {
             return Ok(None);
         }
         let Some(open) = &mut self.open else { return Ok(None) };

@@ -1,5 +1,5 @@
 //! Events that are to be had once more while their journal is away, or cannot be read: they wait, whatever becomes of the
-//! others, and nothing that was to come of them is lost.
+//! others, and nothing that was to come of them is lost. And a journal that appears while nothing can be kept about it.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -168,6 +168,47 @@ fn an_event_that_its_journal_has_dropped_is_waited_for_no_more() {
     wait_until("what is there now is said", || said(&home, "sorted").len() == 5);
     wait_until("all is acknowledged", || acknowledged(&home) == 3);
     assert_eq!(numbers(&said(&home, "sorted")), [0, 2, 10, 11, 12]);
+}
+
+#[test]
+fn a_journal_is_waited_for_while_nothing_can_be_kept_about_it_whenever_it_appears() {
+    for is_there_before in [true, false] {
+        let home = Home::new();
+        let finished = folder(&home, "careful").join("finished");
+        fs::create_dir_all(folder(&home, "careful")).unwrap();
+        fs::write(&finished, "").unwrap();
+        let speak = || say(&mut source(&home), 1..4, own_key);
+        if is_there_before {
+            speak();
+        }
+        let mut careful = start(&home, "careful", &["--any-order"]);
+        if !is_there_before {
+            careful.wait_for("ready");
+            speak();
+        }
+        careful.wait_for("what is done of journal source cannot be kept");
+        assert_eq!(said_by(&home, "careful", "heard"), Vec::<Value>::new());
+        fs::remove_file(&finished).unwrap();
+        wait_until("all is heard", || said_by(&home, "careful", "heard").len() == 3);
+        careful.wait_for("no longer waiting");
+    }
+}
+
+#[test]
+fn a_history_that_parts_is_waited_for_while_nothing_can_be_kept_about_it() {
+    let home = Home::new();
+    say(&mut source(&home), 1..4, own_key);
+    let mut careful = start(&home, "careful", &["--any-order"]);
+    wait_until("all is heard", || said_by(&home, "careful", "heard").len() == 3);
+    let finished = folder(&home, "careful").join("finished");
+    fs::remove_dir_all(&finished).unwrap();
+    fs::write(&finished, "").unwrap();
+    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    say(&mut source(&home), 10..13, own_key);
+    careful.wait_for("what is done of journal source cannot be kept");
+    fs::remove_file(&finished).unwrap();
+    wait_until("what is there now is heard", || said_by(&home, "careful", "heard").len() == 6);
+    assert_eq!(numbers(&said_by(&home, "careful", "heard")), [1, 2, 3, 10, 11, 12]);
 }
 
 /// Where the letters of an instance lie.

@@ -47,11 +47,16 @@ impl Source {
     /// Waits for what may be mended; hands back what cannot be.
     #[cold]
     pub(super) fn suffer(&mut self, error: Error) -> Result<()> {
+        self.suffer_as(format!("journal {} cannot be read", self.journal), error)
+    }
+
+    /// The same, in other words.
+    pub(super) fn suffer_as(&mut self, what: String, error: Error) -> Result<()> {
         let Error::Journal(error) = error else { return Err(error) };
         if !is_lack(&error) {
             return Err(error.into());
         }
-        let reason = format!("journal {} cannot be read: {error}", self.journal);
+        let reason = format!("{what}: {error}");
         let due = Instant::now() + RETRY_EVERY;
         match &mut self.trouble {
             Some(trouble) => {
