@@ -34,8 +34,9 @@ pub struct Retention {
     /// Segments older than this go once every subscription has passed them: in time that the publisher has lived through,
     /// whatever the wall clock says. A time in which it did not run counts for an eighth of this at most.
     pub age_kept: Option<Duration>,
-    /// Never more than this many bytes, whoever still wants to read them; but for a segment that a start begins because the
-    /// newest one is damaged.
+    /// Never more than this many bytes, whoever still wants to read them, but for a segment that a start begins because the
+    /// newest one is damaged. What the process itself needs stays ([`Watch::keep_from`](crate::Watch::keep_from)): appending
+    /// is refused then.
     pub bytes_max: Option<u64>,
     /// What happens at `bytes_max`.
     pub when_full: WhenFull,

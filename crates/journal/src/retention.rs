@@ -130,7 +130,7 @@ impl Trimmer {
     /// file of just that size is dropped that nobody has mapped, it is renamed to `reuse` and returned.
     ///
     /// # Errors
-    /// [`Error::Full`] if the policy is to wait for a subscription.
+    /// [`Error::Full`] if the policy is to wait for a subscription, or the process needs the oldest segment itself.
     pub(crate) fn make_room(
         &self,
         present: Present,
@@ -157,6 +157,9 @@ impl Trimmer {
                 return Ok(Room { reused, is_partial: true });
             }
             let end = segments[1].base;
+            if over {
+                self.check_need(end)?;
+            }
             // Nobody goes back. But this may last, and whoever comes meanwhile gets what is there when he is seen.
             if looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
                 standings = self.look()?;
@@ -220,6 +223,20 @@ impl Trimmer {
         let kept = newest_kept.take_while(|total| *total <= self.retention.bytes_kept).count();
         // The newest one is being written.
         &segments[..segments.len() - kept.max(1)]
+    }
+
+    /// Fails if the process needs something before `end` that it has said itself: it could not go on without.
+    fn check_need(&self, end: Offset) -> Result<()> {
+        let needed = self.shared.needed();
+        if needed >= end {
+            return Ok(());
+        }
+        let reason = format!(
+            "the byte limit is reached, and {} needs again what it has said from {needed} on: if it does not say what it \
+             waits for, raise the limit",
+            self.name
+        );
+        Err(Error::Full { path: self.shared.folder.clone(), reason })
     }
 
     /// A subscription stands where the byte limit wants to trim.

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     settled: AtomicU64,
     /// How many segments were begun since the journal was opened.
     begun: AtomicU64,
+    /// From here on the process needs what it has said itself.
+    needed: AtomicU64,
     /// Held until the last handle that could still write is gone.
     _lock: Lock,
 }
@@ -119,6 +121,7 @@ impl Shared {
             syncing: Mutex::new(Instant::now()),
             settled: AtomicU64::new(0),
             begun: AtomicU64::new(0),
+            needed: AtomicU64::new(u64::MAX),
             _lock: lock,
         }
     }
@@ -166,6 +169,16 @@ impl Shared {
 
     pub(crate) fn segments_begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn keep_from(&self, needed: Option<Offset>) {
+        // Nothing else is told by it: whoever raises it needs what is before no more, whatever that was.
+        self.needed.store(needed.map_or(u64::MAX, |needed| needed.0), Ordering::Relaxed);
+    }
+
+    /// From where on nothing may go, whatever the limit.
+    pub(crate) fn needed(&self) -> Offset {
+        Offset(self.needed.load(Ordering::Relaxed))
     }
 
     /// Makes the names in the journal's folder durable.

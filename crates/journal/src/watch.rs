@@ -39,6 +39,12 @@ impl Watch {
         self.shared.segments_begun()
     }
 
+    /// From here on the process needs what it has said itself: at the byte limit there is no room then
+    /// ([`Error::Full`](crate::Error::Full)), whatever is to happen to others who have not read it. `None`: nothing.
+    pub fn keep_from(&self, needed: Option<Offset>) {
+        self.shared.keep_from(needed);
+    }
+
     /// The latch: calls `wake` with the committed mark once it is past `after`, from the thread that appends, or at
     /// once. It must not block.
     pub fn when_committed(&self, after: Offset, wake: impl FnOnce(Offset) + Send + 'static) -> Ticket {

@@ -199,7 +199,11 @@ impl Writer {
             self.shared.begin_segment(segment.file);
         }
         if !fresh && !fits {
-            match self.roll(0) {
+            // The process has not yet said what it needs.
+            self.shared.keep_from(Some(Offset::ZERO));
+            let rolled = self.roll(0);
+            self.shared.keep_from(None);
+            match rolled {
                 // Nothing fits into this segment, so the next append tries again, and says why if it is in vain. The
                 // process must be able to start all the same.
                 Ok(()) | Err(Error::Full { .. }) => {}

@@ -217,6 +217,39 @@ fn assert_all_is_kept(two: &Two, spoil: impl FnOnce(&Two)) {
 }
 
 #[test]
+fn what_the_process_needs_itself_is_not_dropped_at_the_limit_and_others_are_overrun() {
+    let two = Two::new();
+    let limited = keeping(|retention| retention.bytes_max = Some(4 * SEGMENT_BYTES));
+    let mut writer = Writer::open(&two.publisher, &limited).unwrap();
+    let cursor = two.claim();
+    cursor.store(Position::at(Offset(1)));
+    append_until(&mut writer, 1000);
+    assert!(bases(&two.publisher)[0] > 1, "a subscription is overrun");
+    let needed = writer.next_offset();
+    writer.watch().keep_from(Some(needed));
+    let refused = (0..2000).find_map(|_| append(&mut writer).err()).unwrap();
+    assert!(matches!(refused, Error::Full { .. }), "{refused}");
+    assert!(
+        refused.to_string().contains(&format!("needs again what it has said from {needed} on")),
+        "{refused}"
+    );
+    assert!(bases(&two.publisher)[0] <= needed.0);
+    assert!(bytes_on_disk(&two.publisher).unwrap() <= 4 * SEGMENT_BYTES);
+    // A process that starts has yet to say what it needs, and can start all the same.
+    for _ in 0..300 {
+        drop(writer);
+        writer = Writer::open(&two.publisher, &limited).unwrap();
+    }
+    assert!(bases(&two.publisher)[0] <= needed.0);
+    writer.watch().keep_from(Some(writer.next_offset()));
+    append(&mut writer).unwrap();
+    writer.watch().keep_from(None);
+    let end = writer.next_offset().0 + 1000;
+    append_until(&mut writer, end);
+    assert!(bases(&two.publisher)[0] > needed.0);
+}
+
+#[test]
 fn a_table_that_cannot_be_read_holds_everything_back() {
     let table = |two: &Two| std::fs::File::options().write(true).open(cursors_path(&two.cursors_of)).unwrap();
     // Of a newer program: a rolling upgrade.
