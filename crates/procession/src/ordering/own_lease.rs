@@ -3,12 +3,15 @@
 //! After a restart a model reads what it has said since its last snapshot, so a lease of its own keeps that. Where the
 //! journal's bytes are limited, this lease would take all the room that there is, and the model would wait for itself: so
 //! it writes snapshots as segments begin, and one more if there is no room all the same.
+//!
+//! Nothing that the lease keeps is dropped, whatever is to happen to others at the limit: without it the next start would
+//! be the last. A snapshot that cannot be written is tried again after a pause, and the process says why.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use journal::{Cursor, Offset, Position};
+use journal::{Cursor, Marks, Offset, Position, Watch};
 
 use super::model::{Input, Model};
 use super::publishing::Committed;
@@ -19,6 +22,7 @@ use crate::core::Core;
 use crate::error::Result;
 use crate::guarded::guarded;
 use crate::letters::{self, Letter};
+use crate::waiting::Waiting;
 
 /// The lease may keep one part in so many of the segments that there may be, at least one.
 const SHARE: u64 = 4;
@@ -27,11 +31,15 @@ const AHEAD: u64 = 2;
 /// How often a model that hears nothing looks whether others have begun segments in its journal: only where their number
 /// is limited, and it costs a load.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait before a snapshot that could not be written is tried again, at first and at most,
+const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+/// but so many times as long as it took.
+const PAUSE_SHARE: u32 = 4;
 
 /// Keeps what was said since the last snapshot.
 #[derive(Debug)]
 pub(super) struct OwnLease {
-    cursor: Option<Cursor>,
+    cursor: Option<(Cursor, Watch)>,
     /// How many segments the process had begun when the last snapshot was written, in this life.
     begun: Option<u64>,
     /// There was no room, and going back did not help, while it stood here.
@@ -40,11 +48,32 @@ pub(super) struct OwnLease {
     /// it gets no nearer to its end.
     tried: Option<usize>,
     looked: Instant,
+    /// It keeps a letter from before the last snapshot.
+    reaches_back: bool,
+    /// The last snapshot could not be written.
+    failed: Option<Failed>,
+}
+
+/// A snapshot that could not be written.
+#[derive(Debug)]
+struct Failed {
+    /// When to try again, and how long to wait after that.
+    next: Instant,
+    pause: Duration,
+    waiting: Waiting,
 }
 
 impl OwnLease {
     pub(super) fn new() -> Self {
-        Self { cursor: None, begun: None, in_vain: None, tried: None, looked: Instant::now() }
+        Self {
+            cursor: None,
+            begun: None,
+            in_vain: None,
+            tried: None,
+            looked: Instant::now(),
+            reaches_back: false,
+            failed: None,
+        }
     }
 
     /// Holds on to what the last life has left there.
@@ -53,25 +82,49 @@ impl OwnLease {
     /// What claiming a cursor fails with.
     pub(super) fn claim(&mut self, core: &Core, model: &str) -> Result<()> {
         if self.cursor.is_none() {
-            self.cursor = Some(core.cursors.claim(&replay_name(model), core.instance.as_str())?);
+            let cursor = core.cursors.claim(&replay_name(model), core.instance.as_str())?;
+            self.cursor = Some((cursor, core.outlet.watch.clone()));
+            core.outlet.watch.keep_from(self.at());
         }
         Ok(())
     }
 
+    /// From where on it keeps what was said: all, before there is a snapshot.
     fn at(&self) -> Option<Offset> {
-        Some(self.cursor.as_ref()?.position()?.next)
+        let (cursor, _) = self.cursor.as_ref()?;
+        Some(cursor.position().map_or(Offset::ZERO, |position| position.next))
     }
 
     /// A letter is needed again, be it older than the snapshot.
-    pub(super) fn reach_back(&self, letter: Offset) {
-        if let Some(cursor) = self.cursor.as_ref().filter(|_| self.at().is_some_and(|at| at > letter)) {
-            cursor.store(Position::at(letter));
+    pub(super) fn reach_back(&mut self, letter: Offset) {
+        if self.at().is_some_and(|at| at > letter) {
+            self.move_to(letter);
+            self.reaches_back = true;
         }
     }
 
-    /// When to look whether a snapshot is due, if the journal is limited.
+    /// When to look whether a snapshot is due, if the journal is limited, or the last could not be written.
     pub(super) fn looks_at(&self, core: &Core) -> Option<Instant> {
-        core.hearing.segments_max.map(|_| self.looked + LOOK_EVERY)
+        let look = core.hearing.segments_max.map(|_| self.looked + LOOK_EVERY);
+        let again = self.failed.as_ref().map(|failed| failed.next);
+        [look, again].into_iter().flatten().min()
+    }
+
+    /// The last snapshot could not be written.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Whether it is too early to try that again.
+    fn pauses(&self) -> bool {
+        self.failed.as_ref().is_some_and(|failed| Instant::now() < failed.next)
+    }
+
+    /// There is no later for a snapshot.
+    fn hurry(&mut self) {
+        if let Some(failed) = &mut self.failed {
+            failed.next = Instant::now();
+        }
     }
 
     /// Whether the lease keeps as much of a limited journal as it may.
@@ -97,12 +150,12 @@ impl OwnLease {
 
     /// Whether a snapshot could let go of whole segments, and going back for it is of use to whoever says so many records.
     pub(super) fn can_let_go(&self, core: &Core, posts: usize) -> bool {
-        if self.tried.is_some_and(|tried| posts >= tried) {
+        if self.tried.is_some_and(|tried| posts >= tried) || self.pauses() {
             return false;
         }
         let at = self.at();
-        let is_worth_it = self.begun != Some(core.outlet.watch.segments_begun()) && at != self.in_vain;
-        is_worth_it && at.is_some_and(|at| at < core.outlet.watch.marks().committed)
+        let holds_some = self.reaches_back || self.begun != Some(core.outlet.watch.segments_begun());
+        holds_some && at != self.in_vain && at.is_some_and(|at| at < core.outlet.watch.marks().committed)
     }
 
     /// What can be done to let go of something is about to be done: once is enough, if it stays where it is.
@@ -116,10 +169,30 @@ impl OwnLease {
         self.tried = None;
     }
 
-    fn move_to(&mut self, own: Offset) {
-        if let Some(cursor) = &self.cursor {
+    fn move_to(&self, own: Offset) {
+        if let Some((cursor, watch)) = &self.cursor {
             cursor.store(Position::at(own));
+            watch.keep_from(Some(own));
         }
+    }
+
+    /// A snapshot is written that needs nothing before `own`; so many segments had begun.
+    fn let_go(&mut self, own: Offset, begun: u64) {
+        self.move_to(own);
+        (self.begun, self.reaches_back, self.failed) = (Some(begun), false, None);
+    }
+
+    /// It could not be written, which took so long.
+    fn fail(&mut self, took: Duration, say: impl FnOnce(Option<Waiting>) -> Waiting) {
+        let [first, most] = PAUSE;
+        let (pause, waiting) = match self.failed.take() {
+            Some(failed) => (most.min(failed.pause), Some(failed.waiting)),
+            None => (first, None),
+        };
+        let next = Instant::now() + pause.max(PAUSE_SHARE * took);
+        self.failed = Some(Failed { next, pause: 2 * pause, waiting: say(waiting) });
+        // That going back has not helped says nothing of the next time.
+        self.in_vain = None;
     }
 }
 
@@ -131,22 +204,48 @@ where
         snapshot::path(&self.core.folders.instance(&self.core.instance), &self.model)
     }
 
-    /// To be called when all that follows from what the fold holds is said, and at no other time.
-    pub(super) async fn take_snapshot(&mut self) -> Result<()> {
-        self.inputs = 0;
-        self.own.begun = Some(self.core.outlet.watch.segments_begun());
-        let marks = self.core.outlet.watch.marks();
-        let own = marks.committed;
-        // After power loss the journal must not end before the snapshot begins.
-        if own > Offset::ZERO {
-            self.core.outlet.durable(own).await?;
+    /// Whether a snapshot is due.
+    pub(super) fn wants_snapshot(&mut self, now: Instant) -> bool {
+        let is_used_up = self.own.is_used_up(&self.core, now);
+        is_used_up || self.inputs >= self.options.snapshot_inputs || self.own.has_failed()
+    }
+
+    /// Writes a snapshot, unless it has failed a moment ago; returns whether one was written. To be called when all that
+    /// follows from what the fold holds is said, and at no other time.
+    pub(super) async fn take_snapshot(&mut self) -> Result<bool> {
+        if self.own.pauses() {
+            return Ok(false);
         }
+        let begun = self.core.outlet.watch.segments_begun();
+        let marks = self.core.outlet.watch.marks();
+        // After power loss the journal must not end before the snapshot begins.
+        if marks.committed > Offset::ZERO {
+            self.core.outlet.durable(marks.committed).await?;
+        }
+        let began = Instant::now();
+        match self.write_snapshot(&marks) {
+            Ok(first_own) => {
+                self.inputs = 0;
+                self.sources.release(|journal| !self.absent.contains(journal));
+                self.own.let_go(first_own, begun);
+                Ok(true)
+            }
+            Err(reason) => {
+                self.note_unwritten(began, &reason);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Returns from where on the own journal is needed beside the snapshot.
+    fn write_snapshot(&mut self, marks: &Marks) -> std::result::Result<Offset, String> {
         let path = self.snapshot_path();
-        let letters = self.keep_letters()?;
+        let letters = self.keep_letters().map_err(|error| error.to_string())?;
         let retried: Vec<u64> = self.retried.keys().copied().collect();
-        // A letter that cannot be kept here is left where it is.
-        let needed = self.retried.keys().find(|at| !self.letters.contains_key(at));
-        let first_own = needed.map_or(own, |first| own.min(Offset(*first)));
+        // A letter that cannot be kept here is left where it is, if it is there.
+        let is_left = |at: &&u64| !self.letters.contains_key(at) && **at >= marks.trimmed.0;
+        let needed = self.retried.keys().find(is_left);
+        let first_own = needed.map_or(marks.committed, |first| marks.committed.min(Offset(*first)));
         self.sources.forget_all(self.fold.settled());
         let mut heeded = self.sources.heeded();
         for (journal, before) in self.absent.heeded() {
@@ -157,15 +256,34 @@ where
             };
         }
         let heard = snapshot::Needed { journals: heeded, retried, letters };
-        let written = guarded(|| snapshot::write(&path, &self.model, &self.fold, &marks, heard));
-        if let Err(reason) = written.unwrap_or_else(|reason| Err(io::Error::other(reason))) {
-            // It is a cache: what it would have spared is done again.
-            tracing::warn!(path = %path.display(), %reason, "cannot write a snapshot: a restart will take longer");
-            return Ok(());
+        let written = guarded(|| snapshot::write(&path, &self.model, &self.fold, marks, heard));
+        let written = written.unwrap_or_else(|reason| Err(io::Error::other(reason)));
+        written.map(|()| first_own).map_err(|error| error.to_string())
+    }
+
+    #[cold]
+    fn note_unwritten(&mut self, began: Instant, reason: &str) {
+        let path = self.snapshot_path();
+        if !self.own.has_failed() {
+            tracing::warn!(path = %path.display(), reason, "cannot write a snapshot");
         }
-        self.sources.release(|journal| !self.absent.contains(journal));
-        self.own.move_to(first_own);
-        Ok(())
+        let limit = match self.core.hearing.segments_max {
+            Some(_) => ", up to its limit: then nothing more is said",
+            None => "",
+        };
+        let said = format!(
+            "model {} cannot write {}: {reason}; its journal keeps all that it has said since the last snapshot{limit}",
+            self.model,
+            path.display()
+        );
+        let core = &self.core;
+        self.own.fail(began.elapsed(), |waiting| match waiting {
+            Some(waiting) => {
+                waiting.say(said);
+                waiting
+            }
+            None => core.waits.begin(said),
+        });
     }
 
     /// The letters that are needed again, as a snapshot keeps them: where they lie, they would keep all after them.
@@ -199,13 +317,15 @@ where
         let heard = std::mem::take(&mut self.acking);
         self.own.has_tried();
         self.refused = None;
-        let posts = self.outbox.posts.len();
+        let (posts, had_failed) = (self.outbox.posts.len(), self.own.has_failed());
         if !self.go_back().await? {
             return Ok(Some(Committed::Stopped));
         }
-        self.take_snapshot().await?;
-        self.own.tried = Some(posts);
-        tracing::info!(model = self.model, "a snapshot is written, to let go of what the model has said");
+        if self.take_snapshot().await? {
+            // If none could be written the last time, nothing could be said since: that tells nothing of the correction.
+            self.own.tried = (!had_failed).then_some(posts);
+            tracing::info!(model = self.model, "a snapshot is written, to let go of what the model has said");
+        }
         let mut broken = None;
         for (source, delivery) in heard {
             // With a part of a large correction that found room.
@@ -222,6 +342,10 @@ where
     }
 
     pub(super) async fn end(&mut self) -> Result<()> {
-        if self.inputs > 0 { self.take_snapshot().await } else { Ok(()) }
+        if self.inputs > 0 || self.own.has_failed() {
+            self.own.hurry();
+            self.take_snapshot().await?;
+        }
+        Ok(())
     }
 }

@@ -85,7 +85,7 @@ where
         }
         self.own.succeed();
         self.tell(settled);
-        if self.inputs >= self.options.snapshot_inputs || self.own.is_used_up(&self.core, now) {
+        if self.wants_snapshot(now) {
             self.take_snapshot().await?;
         }
         Ok(Some(Committed::Whole))

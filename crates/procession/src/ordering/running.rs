@@ -188,7 +188,10 @@ where
     pub(super) fn note_retried(&mut self, letter: Option<u64>, word: &Word<M::Input>) {
         if let (Some(letter), Some(at)) = (letter, word.at()) {
             self.retried.insert(letter, at);
-            self.own.reach_back(Offset(letter));
+            // What the snapshot has of it is enough: where it lay, it may be gone, or keep all after it.
+            if !self.letters.contains_key(&letter) {
+                self.own.reach_back(Offset(letter));
+            }
         }
     }
 

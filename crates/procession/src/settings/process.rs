@@ -97,7 +97,8 @@ impl Default for JournalSettings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
-    /// Drops the oldest segment; whoever still needed it gets a gap.
+    /// Drops the oldest segment; whoever still needed it gets a gap. But not what a model in this process has said and no
+    /// snapshot of it holds: without that it could not be started again.
     #[default]
     DropOldest,
     /// There is no room until the readers have passed the oldest segment. What is said is refused, or waits where the

@@ -100,6 +100,85 @@ fn a_model_with_a_limited_journal_neither_waits_for_itself_nor_forgets_what_it_k
     }
 }
 
+/// What keeps a model from writing snapshots: all others of its files can be written.
+struct Obstacle(PathBuf);
+
+impl Obstacle {
+    fn new(case: &Case) -> Self {
+        let path = case.folder().join("teller.snapshot-new");
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn remove(self) {
+        fs::remove_dir(self.0).unwrap();
+    }
+}
+
+const UNWRITTEN: &str = "model teller cannot write";
+
+#[test]
+fn a_model_that_waits_because_no_snapshot_can_be_written_goes_on_once_one_can() {
+    let mut case = Case::new(&Options::default());
+    let mut teller = case.start(&CRAMPED);
+    (0..20).for_each(|second| case.moved(second, -1));
+    wait_until("all is heard", || case.acknowledged() == 20);
+    let obstacle = Obstacle::new(&case);
+    (20..300).for_each(|second| case.moved(second, -1));
+    teller.wait_for("waits for room");
+    wait_until("that is said", || case.waiting().contains(UNWRITTEN));
+    assert!(!case.waiting().contains("forget it"), "{}", case.waiting());
+    assert!(case.acknowledged() < 300);
+    obstacle.remove();
+    wait_until("all is heard", || case.acknowledged() == 300);
+    assert!(!case.waiting().contains(UNWRITTEN), "{}", case.waiting());
+    stop(teller);
+}
+
+#[test]
+fn a_journal_that_drops_the_oldest_drops_nothing_that_its_model_needs_and_no_snapshot_holds() {
+    let limits = ["--journal-segment-bytes", "16KiB", "--journal-max-bytes", "64KiB"];
+    let more = ["--journal-when-full", "drop-oldest", "--lateness", "1h", "--snapshot-after", "100000"];
+    let args = [&limits[..], &more].concat();
+    let mut case = Case::new(&Options::default());
+    let mut teller = case.start(&args);
+    (0..20).for_each(|second| case.moved(second, -1));
+    wait_until("all is heard", || case.acknowledged() == 20);
+    let obstacle = Obstacle::new(&case);
+    (20..700).for_each(|second| case.moved(second, -1));
+    for _ in 0..2 {
+        teller.wait_for("waits for room");
+        wait_until("that is said", || case.waiting().contains(UNWRITTEN));
+        assert!(case.acknowledged() < 700);
+        kill(teller);
+        teller = case.start(&args);
+    }
+    wait_until("that is said", || case.waiting().contains(UNWRITTEN));
+    obstacle.remove();
+    case.moved(700, -1);
+    wait_until("all is heard", || case.acknowledged() == 701);
+    assert_eq!(case.said_of("overdrawn").pop().unwrap().payload["balance"], -701);
+    assert!(!case.waiting().contains(UNWRITTEN), "{}", case.waiting());
+    stop(teller);
+}
+
+#[test]
+fn a_snapshot_that_could_not_be_written_is_tried_again_though_nothing_is_heard() {
+    let mut case = Case::new(&Options::default());
+    let teller = case.start(&["--snapshot-after", "1"]);
+    case.moved(0, -1);
+    wait_until("it is heard", || case.acknowledged() == 1);
+    let obstacle = Obstacle::new(&case);
+    case.moved(1, -1);
+    wait_until("that is said", || case.waiting().contains(UNWRITTEN));
+    let path = case.folder().join("teller.snapshot");
+    let before = fs::read(&path).unwrap();
+    obstacle.remove();
+    wait_until("that is over", || !case.waiting().contains(UNWRITTEN));
+    assert_ne!(fs::read(&path).unwrap(), before);
+    stop(teller);
+}
+
 #[test]
 fn a_correction_of_several_segments_in_a_limited_journal_is_said_once_and_whole() {
     let mut case = Case::new(&Options::default());
