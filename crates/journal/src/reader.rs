@@ -224,6 +224,10 @@ impl Reader {
             if let Some(gap) = self.take_gap() {
                 return Ok(Some(Item::Gap(gap)));
             }
+            // The segment may have got its end just now.
+            if self.next >= self.until {
+                continue;
+            }
             if let Some(segment) = &mut self.segment {
                 segment.show(self.at)?;
             }

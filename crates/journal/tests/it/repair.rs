@@ -82,7 +82,7 @@ fn a_reader_that_polls_through_a_recovery_is_shown_nothing_that_is_cut_off() {
 
 /// What was said in another life at the same offsets.
 fn old(offset: u64) -> Said {
-    Said { topic: "old".to_owned(), payload: vec![0xab; 70], ..Said::at(offset) }
+    Said { topic: Said::at(0).topic, key: None, cause: None, payload: vec![0xab; 70], ..Said::at(offset) }
 }
 
 /// Like [`tear`], but one of the synced records is damaged as well, so that the segment is kept as it is: `torn` is the one of
