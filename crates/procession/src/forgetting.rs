@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::json;
-
 use crate::aside;
+use crate::calls::{Request as _, answer};
 use crate::core::Core;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::interfaces::subscriptions::{self, Forget, ForgetError, Forgotten};
 use crate::subscribe::parked_checkpoint;
-use crate::varlink::{self, Answer, Call, CallError, Right, Service};
+use crate::varlink::{Answer, Call, Right, Service};
 
 impl Core {
     /// Forgets the places of a subscription that nobody reads, in one journal or in all, and returns in which. All of it
@@ -17,7 +16,7 @@ impl Core {
     ///
     /// # Errors
     /// [`journal::Error::Claimed`] for one that is being read; those before it are forgotten.
-    fn forget(&self, subscription: &str, journal: Option<&str>) -> Result<Vec<String>> {
+    fn forget(&self, subscription: &str, journal: Option<&str>) -> crate::error::Result<Vec<String>> {
         let asked =
             |(name, of): &(String, String)| name == subscription && journal.is_none_or(|only| only == of);
         let places = self.cursors.names().into_iter().filter(asked);
@@ -45,19 +44,13 @@ pub(crate) struct ForgettingService {
     pub(crate) core: Arc<Core>,
 }
 
-#[derive(Deserialize)]
-struct Forget {
-    subscription: String,
-    journal: Option<String>,
-}
-
 impl Service for ForgettingService {
     fn interface(&self) -> &'static str {
-        "io.procession.Subscriptions"
+        subscriptions::NAME
     }
 
     fn description(&self) -> &'static str {
-        varlink::SUBSCRIPTIONS
+        subscriptions::DESCRIPTION
     }
 
     fn right(&self, _: &str) -> Right {
@@ -66,8 +59,8 @@ impl Service for ForgettingService {
 
     fn call(&self, call: Call) -> Answer<'_> {
         Box::pin(async move {
-            match call.method() {
-                "Forget" => self.forget(call).await,
+            match call.full_method() {
+                Forget::METHOD => answer(call, |what| self.forget(what)).await,
                 _ => Err(call.unknown_method()),
             }
         })
@@ -75,26 +68,17 @@ impl Service for ForgettingService {
 }
 
 impl ForgettingService {
-    async fn forget(&self, call: Call) -> Result<(), CallError> {
-        let Forget { subscription, journal } = call.parameters()?;
+    async fn forget(&self, Forget { subscription, journal }: Forget) -> Result<Forgotten, ForgetError> {
         let (core, name) = (Arc::clone(&self.core), subscription.clone());
         // It waits for the disk.
         let done = aside::run(move |_| core.forget(&name, journal.as_deref()));
-        match done.await.map_err(|error| failed(&error))? {
-            Ok(journals) if journals.is_empty() => {
-                let parameters = json!({"subscription": subscription});
-                Err(CallError::new("io.procession.Subscriptions.Unknown", parameters))
-            }
-            Ok(journals) => call.reply(&json!({"journals": journals})),
+        match done.await.map_err(|error| ForgetError::failed(&error))? {
+            Ok(journals) if journals.is_empty() => Err(ForgetError::Unknown { subscription }),
+            Ok(journals) => Ok(Forgotten { journals }),
             Err(Error::Journal(journal::Error::Claimed { subscription, journal })) => {
-                let parameters = json!({"subscription": subscription, "journal": journal});
-                Err(CallError::new("io.procession.Subscriptions.BeingRead", parameters))
+                Err(ForgetError::BeingRead { subscription, journal })
             }
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(ForgetError::failed(&error)),
         }
     }
-}
-
-fn failed(error: &dyn std::fmt::Display) -> CallError {
-    CallError::new("io.procession.Subscriptions.Failed", json!({"reason": error.to_string()}))
 }

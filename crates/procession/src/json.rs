@@ -5,38 +5,38 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Codec, Gap, Record, Time};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 /// A record as JSON object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct JsonRecord<'a> {
-    journal: &'a str,
+    journal: Cow<'a, str>,
     offset: u64,
     epoch: u32,
     time: String,
-    topic: &'a str,
+    topic: Cow<'a, str>,
     key: Option<String>,
     cause: Option<JsonCause<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    codec: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    codec: Option<Cow<'static, str>>,
     payload: Cow<'a, RawValue>,
     /// Bytes of a payload that is left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     omitted: Option<usize>,
 }
 
 /// The record that led to another.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct JsonCause<'a> {
-    journal: &'a str,
+    journal: Cow<'a, str>,
     offset: u64,
 }
 
 /// A gap as JSON object; `to` is the first offset after it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct JsonGap<'a> {
-    journal: &'a str,
+    journal: Cow<'a, str>,
     from: u64,
     to: u64,
     reason: String,
@@ -48,14 +48,16 @@ impl<'a> JsonRecord<'a> {
     #[must_use]
     pub fn new(journal: &'a str, record: &Record<'a>) -> Self {
         Self {
-            journal,
+            journal: journal.into(),
             offset: record.offset.0,
             epoch: record.epoch.0,
             time: time(record.time),
-            topic: record.topic,
+            topic: record.topic.into(),
             key: record.key.map(key),
-            cause: record.cause.map(|cause| JsonCause { journal: cause.journal, offset: cause.offset.0 }),
-            codec: (record.codec != Codec::Json).then(|| codec_name(record.codec)),
+            cause: record
+                .cause
+                .map(|cause| JsonCause { journal: cause.journal.into(), offset: cause.offset.0 }),
+            codec: (record.codec != Codec::Json).then(|| codec_name(record.codec).into()),
             payload: payload(record.codec, record.payload),
             omitted: None,
         }
@@ -66,7 +68,7 @@ impl<'a> JsonRecord<'a> {
         let bytes = record.payload.len();
         let empty = Record { codec: Codec::Json, payload: b"null", ..*record };
         Self {
-            codec: (record.codec != Codec::Json).then(|| codec_name(record.codec)),
+            codec: (record.codec != Codec::Json).then(|| codec_name(record.codec).into()),
             omitted: Some(bytes),
             ..Self::new(journal, &empty)
         }
@@ -77,7 +79,7 @@ impl<'a> JsonGap<'a> {
     /// Names the journal that the gap is in.
     #[must_use]
     pub fn new(journal: &'a str, gap: &Gap) -> Self {
-        Self { journal, from: gap.from.0, to: gap.to.0, reason: gap.reason.to_string() }
+        Self { journal: journal.into(), from: gap.from.0, to: gap.to.0, reason: gap.reason.to_string() }
     }
 }
 

@@ -26,6 +26,7 @@
 //! | hear | [`Process::subscribe`], [`Subscription::next`], [`Delivery::ack`], [`Delivery::nack`] |
 //! | call, and be called | [`Process::caller`], [`Process::offer`], [`calls`] |
 //! | serve | [`Process::serve`], [`varlink`] |
+//! | ask a process what every process answers | [`interfaces`], [`calls::ask`] |
 //! | say that it can't do its work | [`Process::waiting`] |
 //!
 //! # What holds
@@ -53,6 +54,7 @@ pub mod exit;
 pub mod folders;
 mod forgetting;
 mod guarded;
+pub mod interfaces;
 pub mod json;
 mod leftovers;
 mod letters;

@@ -6,17 +6,16 @@ mod reading;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use self::reading::JournalService;
+use crate::calls::{NoReply, Request as _, answer};
 use crate::core::{Core, State};
-use crate::death::Death;
 use crate::forgetting::ForgettingService;
+use crate::interfaces::process::{self, GetHealth, GetStatus, Health, Status, Stop, Subscription};
 use crate::letters::LettersService;
-use crate::varlink::{self, Answer, Call, Right, Service};
-use crate::waiting::{WaitStatus, rfc3339};
+use crate::varlink::{Answer, Call, Right, Service};
+use crate::waiting::rfc3339;
 
 /// How long the application's loop may take to show that it is alive.
 const PULSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,53 +47,13 @@ struct ProcessService {
     core: Arc<Core>,
 }
 
-#[derive(Serialize)]
-struct Status<'a> {
-    name: &'a str,
-    instance: &'a str,
-    version: &'a str,
-    pid: u32,
-    state: &'static str,
-    started: String,
-    uptime_ms: u64,
-    state_folder: String,
-    epoch: u32,
-    committed: u64,
-    durable: u64,
-    trimmed: u64,
-    waiting: Vec<WaitStatus>,
-    last_death: Option<&'a Death>,
-    subscriptions: Vec<SubscriptionStatus>,
-}
-
-#[derive(Serialize)]
-struct SubscriptionStatus {
-    name: String,
-    journal: String,
-    acknowledged: u64,
-    committed: u64,
-    parked: u64,
-}
-
-#[derive(Serialize)]
-struct HealthStatus {
-    ready: bool,
-    healthy: bool,
-    reason: Option<String>,
-    waiting: Vec<WaitStatus>,
-    uptime_ms: u64,
-    parked: u64,
-    open_letters: Option<u64>,
-    last_death: Option<Death>,
-}
-
 impl Service for ProcessService {
     fn interface(&self) -> &'static str {
-        "io.procession.Process"
+        process::NAME
     }
 
     fn description(&self) -> &'static str {
-        varlink::PROCESS
+        process::DESCRIPTION
     }
 
     fn right(&self, method: &str) -> Right {
@@ -107,16 +66,13 @@ impl Service for ProcessService {
 
     fn call(&self, call: Call) -> Answer<'_> {
         Box::pin(async move {
-            match call.method() {
-                "Status" => call.reply(&self.status()),
-                "Health" => {
-                    let health = self.health().await;
-                    call.reply(&health)
-                }
-                "Stop" => {
+            match call.full_method() {
+                GetStatus::METHOD => answer(call, |_: GetStatus| async { Ok(self.status()) }).await,
+                GetHealth::METHOD => answer(call, |_: GetHealth| async { Ok(self.health().await) }).await,
+                Stop::METHOD => {
                     tracing::info!(peer = %call.peer(), "asked to stop");
                     self.core.shutdown.cancel();
-                    call.reply(&json!({}))
+                    answer(call, |_: Stop| async { Ok(NoReply {}) }).await
                 }
                 _ => Err(call.unknown_method()),
             }
@@ -125,15 +81,15 @@ impl Service for ProcessService {
 }
 
 impl ProcessService {
-    fn status(&self) -> Status<'_> {
+    fn status(&self) -> Status {
         let core = &self.core;
         let marks = core.outlet.watch.marks();
         Status {
-            name: core.name,
-            instance: core.instance.as_str(),
-            version: core.version,
+            name: core.name.to_owned(),
+            instance: core.instance.as_str().to_owned(),
+            version: core.version.to_owned(),
             pid: std::process::id(),
-            state: state_name(core.state()),
+            state: shown(core.state()),
             started: rfc3339(core.started),
             uptime_ms: core.uptime_ms(),
             state_folder: core.folders.instance(&core.instance).display().to_string(),
@@ -142,17 +98,17 @@ impl ProcessService {
             durable: marks.durable.0,
             trimmed: marks.trimmed.0,
             waiting: core.waits.status(),
-            last_death: core.last_death.as_ref(),
+            last_death: core.last_death.clone(),
             subscriptions: self.subscriptions(),
         }
     }
 
-    fn subscriptions(&self) -> Vec<SubscriptionStatus> {
+    fn subscriptions(&self) -> Vec<Subscription> {
         let state = &self.core.folders.state;
         self.core
             .acks()
             .iter()
-            .map(|acks| SubscriptionStatus {
+            .map(|acks| Subscription {
                 name: acks.subscription.to_string(),
                 journal: acks.journal.to_string(),
                 acknowledged: acks.position().map_or(0, |position| position.next.0),
@@ -165,7 +121,7 @@ impl ProcessService {
             .collect()
     }
 
-    async fn health(&self) -> HealthStatus {
+    async fn health(&self) -> Health {
         let state = self.core.state();
         let broken = match state {
             State::Starting => Some("it is still starting".to_owned()),
@@ -179,7 +135,7 @@ impl ProcessService {
         // What is broken in the process matters more: that it waits is for those whom no restart helps.
         let waiting = if broken.is_none() { self.core.waits.status() } else { Vec::new() };
         let reason = broken.or_else(|| self.core.waits.reason());
-        HealthStatus {
+        Health {
             ready: state == State::Ready,
             healthy: reason.is_none(),
             reason,
@@ -192,11 +148,11 @@ impl ProcessService {
     }
 }
 
-const fn state_name(state: State) -> &'static str {
+const fn shown(state: State) -> process::State {
     match state {
-        State::Starting => "starting",
-        State::Ready => "ready",
-        State::Stopping => "stopping",
+        State::Starting => process::State::Starting,
+        State::Ready => process::State::Ready,
+        State::Stopping => process::State::Stopping,
     }
 }
 

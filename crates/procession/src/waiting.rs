@@ -6,11 +6,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, State};
+use crate::interfaces::process;
 use crate::notify;
 
 /// Longer reasons are cut: they are lines in tables and in the service manager's status.
@@ -81,14 +81,6 @@ pub(crate) struct Wait {
     since: SystemTime,
 }
 
-/// A condition as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct WaitStatus {
-    reason: String,
-    /// RFC 3339.
-    since: String,
-}
-
 impl Waits {
     /// Those of a process that is to stop when `stopping` is cancelled.
     pub(crate) fn until(stopping: CancellationToken) -> Self {
@@ -108,10 +100,10 @@ impl Waits {
     }
 
     /// The conditions that there are, oldest first, and no more of them than fit on a screen.
-    pub(crate) fn status(&self) -> Vec<WaitStatus> {
+    pub(crate) fn status(&self) -> Vec<process::Wait> {
         let waits = self.all.borrow();
         let shown = waits.values().take(SHOWN_MAX);
-        shown.map(|wait| WaitStatus { reason: wait.reason.clone(), since: rfc3339(wait.since) }).collect()
+        shown.map(|wait| process::Wait { reason: wait.reason.clone(), since: rfc3339(wait.since) }).collect()
     }
 
     /// All of them in one line; none if the process does its work.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use procession::calls::{self, Request};
 use procession::names::Instance;
 use procession::varlink::{Client, ClientError};
-use serde_json::Value;
 
 use crate::home::Home;
 use crate::report::failure;
@@ -27,18 +27,18 @@ impl Patience {
     }
 }
 
-/// What a process answered instead of doing it, and what may help. `known` has the words for the errors of its interface, by
-/// the last part of their names; for others there is what `list` shows.
-pub(crate) fn words(
+/// What a process answered instead of doing it, and what may help. `known` has the words for the errors of its interface; for
+/// others there is what `list` shows.
+pub(crate) fn words<R: Request>(
     error: &ClientError,
     process: &Instance,
     list: &str,
-    known: impl FnOnce(&str, &Value) -> Option<anyhow::Error>,
+    known: impl FnOnce(R::Error) -> Option<anyhow::Error>,
 ) -> anyhow::Error {
-    let ClientError::Error { name, parameters } = error else {
+    if error.name().is_none() {
         return failure(error.to_string(), format!("procession ps {process}"));
-    };
-    let last = name.rsplit('.').next().unwrap_or(name);
-    known(last, parameters)
+    }
+    calls::refusal::<R>(error)
+        .and_then(known)
         .unwrap_or_else(|| failure(error.to_string(), format!("procession {list} list {process}")))
 }

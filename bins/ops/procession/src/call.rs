@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use procession::names::Instance;
-use procession::varlink::{Client, ClientError};
+use procession::varlink::{Client, ClientError, NoParameters};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -115,7 +115,8 @@ async fn full_name(args: &Args, client: &mut Client) -> Result<String> {
 
 /// The full names of all methods that the process serves.
 async fn methods(client: &mut Client) -> Result<Vec<String>, NoAnswer> {
-    let info: Info = socket::ask(client, "org.varlink.service.GetInfo").await?;
+    let asked = client.call("org.varlink.service.GetInfo", &NoParameters {}).await;
+    let info: Info = asked.map_err(NoAnswer::from)?;
     let mut methods = Vec::new();
     for interface in info.interfaces {
         let of = json!({"interface": interface});

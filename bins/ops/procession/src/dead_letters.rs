@@ -9,12 +9,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use procession::calls::{self, NoReply, Request};
+use procession::interfaces::dead_letters::{
+    self, GetParked, LetterError, NotRetried, Parked, ParkedKeys, Released, Retried,
+};
 use procession::json::time;
 use procession::names::Instance;
 use procession::varlink::{Client, ClientError};
 use procession::{DeadLetter, Item, Level, Reader, Start};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::asking::{self, Patience};
 use crate::home::Home;
@@ -128,37 +131,6 @@ struct Settled {
     letter: u64,
 }
 
-#[derive(Deserialize)]
-struct Parked {
-    parked: Vec<ParkedKeys>,
-}
-
-#[derive(Deserialize)]
-struct ParkedKeys {
-    subscription: String,
-    keys: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Released {
-    letters: u64,
-}
-
-#[derive(Deserialize)]
-struct Retried {
-    letters: u64,
-    failed: Vec<NotRetried>,
-}
-
-#[derive(Deserialize)]
-struct NotRetried {
-    letter: u64,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-struct Done {}
-
 /// Runs `procession dead-letters`.
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
     let home = Home::find()?;
@@ -170,9 +142,11 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<ExitCode> {
         }
         Verb::Retry(Retry { process, offsets, patience, .. }) => {
             let several = Several { process: process.clone(), offsets: offsets.clone(), patience: *patience };
-            several.call(&home, "Retry", "is delivered once more", out)?;
+            several.call(&home, |offset| dead_letters::Retry { offset }, "is delivered once more", out)?;
         }
-        Verb::Drop(several) => several.call(&home, "Drop", "is dropped", out)?,
+        Verb::Drop(several) => {
+            several.call(&home, |offset| dead_letters::Drop { offset }, "is dropped", out)?;
+        }
         Verb::Release(release) => release.run(&home, out)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -262,14 +236,17 @@ impl One {
 }
 
 impl Several {
-    fn call(&self, home: &Home, method: &str, done: &str, out: &mut Output) -> Result<()> {
+    /// Asks for the same of each letter.
+    fn call<R>(&self, home: &Home, what: impl Fn(u64) -> R, done: &str, out: &mut Output) -> Result<()>
+    where
+        R: Request<Reply = NoReply, Error = LetterError>,
+    {
         home.named(std::slice::from_ref(&self.process))?;
         block_on(async {
             let mut client = connect(home, &self.process, self.patience).await?;
             for offset in &self.offsets {
-                let method = format!("io.procession.DeadLetters.{method}");
-                let called = client.call::<Done>(&method, &json!({"offset": offset})).await;
-                let Done {} = called.map_err(|error| words(&error, &self.process))?;
+                let called = calls::ask(&mut client, &what(*offset)).await;
+                called.map_err(|error| words(&error, &self.process))?;
                 writeln!(out, "letter {offset} {done}")?;
             }
             Ok(())
@@ -288,8 +265,8 @@ fn retry_all(
     home.named(std::slice::from_ref(process))?;
     block_on(async {
         let mut client = connect(home, process, patience).await?;
-        let what = json!({"subscription": subscription});
-        let called = client.call("io.procession.DeadLetters.RetryAll", &what).await;
+        let what = dead_letters::RetryAll { subscription: subscription.map(str::to_owned) };
+        let called = calls::ask(&mut client, &what).await;
         let Retried { letters, failed } = called.map_err(|error| words(&error, process))?;
         writeln!(out, "{} delivered once more", text::Count(letters, "letter"))?;
         for NotRetried { letter, reason } in &failed {
@@ -317,8 +294,8 @@ impl Release {
                 Some(name) => name.clone(),
                 None => self.subscription_of_key(&mut client).await?,
             };
-            let what = json!({"subscription": subscription, "key": self.key, "drop": self.drop});
-            let called = client.call("io.procession.DeadLetters.Release", &what).await;
+            let what = dead_letters::Release { subscription, key: self.key.clone(), drop: Some(self.drop) };
+            let called = calls::ask(&mut client, &what).await;
             let Released { letters } = called.map_err(|error| words(&error, &self.process))?;
             let fate = if self.drop { "given up" } else { "delivered once more" };
             let letters = text::Count(letters, "letter");
@@ -346,8 +323,7 @@ impl Release {
 }
 
 async fn parked(client: &mut Client) -> Result<Vec<ParkedKeys>, ClientError> {
-    let parked: Parked = client.call("io.procession.DeadLetters.Parked", &json!({})).await?;
-    Ok(parked.parked)
+    calls::ask(client, &GetParked {}).await.map(|Parked { parked }| parked)
 }
 
 async fn connect(home: &Home, process: &Instance, patience: Patience) -> Result<Client> {
@@ -357,27 +333,27 @@ async fn connect(home: &Home, process: &Instance, patience: Patience) -> Result<
 
 /// What the process answered, and what may help.
 fn words(error: &ClientError, process: &Instance) -> anyhow::Error {
-    asking::words(error, process, "dead-letters", |name, parameters| {
-        let text_of = |member: &str| text::escape(parameters[member].as_str().unwrap_or("?")).into_owned();
-        Some(match name {
-            "NoLetter" => failure(
-                format!("`{process}` has no open dead letter {}", parameters["offset"]),
+    // All methods of the interface refuse with the same errors.
+    asking::words::<GetParked>(error, process, "dead-letters", |refusal| {
+        Some(match refusal {
+            LetterError::NoLetter { offset } => failure(
+                format!("`{process}` has no open dead letter {offset}"),
                 format!("procession dead-letters list {process}"),
             ),
-            "KeyParked" => failure(
-                format!("its key `{}` is parked: an earlier event of it must come first", text_of("key")),
-                format!("procession dead-letters release {process} {}", text_of("key")),
+            LetterError::KeyParked { key, .. } => failure(
+                format!("its key `{}` is parked: an earlier event of it must come first", text::escape(&key)),
+                format!("procession dead-letters release {process} {}", text::escape(&key)),
             ),
-            "NotParked" => failure(
+            LetterError::NotParked { subscription, key } => failure(
                 format!(
                     "key `{}` of subscription `{}` is not parked",
-                    text_of("key"),
-                    text_of("subscription")
+                    text::escape(&key),
+                    text::escape(&subscription)
                 ),
                 format!("procession dead-letters list {process}"),
             ),
-            "NotReading" => failure(
-                format!("`{process}` does not read subscription `{}` now", text_of("subscription")),
+            LetterError::NotReading { subscription } => failure(
+                format!("`{process}` does not read subscription `{}` now", text::escape(&subscription)),
                 "once it does, try again",
             ),
             _ => return None,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use procession::Death;
 use procession::exit::Exit;
+use procession::interfaces::process::Wait;
 use procession::names::Instance;
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use crate::home::Home;
 use crate::output::{Colour, Output};
 use crate::past::{self, Letters};
 use crate::pattern::stands_for;
-use crate::socket::{self, Verdict, Waiting, block_on};
+use crate::socket::{self, Verdict, block_on};
 use crate::text::escape;
 
 /// Ask a process whether it does its work: exit code 0 if it does, 75 if it runs and can't for now, 1 if it is broken
@@ -44,7 +45,7 @@ struct Answer<'a> {
     ready: bool,
     healthy: bool,
     reason: Option<String>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<Wait>,
     parked: u64,
     open_letters: Option<u64>,
     last_death: Option<Death>,
@@ -125,7 +126,7 @@ async fn ask<'a>(home: &Home, instance: &'a Instance, patience: Duration) -> Ans
     let process = instance.as_str();
     match socket::health(home, instance, patience).await {
         Ok(health) => {
-            let verdict = health.verdict();
+            let verdict = socket::verdict(&health);
             let reason = health.reason.filter(|_| !health.healthy);
             Answer {
                 process,

@@ -6,77 +6,30 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use procession::Death;
+use procession::calls::{self, Request};
 use procession::folders::FolderError;
+use procession::interfaces::process::{GetHealth, Health, Wait};
 use procession::names::Instance;
-use procession::varlink::{Client, ClientError, NoParameters};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use procession::varlink::{Client, ClientError, error_names};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use crate::home::Home;
 use crate::report::{Advise as _, failure};
 
-/// What `io.procession.Process.Status` says, as far as it matters here.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Status {
-    pub(crate) state: String,
-    pub(crate) version: String,
-    pub(crate) uptime_ms: u64,
+/// A condition under which a process can't do its work, in a few words for a line about it.
+pub(crate) fn words(wait: &Wait) -> String {
+    format!("{} (since {})", wait.reason, wait.since)
 }
 
-/// What `io.procession.Process.Health` says.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Health {
-    pub(crate) ready: bool,
-    pub(crate) healthy: bool,
-    pub(crate) reason: Option<String>,
-    /// Why it can't do its work though nothing is broken in it. Earlier versions don't say.
-    #[serde(default)]
-    pub(crate) waiting: Vec<Waiting>,
-    /// Events that it has parked in this life.
-    #[serde(default)]
-    pub(crate) parked: u64,
-    /// How many dead letters are open, also of its earlier lives; `None` while it has not counted them.
-    #[serde(default)]
-    pub(crate) open_letters: Option<u64>,
-    #[serde(default)]
-    pub(crate) uptime_ms: u64,
-    #[serde(default)]
-    pub(crate) last_death: Option<Death>,
-}
-
-/// A condition under which a process can't do its work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Waiting {
-    pub(crate) reason: String,
-    /// RFC 3339.
-    since: String,
-}
-
-impl Waiting {
-    /// In a few words, for a line about the process.
-    pub(crate) fn words(&self) -> String {
-        format!("{} (since {})", self.reason, self.since)
+/// How a process is by what it says, in one of three ways.
+pub(crate) fn verdict(health: &Health) -> Verdict {
+    match (health.healthy, health.waiting.as_slice()) {
+        (true, _) => Verdict::Well,
+        (false, []) => Verdict::Unwell(health.reason.clone().unwrap_or_else(|| "it says so".to_owned())),
+        (false, waiting) => Verdict::Waiting(waiting.iter().map(words).collect::<Vec<_>>().join("; ")),
     }
 }
-
-impl Health {
-    /// How it is, in one of three ways.
-    pub(crate) fn verdict(&self) -> Verdict {
-        match (self.healthy, self.waiting.as_slice()) {
-            (true, _) => Verdict::Well,
-            (false, []) => Verdict::Unwell(self.reason.clone().unwrap_or_else(|| "it says so".to_owned())),
-            (false, waiting) => {
-                Verdict::Waiting(waiting.iter().map(Waiting::words).collect::<Vec<_>>().join("; "))
-            }
-        }
-    }
-}
-
-/// What the server answers to whoever hasn't the right.
-const PERMISSION_DENIED: &str = "org.varlink.service.PermissionDenied";
 
 /// How a process says that it is; if not well, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,16 +79,16 @@ pub(crate) async fn connect(
     }
 }
 
-/// Calls a method without parameters on a connection.
-pub(crate) async fn ask<T: DeserializeOwned>(client: &mut Client, method: &str) -> Result<T, NoAnswer> {
-    client.call(method, &NoParameters {}).await.map_err(NoAnswer::from)
+/// Asks on a connection.
+pub(crate) async fn ask<R: Request>(client: &mut Client, request: &R) -> Result<R::Reply, NoAnswer> {
+    calls::ask(client, request).await.map_err(NoAnswer::from)
 }
 
 /// How an instance says that it is.
 pub(crate) async fn health(home: &Home, instance: &Instance, patience: Duration) -> Result<Health, NoAnswer> {
     let asked = async {
         let mut client = connect(home, instance, patience).await?;
-        ask(&mut client, "io.procession.Process.Health").await
+        ask(&mut client, &GetHealth {}).await
     };
     timeout(patience, asked).await.unwrap_or(Err(NoAnswer::Silent(patience)))
 }
@@ -158,7 +111,7 @@ impl NoAnswer {
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Failed(ClientError::Connect { source, .. }) => source.kind() == ErrorKind::PermissionDenied,
-            Self::Failed(error) => error.name() == Some(PERMISSION_DENIED),
+            Self::Failed(error) => error.name() == Some(error_names::PERMISSION_DENIED),
             _ => false,
         }
     }

@@ -8,10 +8,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use journal::{Cursors, Offset, Options, Retention};
+use procession::calls;
+use procession::interfaces::subscriptions::{self, ForgetError, Forgotten};
 use procession::names::Instance;
 use procession::varlink::ClientError;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::asking::{Patience, words};
 use crate::home::Home;
@@ -69,11 +70,6 @@ struct Place {
     lag: Lag,
     /// Bytes of the journal's segments from there on; `None` if there is no such journal.
     kept_bytes: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Forgotten {
-    journals: Vec<String>,
 }
 
 /// Runs `procession subscriptions`.
@@ -144,9 +140,12 @@ impl Forget {
     fn ask(&self, home: &Home) -> Result<Vec<String>> {
         block_on(async {
             let mut client = self.patience.connect(home, &self.process).await?;
-            let what = json!({"subscription": self.subscription, "journal": self.journal});
-            let answer = client.call("io.procession.Subscriptions.Forget", &what).await;
-            let Forgotten { journals } = answer.map_err(|error| self.words(&error))?;
+            let what = subscriptions::Forget {
+                subscription: self.subscription.clone(),
+                journal: self.journal.clone(),
+            };
+            let Forgotten { journals } =
+                calls::ask(&mut client, &what).await.map_err(|error| self.words(&error))?;
             Ok(journals)
         })
     }
@@ -193,9 +192,9 @@ impl Forget {
     }
 
     fn words(&self, error: &ClientError) -> anyhow::Error {
-        words(error, &self.process, "subscriptions", |name, _| match name {
-            "Unknown" => Some(self.unknown()),
-            "BeingRead" => Some(failure(
+        words::<subscriptions::Forget>(error, &self.process, "subscriptions", |refusal| match refusal {
+            ForgetError::Unknown { .. } => Some(self.unknown()),
+            ForgetError::BeingRead { .. } => Some(failure(
                 format!("`{}` reads subscription `{}` now", self.process, text::escape(&self.subscription)),
                 "stop it first: while it reads, it needs its place",
             )),

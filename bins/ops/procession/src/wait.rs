@@ -83,7 +83,7 @@ async fn wait(home: &Home, name: &Instance, deadline: Instant) -> Result<Option<
 async fn trouble(home: &Home, name: &Instance, patience: Duration) -> Result<Option<String>> {
     for instance in health::instances(home, name)? {
         match socket::health(home, &instance, patience).await {
-            Ok(health) => match health.verdict() {
+            Ok(health) => match socket::verdict(&health) {
                 Verdict::Unwell(why) | Verdict::Unknown(why) => return Ok(Some(why)),
                 Verdict::Well | Verdict::Waiting(_) => {}
             },

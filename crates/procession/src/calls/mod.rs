@@ -21,6 +21,7 @@ mod deadline;
 mod description;
 mod failure;
 mod interface;
+mod once;
 mod request;
 mod wire;
 
@@ -28,4 +29,7 @@ pub use caller::Caller;
 pub use deadline::deadline;
 pub use failure::Failure;
 pub use interface::{Interface, OfferError, Serving};
+pub(crate) use once::answer;
+pub use once::{ask, refusal};
 pub use request::{NoError, NoReply, Refusal, Request};
+pub(crate) use wire::refusal as refused;

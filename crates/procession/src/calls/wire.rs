@@ -6,7 +6,7 @@ use super::request::{Refusal, interface_of};
 use crate::varlink::{CallError, error_names};
 
 /// A refusal of `method`, as it travels.
-pub(super) fn refusal<E: Refusal>(method: &str, error: &E) -> CallError {
+pub(crate) fn refusal<E: Refusal>(method: &str, error: &E) -> CallError {
     let written = serde_json::to_value(error);
     let Ok(Value::Object(mut written)) = written else {
         return unwritable(error);

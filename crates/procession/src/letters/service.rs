@@ -5,44 +5,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use journal::{Offset, Start};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::desk::{Order, Refusal, What};
 use super::{Found, Letter, Outcome};
 use crate::aside::{self, Gone};
+use crate::calls::{NoReply, Request as _, answer};
 use crate::core::Core;
+use crate::interfaces::dead_letters::{
+    self, GetParked, LetterError, NotRetried, Parked, ParkedKeys, Release, Released, Retried, Retry, RetryAll,
+};
 use crate::json;
 use crate::subscribe::parked_keys;
-use crate::varlink::{self, Answer, Call, CallError, Right, Service};
+use crate::varlink::{Answer, Call, Right, Service};
 
 /// Serves the letters of one process.
 pub(crate) struct LettersService {
     pub(crate) core: Arc<Core>,
-}
-
-#[derive(Deserialize)]
-struct At {
-    offset: u64,
-}
-
-#[derive(Deserialize)]
-struct Release {
-    subscription: String,
-    key: String,
-    drop: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct All {
-    subscription: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Failed {
-    letter: u64,
-    reason: String,
 }
 
 /// Subscription and key of open letters, by where they lie.
@@ -50,19 +29,13 @@ type OpenLetters = BTreeMap<Offset, OfKey>;
 /// A subscription, and a key of it as letters have it.
 type OfKey = (String, Option<Box<[u8]>>);
 
-#[derive(Serialize)]
-struct ParkedKeys {
-    subscription: String,
-    keys: Vec<String>,
-}
-
 impl Service for LettersService {
     fn interface(&self) -> &'static str {
-        "io.procession.DeadLetters"
+        dead_letters::NAME
     }
 
     fn description(&self) -> &'static str {
-        varlink::DEAD_LETTERS
+        dead_letters::DESCRIPTION
     }
 
     fn right(&self, method: &str) -> Right {
@@ -71,12 +44,12 @@ impl Service for LettersService {
 
     fn call(&self, call: Call) -> Answer<'_> {
         Box::pin(async move {
-            match call.method() {
-                "Parked" => self.parked(call).await,
-                "Retry" => self.retry(call).await,
-                "RetryAll" => self.retry_all(call).await,
-                "Drop" => self.drop_letter(call).await,
-                "Release" => self.release(call).await,
+            match call.full_method() {
+                GetParked::METHOD => answer(call, |_: GetParked| self.parked()).await,
+                Retry::METHOD => answer(call, |what| self.retry(what)).await,
+                RetryAll::METHOD => answer(call, |what| self.retry_all(what)).await,
+                dead_letters::Drop::METHOD => answer(call, |what| self.drop_letter(what)).await,
+                Release::METHOD => answer(call, |what| self.release(what)).await,
                 _ => Err(call.unknown_method()),
             }
         })
@@ -84,7 +57,7 @@ impl Service for LettersService {
 }
 
 impl LettersService {
-    async fn parked(&self, call: Call) -> Result<(), CallError> {
+    async fn parked(&self) -> Result<Parked, LetterError> {
         let parked = self.aside(|core, _| {
             let parked = core.subscriptions().into_iter().filter_map(|subscription| {
                 let keys = parked_keys(core, &subscription).ok()?;
@@ -94,21 +67,19 @@ impl LettersService {
             });
             Ok(parked.collect::<Vec<_>>())
         });
-        call.reply(&json!({"parked": parked.await?}))
+        Ok(Parked { parked: parked.await? })
     }
 
-    async fn retry(&self, call: Call) -> Result<(), CallError> {
-        let At { offset } = call.parameters()?;
+    async fn retry(&self, Retry { offset }: Retry) -> Result<NoReply, LetterError> {
         let letter = self.open_letter(offset).await?;
         let subscription = letter.letter.subscription;
         self.order(&subscription, What::Retry(Offset(offset)), offset, "").await?;
-        call.reply(&json!({}))
+        Ok(NoReply {})
     }
 
     /// One look through the journal, then one letter after the other: each is delivered before the next is thought of.
-    async fn retry_all(&self, call: Call) -> Result<(), CallError> {
-        let All { subscription: only } = call.parameters()?;
-        let (open, end) = self.open_letters(only).await?;
+    async fn retry_all(&self, RetryAll { subscription }: RetryAll) -> Result<Retried, LetterError> {
+        let (open, end) = self.open_letters(subscription).await?;
         let mut of_keys = by_key(&open);
         let (mut letters, mut failed) = (0, Vec::new());
         for (at, (subscription, key)) in open {
@@ -126,7 +97,7 @@ impl LettersService {
                 Some(key) => match self.parked_keys(&of_key.0).await {
                     Ok(parked) => parked.contains(key),
                     Err(error) => {
-                        failed.push(Failed { letter: at.0, reason: error.to_string() });
+                        failed.push(NotRetried { letter: at.0, reason: error.to_string() });
                         continue;
                     }
                 },
@@ -144,14 +115,14 @@ impl LettersService {
             };
             match retried {
                 Ok(count) => letters += count,
-                Err(error) => failed.push(Failed { letter: at.0, reason: error.to_string() }),
+                Err(error) => failed.push(NotRetried { letter: at.0, reason: error.to_string() }),
             }
         }
-        call.reply(&json!({"letters": letters, "failed": failed}))
+        Ok(Retried { letters, failed })
     }
 
     /// Where the open letters lie, with their subscriptions and keys; and where the journal ended then.
-    async fn open_letters(&self, only: Option<String>) -> Result<(OpenLetters, Offset), CallError> {
+    async fn open_letters(&self, only: Option<String>) -> Result<(OpenLetters, Offset), LetterError> {
         self.aside(move |core, gone| {
             let mut open = OpenLetters::new();
             let is_wanted =
@@ -164,8 +135,10 @@ impl LettersService {
         .await
     }
 
-    async fn drop_letter(&self, call: Call) -> Result<(), CallError> {
-        let At { offset } = call.parameters()?;
+    async fn drop_letter(
+        &self,
+        dead_letters::Drop { offset }: dead_letters::Drop,
+    ) -> Result<NoReply, LetterError> {
         self.open_letter(offset).await?;
         let settle = move |core: &Core, _: &Gone| core.outlet.settle_letter(Offset(offset), Outcome::Dropped);
         if !self.aside(settle).await? {
@@ -173,11 +146,11 @@ impl LettersService {
             return Err(refused(why, offset, "", ""));
         }
         tracing::warn!(offset, "a dead letter is dropped, as told");
-        call.reply(&json!({}))
+        Ok(NoReply {})
     }
 
-    async fn release(&self, call: Call) -> Result<(), CallError> {
-        let Release { subscription, key, drop } = call.parameters()?;
+    async fn release(&self, what: Release) -> Result<Released, LetterError> {
+        let Release { subscription, key, drop } = what;
         let parked = self.parked_keys(&subscription).await?;
         let Some(bytes) = parked.into_iter().find(|parked| json::key(parked) == key) else {
             return Err(refused(Refusal::NotParked, 0, &subscription, &key));
@@ -185,11 +158,11 @@ impl LettersService {
         let letters = self.letters_of(&subscription, bytes.clone()).await?;
         let what = What::Release { key: bytes, give_up: drop.unwrap_or(false), letters };
         let letters = self.order(&subscription, what, 0, &key).await?;
-        call.reply(&json!({"letters": letters}))
+        Ok(Released { letters })
     }
 
     /// The letter at an offset, if it is open. Finding out reads the journal from there on, off this thread.
-    async fn open_letter(&self, offset: u64) -> Result<Letter, CallError> {
+    async fn open_letter(&self, offset: u64) -> Result<Letter, LetterError> {
         let open = self.aside(move |core, gone| {
             let mut open = BTreeMap::new();
             let take = |letter: Letter| (letter.at == Offset(offset)).then_some(letter);
@@ -199,7 +172,7 @@ impl LettersService {
     }
 
     /// Where the letters of a key lie. That may take a while, and is nothing for the application's own loop.
-    async fn letters_of(&self, subscription: &str, key: Box<[u8]>) -> Result<Found, CallError> {
+    async fn letters_of(&self, subscription: &str, key: Box<[u8]>) -> Result<Found, LetterError> {
         let subscription = subscription.to_owned();
         self.aside(move |core, gone| {
             let mut found = Found::default();
@@ -208,7 +181,7 @@ impl LettersService {
         .await
     }
 
-    async fn parked_keys(&self, subscription: &str) -> Result<HashSet<Box<[u8]>>, CallError> {
+    async fn parked_keys(&self, subscription: &str) -> Result<HashSet<Box<[u8]>>, LetterError> {
         let subscription = subscription.to_owned();
         self.aside(move |core, _| parked_keys(core, &subscription)).await
     }
@@ -217,16 +190,21 @@ impl LettersService {
     async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Core, &Gone) -> crate::error::Result<T> + Send + 'static,
-    ) -> Result<T, CallError> {
+    ) -> Result<T, LetterError> {
         let core = Arc::clone(&self.core);
         let done = aside::run(move |gone| work(&core, gone)).await;
-        done.map_err(|error| failed_for(&error))?.map_err(|error| failed_for(&error))
+        done.map_err(|error| LetterError::failed(&error))?.map_err(|error| LetterError::failed(&error))
     }
 
     /// Has the subscription do something, and waits until it has taken note of it.
-    async fn order(&self, subscription: &str, what: What, offset: u64, key: &str) -> Result<u64, CallError> {
-        let not_reading =
-            || CallError::new("io.procession.DeadLetters.NotReading", json!({"subscription": subscription}));
+    async fn order(
+        &self,
+        subscription: &str,
+        what: What,
+        offset: u64,
+        key: &str,
+    ) -> Result<u64, LetterError> {
+        let not_reading = || LetterError::NotReading { subscription: subscription.to_owned() };
         let desk = self.core.desk(subscription).ok_or_else(not_reading)?;
         let (reply, replied) = oneshot::channel();
         desk.put(Order { what, reply }).map_err(|refusal| refused(refusal, offset, subscription, key))?;
@@ -250,21 +228,12 @@ fn by_key(open: &OpenLetters) -> HashMap<OfKey, Vec<Offset>> {
     of_keys
 }
 
-fn refused(refusal: Refusal, offset: u64, subscription: &str, key: &str) -> CallError {
-    let (name, parameters) = match refusal {
-        Refusal::NoLetter => ("io.procession.DeadLetters.NoLetter", json!({"offset": offset})),
-        Refusal::KeyParked(key) => {
-            let key = json::key(&key);
-            ("io.procession.DeadLetters.KeyParked", json!({"subscription": subscription, "key": key}))
-        }
-        Refusal::NotParked => {
-            ("io.procession.DeadLetters.NotParked", json!({"subscription": subscription, "key": key}))
-        }
-        Refusal::Failed(reason) => ("io.procession.DeadLetters.Failed", json!({"reason": reason})),
-    };
-    CallError::new(name, parameters)
-}
-
-fn failed_for(error: &dyn std::fmt::Display) -> CallError {
-    refused(Refusal::Failed(error.to_string()), 0, "", "")
+fn refused(refusal: Refusal, offset: u64, subscription: &str, key: &str) -> LetterError {
+    let subscription = subscription.to_owned();
+    match refusal {
+        Refusal::NoLetter => LetterError::NoLetter { offset },
+        Refusal::KeyParked(key) => LetterError::KeyParked { subscription, key: json::key(&key) },
+        Refusal::NotParked => LetterError::NotParked { subscription, key: key.to_owned() },
+        Refusal::Failed(reason) => LetterError::Failed { reason },
+    }
 }

@@ -6,21 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use journal::{Item, Level, Offset, Reader, Record, Start, Ticket, Watch};
-use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
 use super::counts::Counts;
 use crate::aside;
+use crate::calls::{Request as _, answer, refused};
 use crate::core::Core;
-use crate::json::{JsonGap, JsonRecord};
-use crate::varlink::{
-    self, Answer, Call, CallError, CodecError, DirectReply, MESSAGE_BYTES_MAX, Right, Service,
+use crate::interfaces::journal::{
+    self as interfaces, GetInfo, Info, JournalError, Moved, Read, ReadItem, Topic, WaitPast,
 };
-
-/// Topics that a reader may choose: who wants more takes all, and chooses itself.
-const TOPICS_MAX: usize = 1024;
+use crate::json::{JsonGap, JsonRecord};
+use crate::varlink::{Answer, Call, CallError, CodecError, DirectReply, MESSAGE_BYTES_MAX, Right, Service};
 
 pub(super) struct JournalService {
     core: Arc<Core>,
@@ -30,43 +26,13 @@ pub(super) struct JournalService {
     counting: Arc<Semaphore>,
 }
 
-#[derive(Deserialize)]
-struct WaitFor {
-    after: u64,
-    epoch: Option<u32>,
-    durable: Option<bool>,
-}
-
-#[derive(Serialize)]
-struct Woken {
-    committed: u64,
-    epoch: u32,
-}
-
-#[derive(Deserialize)]
-struct ReadWhat {
-    from: Option<u64>,
-    topics: Option<Topics>,
-    follow: Option<bool>,
-    count: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct ReadItem<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    record: Option<JsonRecord<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gap: Option<JsonGap<'a>>,
-    next: u64,
-}
-
 impl Service for JournalService {
     fn interface(&self) -> &'static str {
-        "io.procession.Journal"
+        interfaces::NAME
     }
 
     fn description(&self) -> &'static str {
-        varlink::JOURNAL
+        interfaces::DESCRIPTION
     }
 
     fn right(&self, method: &str) -> Right {
@@ -78,10 +44,10 @@ impl Service for JournalService {
 
     fn call(&self, call: Call) -> Answer<'_> {
         Box::pin(async move {
-            match call.method() {
-                "Info" => self.info(call).await,
-                "Wait" => self.wait(call),
-                "Read" => self.read(call).await,
+            match call.full_method() {
+                GetInfo::METHOD => answer(call, |_: GetInfo| self.info()).await,
+                WaitPast::METHOD => self.wait(call),
+                Read::METHOD => self.read(call).await,
                 _ => Err(call.unknown_method()),
             }
         })
@@ -94,7 +60,8 @@ impl JournalService {
         Self { core: Arc::clone(core), counts: Arc::default(), counting }
     }
 
-    async fn info(&self, call: Call) -> Result<(), CallError> {
+    async fn info(&self) -> Result<Info, JournalError> {
+        let failed = |error: &dyn fmt::Display| JournalError::unreadable(&error);
         let folder = self.core.folders.instance(&self.core.instance);
         let turn = Arc::clone(&self.counting).acquire_owned().await.map_err(|error| failed(&error))?;
         let counts = Arc::clone(&self.counts);
@@ -103,28 +70,28 @@ impl JournalService {
             let _turn = turn;
             let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
             counts.update(&folder, gone)?;
-            let topic = |(name, records)| json!({"name": name, "records": records});
-            let topics: Vec<Value> = counts.topics().into_iter().map(topic).collect();
+            let topic = |(name, records): (&str, u64)| Topic { name: name.to_owned(), records };
+            let topics: Vec<Topic> = counts.topics().into_iter().map(topic).collect();
             Ok::<_, journal::Error>((topics, journal::bytes_on_disk(&folder)?))
         });
         let (topics, bytes) =
             counted.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
         let marks = self.core.outlet.watch.marks();
-        call.reply(&json!({
-            "journal": self.core.instance.as_str(),
-            "id": marks.journal.to_string(),
-            "epoch": marks.epoch.0,
-            "committed": marks.committed.0,
-            "durable": marks.durable.0,
-            "trimmed": marks.trimmed.0,
-            "bytes": bytes,
-            "topics": topics,
-        }))
+        Ok(Info {
+            journal: self.core.instance.as_str().to_owned(),
+            id: marks.journal.to_string(),
+            epoch: marks.epoch.0,
+            committed: marks.committed.0,
+            durable: marks.durable.0,
+            trimmed: marks.trimmed.0,
+            bytes,
+            topics,
+        })
     }
 
     /// The latch. The thread that publishes answers by itself: one system call, and no hop to this one.
     fn wait(&self, call: Call) -> Result<(), CallError> {
-        let WaitFor { after, epoch, durable } = call.parameters()?;
+        let WaitPast { after, epoch, durable } = call.parameters()?;
         if call.oneway() {
             // Nobody would be woken, and nobody would take the waiter back.
             return Ok(());
@@ -133,7 +100,7 @@ impl JournalService {
         let watch = self.core.outlet.watch.clone();
         let now = watch.marks().epoch.0;
         if epoch.is_some_and(|epoch| epoch != now) {
-            return call.reply(&Woken { committed: watch.marks().committed.0, epoch: now });
+            return call.reply(&Moved { committed: watch.marks().committed.0, epoch: now });
         }
         let reply = call.into_direct();
         let gone = Arc::new((AtomicBool::new(false), OnceLock::new()));
@@ -157,31 +124,32 @@ impl JournalService {
 
     async fn read(&self, mut call: Call) -> Result<(), CallError> {
         call.require_more()?;
-        let what: ReadWhat = call.parameters()?;
+        let Read { from, topics, follow, count } = call.parameters()?;
+        let topics = Topics::new(topics);
+        let failed = |error: &dyn fmt::Display| refuse(&JournalError::unreadable(&error));
         let watch = &self.core.outlet.watch;
         let marks = watch.marks();
-        if let Some(from) = what.from.filter(|from| *from > marks.committed.0) {
-            let parameters = json!({"offset": from, "committed": marks.committed.0});
-            return Err(CallError::new("io.procession.Journal.BeyondEnd", parameters));
+        if let Some(offset) = from.filter(|from| *from > marks.committed.0) {
+            return Err(refuse(&JournalError::BeyondEnd { offset, committed: marks.committed.0 }));
         }
         let folder = self.core.folders.instance(&self.core.instance);
-        let start = what.from.map_or(Start::Beginning, |from| Start::Offset(Offset(from)));
+        let start = from.map_or(Start::Beginning, |from| Start::Offset(Offset(from)));
         let reader = Reader::open(&folder, start, Level::Committed).map_err(|error| failed(&error))?;
         let mut reader = reader.ok_or_else(|| failed(&"the journal has gone"))?;
         let journal = self.core.instance.as_str();
-        let mut left = what.count.unwrap_or(u64::MAX);
+        let mut left = count.unwrap_or(u64::MAX);
         let mut turn = 0_u32;
         while left > 0 {
             let Some(item) = reader.next().map_err(|error| failed(&error))? else {
                 call.flush().await?;
-                if what.follow != Some(true) || !self.more_than(reader.position().next).await {
+                if follow != Some(true) || !self.more_than(reader.position().next).await {
                     break;
                 }
                 continue;
             };
             match item {
                 Item::Record(record) => {
-                    if is_wanted(record.topic, what.topics.as_ref()) {
+                    if topics.take(record.topic) {
                         feed(&mut call, journal, &record).await?;
                         left -= 1;
                     }
@@ -242,34 +210,21 @@ async fn feed(call: &mut Call, journal: &str, record: &Record<'_>) -> Result<(),
     call.feed_continues(&ReadItem { record: Some(record), gap: None, next }).await
 }
 
-/// The topics that a reader chooses. No more of them are taken in than may be.
+/// The topics that a reader chooses.
 struct Topics {
     names: HashSet<String>,
     /// All but the hidden ones.
     visible: bool,
 }
 
-impl<'de> Deserialize<'de> for Topics {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Topics;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a list of at most {TOPICS_MAX} topics")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Topics, A::Error> {
-                let mut topics = Topics { names: HashSet::new(), visible: false };
-                while let Some(name) = list.next_element::<String>()? {
-                    if topics.names.len() >= TOPICS_MAX {
-                        return Err(A::Error::invalid_length(TOPICS_MAX + 1, &self));
-                    }
-                    topics.visible |= name == "*";
-                    topics.names.insert(name);
-                }
-                Ok(topics)
-            }
-        }
-        deserializer.deserialize_seq(List)
+impl Topics {
+    fn new(chosen: Option<Vec<String>>) -> Self {
+        let Some(chosen) = chosen else { return Self { names: HashSet::new(), visible: true } };
+        Self { visible: chosen.iter().any(|name| name == "*"), names: chosen.into_iter().collect() }
+    }
+
+    fn take(&self, topic: &str) -> bool {
+        (self.visible && !topic.starts_with('_')) || self.names.contains(topic)
     }
 }
 
@@ -297,17 +252,9 @@ impl Mark {
 }
 
 fn wake(reply: DirectReply, committed: Offset, epoch: u32) {
-    reply.send(&Woken { committed: committed.0, epoch });
+    reply.send(&Moved { committed: committed.0, epoch });
 }
 
-fn is_wanted(topic: &str, topics: Option<&Topics>) -> bool {
-    let is_visible = !topic.starts_with('_');
-    match topics {
-        None => is_visible,
-        Some(topics) => (topics.visible && is_visible) || topics.names.contains(topic),
-    }
-}
-
-fn failed(error: &dyn std::fmt::Display) -> CallError {
-    CallError::new("io.procession.Journal.Unreadable", json!({"reason": error.to_string()}))
+fn refuse(error: &JournalError) -> CallError {
+    refused(Read::METHOD, error)
 }

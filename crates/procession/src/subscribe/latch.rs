@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use journal::Offset;
 use rand::RngExt as _;
-use serde::{Deserialize, Serialize};
 
+use crate::calls;
+use crate::interfaces::journal::WaitPast;
 use crate::varlink::{Client, ClientError, Endpoint, error_names};
 
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -53,21 +54,6 @@ pub(crate) struct Latch {
     refusals: u32,
 }
 
-#[derive(Serialize)]
-struct WaitFor {
-    after: u64,
-    #[serde(skip_serializing_if = "is_false")]
-    durable: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-#[derive(Deserialize)]
-struct Reply {}
-
 impl Latch {
     pub(crate) fn new(publisher: Endpoint) -> Self {
         Self { publisher, client: None, waiting: None, failures: 0, refusals: 0 }
@@ -83,7 +69,7 @@ impl Latch {
     ) -> Poll<Woken> {
         let Self { publisher, client, failures, refusals, .. } = self;
         let waiting = self.waiting.get_or_insert_with(|| {
-            let what = WaitFor { after: after.0, durable };
+            let what = WaitPast { after: after.0, epoch: None, durable: durable.then_some(true) };
             Box::pin(wait(client.take(), publisher.clone(), what, (*failures, *refusals)))
         });
         let asked = ready!(waiting.as_mut().poll(context));
@@ -128,7 +114,7 @@ fn pause(failures: u32) -> Duration {
 async fn wait(
     client: Option<Client>,
     publisher: Endpoint,
-    what: WaitFor,
+    what: WaitPast,
     (failures, refusals): (u32, u32),
 ) -> Asked {
     let error = match ask(client, &publisher, &what).await {
@@ -166,13 +152,13 @@ fn is_lasting(error: &ClientError) -> bool {
 async fn ask(
     client: Option<Client>,
     publisher: &Endpoint,
-    what: &WaitFor,
+    what: &WaitPast,
 ) -> Result<(Woken, Client), ClientError> {
     // A new connection is told before anything is asked: only then is it certain that a journal that was replaced
     // while nobody listened is noticed, for its publisher may have said less than the one before.
     let Some(mut client) = client else {
         return Ok((Woken::Connected, Client::connect_to(publisher).await?));
     };
-    let Reply {} = client.call("io.procession.Journal.Wait", what).await?;
+    calls::ask(&mut client, what).await?;
     Ok((Woken::Moved(Offset(what.after)), client))
 }

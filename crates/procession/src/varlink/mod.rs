@@ -42,7 +42,7 @@ pub use client::{Client, ClientError, Received, Replies};
 pub(crate) use codec::MESSAGE_BYTES_MAX;
 pub use codec::{CodecError, MessageCodec};
 pub use endpoint::{Endpoint, Unproven};
-pub use interfaces::{DEAD_LETTERS, JOURNAL, PROCESS, PROTOCOL, SERVICE, SUBSCRIPTIONS};
+pub use interfaces::{PROTOCOL, SERVICE};
 pub use message::{NoParameters, Reply, Request, error_names};
 pub use peer::Peer;
 pub use rights::{Allow, Right, Rights};

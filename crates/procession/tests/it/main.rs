@@ -6,6 +6,7 @@ mod away;
 mod calls;
 mod failing;
 mod identity;
+mod interfaces;
 mod keyed;
 mod letters;
 mod letters_open;

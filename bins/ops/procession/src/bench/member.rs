@@ -7,9 +7,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use procession::calls;
+use procession::interfaces::process::{GetHealth, Health};
 use procession::varlink::{Client, Endpoint};
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// How long a member may take to be ready.
@@ -79,18 +80,13 @@ impl Member {
 
     /// Waits until it has subscribed.
     pub(super) fn wait_ready(&self, home: &Home) -> anyhow::Result<()> {
-        #[derive(Deserialize)]
-        struct Health {
-            ready: bool,
-        }
         let endpoint = home.endpoint(&self.instance);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let deadline = Instant::now() + READY_WITHIN;
             while Instant::now() < deadline {
                 if let Ok(mut client) = Client::connect_to(&endpoint).await
-                    && let Ok(Health { ready: true }) =
-                        client.call("io.procession.Process.Health", &serde_json::json!({})).await
+                    && let Ok(Health { ready: true, .. }) = calls::ask(&mut client, &GetHealth {}).await
                 {
                     return Ok(());
                 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use journal::Marks;
+use procession::interfaces::process::{GetStatus, Status};
 use procession::names::Instance;
-use serde::Deserialize;
 
 use super::case::Case;
 use super::check::Loss;
@@ -261,18 +261,9 @@ impl Watched {
 
 impl Subscriptions {
     async fn ask(home: &Home, instance: &Instance) -> Self {
-        #[derive(Deserialize)]
-        struct Status {
-            subscriptions: Vec<Subscription>,
-        }
-        #[derive(Deserialize)]
-        struct Subscription {
-            name: String,
-            journal: String,
-        }
         let status = async {
             let mut client = socket::connect(home, instance, STATUS_PATIENCE).await.ok()?;
-            socket::ask::<Status>(&mut client, "io.procession.Process.Status").await.ok()
+            socket::ask(&mut client, &GetStatus {}).await.ok()
         };
         let pairs =
             |status: Status| status.subscriptions.into_iter().map(|one| (one.name, one.journal)).collect();

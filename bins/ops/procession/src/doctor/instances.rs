@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use journal::{Error, GapReason, Item, Level, Reader, Start};
+use procession::interfaces::process::{GetHealth, GetStatus, Health, Status};
 use procession::names::Instance;
 use tokio::task::JoinSet;
 
@@ -12,7 +13,7 @@ use super::{Finding, lives};
 use crate::dead_letters::open_letters;
 use crate::home::Home;
 use crate::past::{self, Letters};
-use crate::socket::{self, Health, NoAnswer, Status, Verdict, block_on};
+use crate::socket::{self, NoAnswer, Verdict, block_on};
 use crate::text::Count;
 
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -148,7 +149,7 @@ pub(super) fn processes(home: &Home) -> Result<Vec<Finding>> {
                 {
                     findings.push(Finding::warn(CHECK, line, "see its log"));
                 }
-                match health.verdict() {
+                match socket::verdict(&health) {
                     Verdict::Well => {}
                     Verdict::Unknown(why) => findings.push(refused(&instance, &why)),
                     Verdict::Waiting(why) => findings.push(Finding::fail(
@@ -196,8 +197,8 @@ fn refused(instance: &Instance, why: &str) -> Finding {
 
 async fn ask(home: &Home, instance: &Instance) -> Result<(Status, Health), NoAnswer> {
     let mut client = socket::connect(home, instance, PATIENCE).await?;
-    let status = socket::ask(&mut client, "io.procession.Process.Status").await?;
-    Ok((status, socket::ask(&mut client, "io.procession.Process.Health").await?))
+    let status = socket::ask(&mut client, &GetStatus {}).await?;
+    Ok((status, socket::ask(&mut client, &GetHealth {}).await?))
 }
 
 fn runs_replaced_program(pid: u32) -> bool {

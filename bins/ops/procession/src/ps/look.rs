@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use procession::Death;
+use procession::interfaces::process::{self, GetHealth, GetStatus, Status};
 use procession::names::Instance;
 use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::home::Home;
 use crate::past::{self, Letters};
-use crate::socket::{self, Health, NoAnswer, Status, Verdict};
+use crate::socket::{self, NoAnswer, Verdict};
 
 /// A socket is served by a thread that does nothing else: who doesn't answer for so long is stopped, or the
 /// machine is.
@@ -62,12 +63,12 @@ impl State {
         }
     }
 
-    fn said(word: &str) -> Self {
-        match word {
-            "ready" => Self::Ready,
-            "starting" => Self::Starting,
-            "stopping" => Self::Stopping,
-            _ => Self::Unknown,
+    const fn said(state: process::State) -> Self {
+        match state {
+            process::State::Ready => Self::Ready,
+            process::State::Starting => Self::Starting,
+            process::State::Stopping => Self::Stopping,
+            process::State::Other => Self::Unknown,
         }
     }
 }
@@ -100,17 +101,17 @@ pub(super) async fn at(home: &Home, instance: &Instance) -> Look {
 
 async fn ask(home: &Home, instance: &Instance) -> Result<Look, NoAnswer> {
     let mut client = socket::connect(home, instance, PATIENCE).await?;
-    let status: Status = socket::ask(&mut client, "io.procession.Process.Status").await?;
-    let said = State::said(&status.state);
+    let status = socket::ask(&mut client, &GetStatus {}).await?;
+    let said = State::said(status.state);
     if said != State::Ready {
         return Ok(Look { state: said, status: Some(status), ..Look::default() });
     }
     // The process itself gives its loop a second: while that goes on, it says nothing.
-    let health = timeout(PATIENCE, socket::ask::<Health>(&mut client, "io.procession.Process.Health")).await;
+    let health = timeout(PATIENCE, socket::ask(&mut client, &GetHealth {})).await;
     let (mut parked, mut letters, mut last_death) = (None, Letters::Unasked, None);
     let (state, reason) = match health {
         Ok(Ok(health)) => {
-            let verdict = health.verdict();
+            let verdict = socket::verdict(&health);
             letters = Letters::said(health.open_letters);
             (parked, last_death) = (Some(health.parked), health.last_death);
             match verdict {

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use procession::Offset;
+use procession::calls;
+use procession::interfaces::journal::WaitPast;
 use procession::varlink::{Client, ClientError, Endpoint};
-use serde::{Deserialize, Serialize};
 
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -27,14 +28,6 @@ impl Woken {
         self.0.is_some()
     }
 }
-
-#[derive(Serialize)]
-struct WaitFor {
-    after: u64,
-}
-
-#[derive(Deserialize)]
-struct Reply {}
 
 impl Latch {
     /// Where nobody can be asked, it only pauses.
@@ -74,6 +67,6 @@ async fn ask(client: Option<Client>, process: &Endpoint, after: Offset) -> Resul
         Some(client) => client,
         None => Client::connect_to(process).await?,
     };
-    let Reply {} = client.call("io.procession.Journal.Wait", &WaitFor { after: after.0 }).await?;
+    calls::ask(&mut client, &WaitPast { after: after.0, epoch: None, durable: None }).await?;
     Ok(client)
 }

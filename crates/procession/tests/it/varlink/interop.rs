@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession::varlink::{
-    Answer, Call, Client, Identity, JOURNAL, Options, PROCESS, PROTOCOL, SERVICE, Server, Service,
-};
+use procession::interfaces::{journal, process};
+use procession::varlink::{Answer, Call, Client, Identity, Options, PROTOCOL, SERVICE, Server, Service};
 use serde_json::{Value, json};
 use zlink::idl::Interface;
 
@@ -23,8 +22,8 @@ fn every_description_is_valid_and_named_as_its_interface() {
     for (name, description) in [
         ("org.varlink.service", SERVICE),
         ("io.procession.Protocol", PROTOCOL),
-        ("io.procession.Process", PROCESS),
-        ("io.procession.Journal", JOURNAL),
+        (process::NAME, process::DESCRIPTION),
+        (journal::NAME, journal::DESCRIPTION),
         ("io.procession.test.Provoke", super::support::PROVOKE),
     ] {
         let interface =
@@ -42,7 +41,7 @@ impl Service for Described {
     }
 
     fn description(&self) -> &'static str {
-        PROCESS
+        process::DESCRIPTION
     }
 
     fn call(&self, call: Call) -> Answer<'_> {

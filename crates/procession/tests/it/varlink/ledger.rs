@@ -3,7 +3,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use procession::varlink::{Answer, Call, CallError, DirectReply, JOURNAL, Service};
+use procession::interfaces::journal;
+use procession::varlink::{Answer, Call, CallError, DirectReply, Service};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -106,7 +107,7 @@ impl Service for Ledger {
     }
 
     fn description(&self) -> &'static str {
-        JOURNAL
+        journal::DESCRIPTION
     }
 
     fn call(&self, call: Call) -> Answer<'_> {
