@@ -4,11 +4,12 @@
 //! old. So ages are kept like leases, see [`crate::leases`]: in a file of the publisher's, by a clock that cannot leap, and a
 //! time that no publisher has seen counts for a small part of the age at most.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clock::wall_clock_ns;
+use crate::layout::AGES;
 use crate::leases::Leases;
 use crate::segment::Found;
 
@@ -30,10 +31,10 @@ struct Inner {
 }
 
 impl Ages {
-    /// Of segments that are old at the age of `most`; what an earlier publisher knew of them is in the file at `path`. If that
-    /// cannot be read, they are kept longer.
-    pub(crate) fn load(path: PathBuf, most: Duration) -> Self {
-        let known = Leases::load(path, most);
+    /// Of segments that are old at the age of `most`; what an earlier publisher knew of them is in the instance's file. If
+    /// that cannot be read, they are kept longer.
+    pub(crate) fn load(instance: &Path, most: Duration) -> Self {
+        let known = Leases::load(&AGES, instance, most);
         let (began_ns, began) = (wall_clock_ns(), Instant::now());
         Self(Mutex::new(Inner { known, began_ns, began, is_first: true, told: false }))
     }
@@ -66,6 +67,7 @@ impl Ages {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use super::*;
     use crate::types::Offset;
@@ -73,12 +75,12 @@ mod tests {
     #[test]
     fn an_age_goes_on_after_a_restart_and_no_leap_makes_it_up() {
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("ages");
+        let path = AGES.path(home.path(), &[]);
         let most = Duration::from_hours(24);
         let segments = [0, 10, 20].map(|base| Found { base: Offset(base), path: PathBuf::new() });
         let written = |hours_ago| SystemTime::now() - Duration::from_hours(hours_ago);
         let three = [written(1000), written(30), written(1)];
-        let ages = Ages::load(path.clone(), most);
+        let ages = Ages::load(home.path(), most);
         assert_eq!(ages.look(&segments, &three), [false; 3], "nobody has seen them grow old");
         let other = [three[0], written(29), three[2]];
         assert_eq!(
@@ -93,7 +95,7 @@ mod tests {
         // Saved when the clock was years behind.
         let (_, lines) = grown.split_once('\n').unwrap();
         fs::write(&path, format!("1000\n{lines}")).unwrap();
-        let ages = Ages::load(path, most);
+        let ages = Ages::load(home.path(), most);
         assert_eq!(ages.look(&segments, &[three[0], three[1], written(900)]), [true, true, false]);
     }
 }

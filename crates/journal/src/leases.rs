@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::clock::wall_clock_ns;
 use crate::disk;
 use crate::error::{At, Result};
+use crate::layout::FileKind;
 use crate::names::is_valid;
 
 /// A time that nobody has seen ends at most this part of a lease.
@@ -41,14 +42,17 @@ struct Unseen {
 #[derive(Debug)]
 pub(crate) struct Leases {
     path: PathBuf,
+    /// Where the file is written before it takes the place of the last one.
+    unfinished: PathBuf,
     lease: Duration,
     unseen: HashMap<Name, Unseen>,
     saved: Option<Instant>,
 }
 
 impl Leases {
-    /// What an earlier publisher has left; nothing if that cannot be read, which ends no lease.
-    pub(crate) fn load(path: PathBuf, lease: Duration) -> Self {
+    /// What an earlier publisher has left in its file of this kind; nothing if that cannot be read, which ends no lease.
+    pub(crate) fn load(kind: &FileKind, instance: &Path, lease: Duration) -> Self {
+        let (path, unfinished) = (kind.path(instance, &[]), kind.unfinished_path(instance, &[]));
         let text = read(&path).unwrap_or_default();
         let mut lines = text.lines();
         let saved_ns = lines.next().and_then(|line| line.parse().ok());
@@ -58,7 +62,7 @@ impl Leases {
             let (duration, until) = (duration + unwatched, Instant::now());
             (name, Unseen { seen_ns, duration, until, current: false })
         });
-        Self { unseen: unseen.collect(), path, lease, saved: None }
+        Self { unseen: unseen.collect(), path, unfinished, lease, saved: None }
     }
 
     /// Whether a subscription that is not being read, and was there last at `seen_ns`, has not been there for a lease.
@@ -114,9 +118,9 @@ impl Leases {
             );
             text += &format!("{seen_ns} {} {subscription}\t{instance}\n", duration.as_nanos());
         }
-        let new = self.path.with_extension("tmp");
-        disk::create_anew(&new)?.write_all(text.as_bytes()).at("write", &new)?;
-        disk::rename(&new, &self.path)
+        let new = &self.unfinished;
+        disk::create_anew(new)?.write_all(text.as_bytes()).at("write", new)?;
+        disk::rename(new, &self.path)
     }
 }
 
@@ -140,13 +144,14 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::layout::LEASES;
 
     #[test]
     fn a_lease_goes_on_after_a_restart_and_begins_anew_when_it_is_renewed() {
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("leases");
+        let (instance, path) = (home.path(), LEASES.path(home.path(), &[]));
         let lease = Duration::from_secs(3600);
-        let mut leases = Leases::load(path.clone(), lease);
+        let mut leases = Leases::load(&LEASES, instance, lease);
         assert!(!leases.has_run_out("bot", "a name", 7));
         leases.unseen.values_mut().for_each(|unseen| unseen.duration = lease * 15 / 16);
         leases.end_look(true).unwrap();
@@ -156,13 +161,13 @@ mod tests {
         let (_, rest) = text.split_once('\n').unwrap();
         let leapt = |text: &str| fs::write(&path, format!("1000\n{text}")).unwrap();
         leapt(rest);
-        let mut leases = Leases::load(path.clone(), lease);
+        let mut leases = Leases::load(&LEASES, instance, lease);
         assert!(leases.has_run_out("bot", "a name", 7), "an eighth counts");
         assert!(!leases.has_run_out("bot", "a name", 8), "it has been there");
         assert!(!leases.has_run_out("other", "a name", 7));
 
         leapt("7 0 a name\tbot\nnonsense\n");
-        let mut leases = Leases::load(path, lease);
+        let mut leases = Leases::load(&LEASES, instance, lease);
         assert!(!leases.has_run_out("bot", "a name", 7), "no leap ends a lease");
     }
 }

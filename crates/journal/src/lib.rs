@@ -104,7 +104,7 @@ pub use error::{Error, Result};
 pub use finished::{Bits, Finished};
 pub use holder::{Holder, holder};
 pub use latch::Ticket;
-pub use layout::{cursors_path, journal_folder, lock_path, marks_path};
+pub use layout::{FILES, FileKind, Purpose, cursors_path, journal_folder, lock_path, marks_path};
 pub use lock::is_locked;
 pub use marks::Marks;
 pub use options::{Options, Retention, SyncPolicy, WhenFull};

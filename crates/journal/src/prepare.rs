@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk;
 use crate::error::{At, Result};
+use crate::layout::{self, FileKind};
 use crate::map::{Pages, WriteMap};
 use crate::retention::{Reused, Room, Trimmer};
 use crate::segment;
@@ -52,11 +53,6 @@ const FAST_BYTES: usize = if cfg!(feature = "faults") { 1 } else { 4 << 20 };
 const DROPPED_MAX: usize = 16;
 /// Dropping goes on after this time if a writer has come in between.
 const GIVE_WAY: Duration = Duration::from_millis(10);
-
-/// Name of a segment that waits for the writer.
-pub(crate) const WAITING: &str = "next.tmp";
-/// Name of a segment that the writer has taken and not yet begun.
-pub(crate) const TAKEN: &str = "taken.tmp";
 
 /// The position that a writer which is at `at`, in a segment of `bytes`, tells of when it has passed it. Half of a small
 /// segment is told, since the next one is made then; and somewhat more, if it has begun behind that.
@@ -193,8 +189,8 @@ impl Preparer {
         let inner =
             Arc::new(Inner { trimmer, segment_bytes_max, next, wanted, taken, failing, work, working });
         // What a killed writer left takes up room.
-        for name in [WAITING, TAKEN] {
-            let _ = disk::remove(&inner.path(name));
+        for kind in [layout::NEXT, layout::TAKEN] {
+            let _ = disk::remove(&inner.path(&kind));
         }
         let preparing = Arc::clone(&inner);
         let thread = thread::Builder::new()
@@ -254,7 +250,7 @@ impl Preparer {
         };
         // Out of the way of the preparing thread, which may be about to make the one after it under the same
         // name; the lock is held until it is.
-        let path = self.inner.path(TAKEN);
+        let path = self.inner.path(&layout::TAKEN);
         disk::rename(&prepared.path, &path)?;
         prepared.path = path;
         self.inner.taken.store(true, Ordering::Relaxed);
@@ -265,7 +261,7 @@ impl Preparer {
     pub(crate) fn give_back(&self) {
         // The name may be that of another writer's by now.
         if self.inner.trimmer.shared.check_presence().is_ok() {
-            let _ = disk::remove(&self.inner.path(TAKEN));
+            let _ = disk::remove(&self.inner.path(&layout::TAKEN));
         }
         self.inner.taken.store(false, Ordering::Release);
     }
@@ -362,8 +358,8 @@ impl Inner {
         self.working.notify_one();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.trimmer.shared.folder.join(name)
+    fn path(&self, kind: &FileKind) -> PathBuf {
+        self.trimmer.shared.folder.join(kind.name)
     }
 
     /// Makes a segment of `least` bytes, or more if the pace asks for it.
@@ -375,7 +371,7 @@ impl Inner {
             (work.next_bytes(most, present.bytes()), work.length)
         };
         let bytes = wanted.max(least.next_multiple_of(PAGE_BYTES)).min(most);
-        let path = self.path(WAITING);
+        let path = self.path(&layout::NEXT);
         let reuse = (pace == Pace::Fast).then_some(&*path);
         let room = match limit {
             Limit::Now => {

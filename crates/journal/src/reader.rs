@@ -299,7 +299,7 @@ impl Reader {
     /// [`Error::ForeignVersion`]; [`Error::Corrupt`] if they are damaged.
     pub fn marks(&self) -> Result<Marks> {
         self.marks.load()?.ok_or_else(|| Error::Corrupt {
-            path: self.folder.join("marks"),
+            path: self.folder.join(layout::MARKS.name),
             offset: self.next,
             reason: "the marks are damaged; they are made anew when the owner starts".to_owned(),
         })

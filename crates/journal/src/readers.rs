@@ -45,7 +45,7 @@ pub(crate) struct Readers {
 
 impl Readers {
     pub(crate) fn new(journal: JournalId, name: String, instance: &Path, lease: Duration) -> Self {
-        let leases = Leases::load(crate::layout::leases_path(instance), lease);
+        let leases = Leases::load(&crate::layout::LEASES, instance, lease);
         let state = crate::layout::state_folder(instance).to_owned();
         Self { journal, name, state, leases: Mutex::new(leases), told: Mutex::default() }
     }

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::disk;
 use crate::error::{At, Error, Result};
+use crate::layout;
 use crate::types::{Epoch, JournalId, OFFSET_MAX, Offset};
 
 /// Version of the format that this crate reads and writes.
@@ -18,7 +19,6 @@ pub const FORMAT_VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"PROCSEG\0";
 /// Bytes of the segment header; the first record starts here.
 pub(crate) const HEADER_BYTES: usize = 128;
-const EXTENSION: &str = "seg";
 const PAGE_BYTES: u64 = 4096;
 /// Largest segment, so that a place in it fits 32 bits.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -115,16 +115,13 @@ pub(crate) struct Found {
 
 /// The path of the segment that begins at `base`.
 pub(crate) fn path(folder: &Path, base: Offset) -> PathBuf {
-    folder.join(format!("{:020}.{EXTENSION}", base.0))
+    folder.join(layout::SEGMENT.file_name(&[&format!("{:020}", base.0)]))
 }
 
 /// The first offset that a segment's file name states.
 pub(crate) fn base_in_name(path: &Path) -> Option<Offset> {
-    if path.extension()? != EXTENSION {
-        return None;
-    }
-    let stem = path.file_stem()?.to_str()?;
-    (stem.len() == 20).then(|| stem.parse().ok().filter(|base| *base <= OFFSET_MAX).map(Offset)).flatten()
+    let number = *layout::SEGMENT.parts(path.file_name()?.to_str()?)?.first()?;
+    (number.len() == 20).then(|| number.parse().ok().filter(|base| *base <= OFFSET_MAX).map(Offset)).flatten()
 }
 
 /// Whether a file with a segment's name may be one: also a damaged one, or one that power loss has left without a byte.

@@ -5,17 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{At, Error, Result};
-use crate::layout;
+use crate::layout::{self, FILES, SEGMENT};
 use crate::marks::Marks;
-use crate::prepare::{TAKEN, WAITING};
 use crate::record::Kind;
 use crate::segment::{self, Found, HEADER_BYTES};
 use crate::summary::read_marks;
 use crate::types::Offset;
 use crate::walk::{Segment, Step, Successor, Tables, sealed_at};
-
-/// Files of a journal's folder that are no segments.
-const OWN: [&str; 3] = ["marks", WAITING, TAKEN];
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +134,8 @@ fn strays(folder: &Path, segments: &[Found]) -> Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).at("list", folder),
     };
+    let others = FILES.iter().filter(|kind| kind.folder == SEGMENT.folder && **kind != SEGMENT);
+    let others: Vec<&str> = others.map(|kind| kind.name).collect();
     let mut strays = Vec::new();
     for entry in entries {
         let path = entry.at("list", folder)?.path();
@@ -146,7 +144,7 @@ fn strays(folder: &Path, segments: &[Found]) -> Result<Vec<PathBuf>> {
         let is_own = match segment::base_in_name(&path) {
             // It may have been begun, or dropped, since the others were listed.
             Some(_) => !is_listed || segment::may_be(&path),
-            None => name.is_some_and(|name| OWN.contains(&name)) || !path.exists(),
+            None => name.is_some_and(|name| others.contains(&name)) || !path.exists(),
         };
         if !is_own {
             strays.push(path);

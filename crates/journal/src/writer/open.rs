@@ -136,7 +136,7 @@ impl Writer {
             shared: Arc::clone(&shared),
             readers: Readers::new(journal, name.clone(), instance, options.retention.lease),
             name: name.clone(),
-            ages: options.retention.age_kept.map(|most| Ages::load(layout::ages_path(instance), most)),
+            ages: options.retention.age_kept.map(|most| Ages::load(instance, most)),
             retention: options.retention.clone(),
         };
         let segment_bytes = usize::try_from(options.segment_bytes).unwrap_or(usize::MAX);
