@@ -30,6 +30,7 @@ use self::block::{Block, get, set};
 pub(crate) use self::reach::Reach;
 use crate::acks::Refused;
 use crate::error::Result;
+use crate::files::FINISHED_BLOCKS;
 use crate::letters::Settled;
 use crate::open::OpenDeliveries;
 
@@ -45,8 +46,6 @@ const SHARE: u64 = 64;
 const SHARE_OF_ALL: u64 = 8;
 /// So many checkpoints end in one batch with an output.
 const PASSED_MAX: usize = 8;
-/// What the names of all blocks begin with.
-const NAMES: &str = "_finished/";
 
 /// The deliveries of one journal that may be acknowledged in any order.
 #[derive(Debug)]
@@ -90,12 +89,7 @@ struct Inner {
 
 /// What the names of a subscription's blocks of one journal begin with.
 pub(crate) fn prefix(subscription: &str, journal: &str) -> String {
-    format!("{NAMES}{:016x}/", hash(&[subscription, journal]))
-}
-
-/// Whether a checkpoint is one of finished records.
-pub(crate) fn is_block(name: &str) -> bool {
-    name.starts_with(NAMES)
+    format!("{}{:016x}/", FINISHED_BLOCKS.prefix, hash(&[subscription, journal]))
 }
 
 /// What is to be stored in one batch with an output.

@@ -292,7 +292,7 @@ mod tests {
         let options = Options::default();
         let writer = Writer::open(&folder, &options).unwrap();
         let cursors = Cursors::open(&folder, &writer).unwrap();
-        let table = || fs::read(folder.join("cursors")).unwrap();
+        let table = || fs::read(journal::cursors_path(&folder)).unwrap();
         let hearing = Hearing {
             retries: Retries::new(&SubscriptionSettings::default()),
             faults: FaultSettings::default(),

@@ -9,11 +9,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::LAST_DEATH;
 use crate::small_file;
 use crate::waiting::rfc3339;
 
-/// The note's name in the instance's folder.
-const NAME: &str = "last-death";
 /// A report with its causes is some lines.
 const REASON_BYTES_MAX: usize = 2000;
 
@@ -37,14 +36,14 @@ impl Death {
     /// What the instance in `folder` died of in its life of that epoch; none if it didn't, or couldn't say so.
     #[must_use]
     pub fn read(folder: &Path, epoch: u32) -> Option<Self> {
-        let text = small_file::read(&Self::path(folder))?;
+        let text = small_file::read(folder, &LAST_DEATH)?;
         serde_json::from_str(&text).ok().filter(|death: &Self| death.epoch == epoch)
     }
 
     /// Where the instance in `folder` leaves its note.
     #[must_use]
     pub fn path(folder: &Path) -> PathBuf {
-        folder.join(NAME)
+        LAST_DEATH.path(folder, &[])
     }
 
     /// Leaves the note in `folder` as one of the life of that epoch: for whoever wrote in the instance's journal since,
@@ -53,7 +52,7 @@ impl Death {
     /// # Errors
     /// I/O errors.
     pub fn hand_on(self, folder: &Path, epoch: u32) -> io::Result<()> {
-        write(&folder.join(NAME), &Self { epoch, ..self })
+        write(folder, &Self { epoch, ..self })
     }
 }
 
@@ -82,13 +81,13 @@ pub(crate) fn note(reason: &str) {
     let mut reason = reason.to_owned();
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     let death = Death { at: rfc3339(SystemTime::now()), epoch, reason };
-    if let Err(error) = write(&folder.join(NAME), &death) {
+    if let Err(error) = write(&folder, &death) {
         tracing::debug!(%error, "no note of the end could be left");
     }
 }
 
-fn write(path: &Path, death: &Death) -> io::Result<()> {
-    small_file::write(path, &serde_json::to_vec(death)?)
+fn write(folder: &Path, death: &Death) -> io::Result<()> {
+    small_file::write(folder, &LAST_DEATH, &serde_json::to_vec(death)?)
 }
 
 #[cfg(test)]
@@ -113,13 +112,13 @@ mod tests {
     #[test]
     fn a_note_is_of_its_epoch_and_never_written_through_a_link() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(NAME);
+        let path = Death::path(folder.path());
         assert_eq!(Death::read(folder.path(), 3), None);
         let other = folder.path().join("other");
         fs::write(&other, "precious").unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
         let death = Death { at: String::new(), epoch: 3, reason: "x".to_owned() };
-        write(&path, &death).unwrap();
+        write(folder.path(), &death).unwrap();
         assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
         assert_eq!((Death::read(folder.path(), 3), Death::read(folder.path(), 4)), (Some(death), None));

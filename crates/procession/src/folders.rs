@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, FileType, Mode, OFlags, access, fstat, open};
 use rustix::process::geteuid;
 
+use crate::files::SOCKET;
 use crate::names::Instance;
 use crate::users;
 use crate::varlink::Endpoint;
@@ -32,8 +33,6 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// The file beside which development keeps `.procession/`.
 const COMPOSE_FILE: &str = "process-compose.yaml";
-/// The socket's name in the folder of its instance.
-const SOCKET_NAME: &str = "socket";
 const STATE_MODE: u32 = 0o750;
 /// With the sticky bit: who may make a folder here may not exchange another's.
 const RUNTIME_MODE: u32 = 0o1770;
@@ -109,7 +108,7 @@ impl Folders {
     /// # Errors
     /// [`FolderError::SocketPathTooLong`] beyond [`SOCKET_PATH_BYTES_MAX`].
     pub fn socket(&self, instance: &Instance) -> Result<PathBuf, FolderError> {
-        let path = self.socket_folder(instance).join(SOCKET_NAME);
+        let path = SOCKET.path(&self.socket_folder(instance), &[]);
         let bytes = path.as_os_str().as_bytes().len();
         if bytes > SOCKET_PATH_BYTES_MAX {
             return Err(FolderError::SocketPathTooLong { path, bytes });
@@ -121,7 +120,7 @@ impl Folders {
     /// long.
     #[must_use]
     pub fn endpoint(&self, instance: &Instance) -> Endpoint {
-        Endpoint::new(self.socket_folder(instance).join(SOCKET_NAME), self.instance(instance))
+        Endpoint::new(SOCKET.path(&self.socket_folder(instance), &[]), self.instance(instance))
     }
 
     /// Creates what the instance owns, unless it is there: its state folder (mode 0750) and the folder of its socket

@@ -8,10 +8,8 @@ use std::io;
 use crate::beyond;
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::files::{FINISHED, FINISHED_BLOCKS, PARKED_KEYS};
 use crate::subscribe::parked_checkpoint;
-
-/// The folder of the files that say what is finished, within the instance's.
-pub(crate) const FINISHED_FOLDER: &str = "finished";
 
 impl Core {
     /// Forgets what is kept of subscriptions that have no cursor any more.
@@ -27,11 +25,11 @@ impl Core {
             subscriptions.iter().map(|subscription| parked_checkpoint(subscription)).collect();
         let gone = self.outlet.checkpoint_names().into_iter().filter(|name| {
             let owner = name.rfind('/').map_or("", |end| &name[..=end]);
-            beyond::is_block(name) && !blocks.contains(owner)
-                || name.starts_with("_parked/") && !keys.contains(name)
+            FINISHED_BLOCKS.is(name) && !blocks.contains(owner)
+                || PARKED_KEYS.is(name) && !keys.contains(name)
         });
         self.outlet.remove_checkpoints(&gone.collect::<Vec<_>>())?;
-        let folder = instance.join(FINISHED_FOLDER);
+        let folder = FINISHED.folder(&instance);
         let failed = |source| Error::Io { action: "look through", path: folder.clone(), source };
         let files = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -40,8 +38,9 @@ impl Core {
         for file in files {
             let file = file.map_err(failed)?;
             let name = file.file_name();
-            let Some(owner) = name.to_str().and_then(|name| name.split_once('@')) else { continue };
-            if !owners.contains(&owner) {
+            let parts = name.to_str().and_then(|name| FINISHED.parts(name));
+            let Some([subscription, journal]) = parts.as_deref() else { continue };
+            if !owners.contains(&(*subscription, *journal)) {
                 remove(&file.path())?;
             }
         }
@@ -53,8 +52,7 @@ impl Core {
         let prefix = beyond::prefix(subscription, journal);
         let names = self.outlet.checkpoint_names().into_iter().filter(|name| name.starts_with(&prefix));
         self.outlet.remove_checkpoints(&names.collect::<Vec<_>>())?;
-        let folder = self.folders.instance(&self.instance).join(FINISHED_FOLDER);
-        remove(&folder.join(format!("{subscription}@{journal}")))
+        remove(&FINISHED.path(&self.folders.instance(&self.instance), &[subscription, journal]))
     }
 
     /// Forgets what is kept of journals that are not among a subscription's sources any more.

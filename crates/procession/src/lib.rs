@@ -51,6 +51,7 @@ mod death;
 mod error;
 mod event;
 pub mod exit;
+pub mod files;
 pub mod folders;
 mod forgetting;
 mod guarded;

@@ -8,13 +8,15 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use journal::FileKind;
 use rustix::fs::OFlags;
 
 /// Larger ones are none of ours.
 const BYTES_MAX: u64 = 64 << 10;
 
 /// The text of a file; none if there is none, or if it is not one of ours.
-pub(crate) fn read(path: &Path) -> Option<String> {
+pub(crate) fn read(folder: &Path, kind: &FileKind) -> Option<String> {
+    let path = kind.path(folder, &[]);
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path).ok()?;
     let is_ours = file.metadata().is_ok_and(|found| found.is_file() && found.len() <= BYTES_MAX);
@@ -27,8 +29,8 @@ pub(crate) fn read(path: &Path) -> Option<String> {
 
 /// Writes a file, whole or not at all: what was there stays if there is no room. Never through a link: the file is a new
 /// one.
-pub(crate) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
+pub(crate) fn write(folder: &Path, kind: &FileKind, text: &[u8]) -> io::Result<()> {
+    let (path, new) = (kind.path(folder, &[]), kind.unfinished_path(folder, &[]));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -46,13 +48,15 @@ mod tests {
     use rustix::fs::{CWD, Mode, mkfifoat};
 
     use super::*;
+    use crate::files::STARTS;
 
     #[test]
     fn what_is_none_of_ours_is_none_and_keeps_nobody_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        write(&path("own"), b"text").unwrap();
-        assert_eq!(read(&path("own")).as_deref(), Some("text"));
+        let called = |name| FileKind { name, ..STARTS };
+        write(folder.path(), &called("own"), b"text").unwrap();
+        assert_eq!(read(folder.path(), &called("own")).as_deref(), Some("text"));
         let began = Instant::now();
         mkfifoat(CWD, path("pipe"), Mode::RUSR | Mode::WUSR).unwrap();
         symlink("/dev/zero", path("device")).unwrap();
@@ -60,7 +64,7 @@ mod tests {
         fs::create_dir(path("folder")).unwrap();
         fs::write(path("large"), vec![b'x'; 1 << 20]).unwrap();
         for name in ["missing", "pipe", "device", "link", "folder", "large"] {
-            assert_eq!(read(&path(name)), None, "{name}");
+            assert_eq!(read(folder.path(), &called(name)), None, "{name}");
         }
         assert!(began.elapsed() < Duration::from_secs(10));
     }

@@ -10,10 +10,9 @@ use super::{Register, scan};
 use crate::aside::{self, Gone};
 use crate::core::Core;
 use crate::error::Result;
+use crate::files::NO_LETTERS_BEFORE;
 use crate::outlet::Batch;
 
-/// The name of the checkpoint that says before which offset no letter is open.
-const NONE_BEFORE: &str = "_letters/none-before";
 /// So many records are looked through before the process goes on with its start: that takes no time to speak of.
 const RECORDS_AT_ONCE: u64 = 10_000;
 /// Unless they are large: files of so many bytes are read in a fraction of a second.
@@ -71,7 +70,10 @@ fn note_found(core: &Core, looked: Result<Option<Found>>) -> bool {
             core.outlet.letters.complete(open.into_keys());
             if first.0.saturating_sub(none_before(core).0) > RECORDS_AT_ONCE {
                 let mut batch = Batch::new(&core.outlet);
-                let said = batch.checkpoint(NONE_BEFORE, &first.0).map(drop).and_then(|()| batch.commit());
+                let said = batch
+                    .checkpoint(NO_LETTERS_BEFORE.prefix, &first.0)
+                    .map(drop)
+                    .and_then(|()| batch.commit());
                 if let Err(error) = said {
                     tracing::debug!(%error, "the next life looks through the same records for letters");
                 }
@@ -87,7 +89,7 @@ fn note_found(core: &Core, looked: Result<Option<Found>>) -> bool {
 
 /// No letter before this offset is open.
 fn none_before(core: &Core) -> Offset {
-    let known = core.outlet.checkpoint(NONE_BEFORE);
+    let known = core.outlet.checkpoint(NO_LETTERS_BEFORE.prefix);
     Offset(known.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default())
 }
 

@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::intake::Selection;
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::files::MODEL;
 use crate::small_file;
-
-const FILE: &str = "model.json";
 
 /// A model, as others need to know it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,8 +31,7 @@ pub(super) struct Declaration {
 /// [`Error::Subscription`] for a circle in which nobody moves event time forward; [`Error::Io`].
 pub(super) fn declare(core: &Core, own: &Declaration) -> Result<()> {
     let folder = core.folders.instance(&core.instance);
-    let path = folder.join(FILE);
-    let failed = |source| Error::Io { action: "write", path: path.clone(), source };
+    let failed = |source| Error::Io { action: "write", path: MODEL.path(&folder, &[]), source };
     let mut models = others(&core.folders.state, core.instance.as_str());
     models.push((core.instance.to_string(), own.clone()));
     if let Some(circle) = find_circle(&models) {
@@ -45,7 +43,7 @@ pub(super) fn declare(core: &Core, own: &Declaration) -> Result<()> {
         return Err(Error::Subscription { name: own.model.clone(), reason });
     }
     let text = serde_json::to_vec_pretty(own).expect("texts can be encoded");
-    small_file::write(&path, &text).map_err(failed)
+    small_file::write(&folder, &MODEL, &text).map_err(failed)
 }
 
 /// The models of all other instances, as far as they can be read.
@@ -55,7 +53,7 @@ fn others(state: &Path, own: &str) -> Vec<(String, Declaration)> {
         .flatten()
         .flatten()
         .filter_map(|entry| {
-            Some((entry.file_name().into_string().ok()?, small_file::read(&entry.path().join(FILE))?))
+            Some((entry.file_name().into_string().ok()?, small_file::read(&entry.path(), &MODEL)?))
         })
         .filter(|(instance, _)| instance != own)
         .filter_map(|(instance, text)| Some((instance, serde_json::from_str(&text).ok()?)))

@@ -15,6 +15,7 @@ use super::time::EventTime;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::event::{Any, Message};
+use crate::files::FINAL_TIMES;
 use crate::outlet::Batch;
 use crate::subscribe::Delivery;
 
@@ -24,8 +25,6 @@ const ENTRIES: &str = "number of entries in a batch";
 /// What is too large of one record.
 const KEY: &str = "key";
 const PAYLOAD: &str = "payload";
-/// The checkpoint of a model that is up to where everything is final of which only a part is said.
-const NEARS: &str = "_final/";
 /// What a record takes in a batch beside key and payload, at most: its header, names, and the acknowledgement.
 pub(super) const RECORD_BYTES: usize = 1024;
 
@@ -206,7 +205,7 @@ impl Outbox {
                 batch.add(&Final { at })?;
             }
             Frontier::Nears(at) => {
-                batch.checkpoint(&format!("{NEARS}{model}"), &at)?;
+                batch.checkpoint(&nears_name(model), &at)?;
             }
         }
         for (_, delivery) in acking {
@@ -219,5 +218,9 @@ impl Outbox {
 /// Up to where what a model says was about to become final when it said a part of that and died; what has waited for it is
 /// to be said before anything is heard.
 pub(super) fn nears(core: &Core, model: &str) -> Option<EventTime> {
-    serde_json::from_slice(&core.outlet.checkpoint(&format!("{NEARS}{model}"))?).ok()
+    serde_json::from_slice(&core.outlet.checkpoint(&nears_name(model))?).ok()
+}
+
+fn nears_name(model: &str) -> String {
+    format!("{}{model}", FINAL_TIMES.prefix)
 }

@@ -239,7 +239,6 @@ where
 
     /// Returns from where on the own journal is needed beside the snapshot.
     fn write_snapshot(&mut self, marks: &Marks) -> std::result::Result<Offset, String> {
-        let path = self.snapshot_path();
         let letters = self.keep_letters().map_err(|error| error.to_string())?;
         let retried: Vec<u64> = self.retried.keys().copied().collect();
         // A letter that cannot be kept here is left where it is, if it is there.
@@ -256,7 +255,8 @@ where
             };
         }
         let heard = snapshot::Needed { journals: heeded, retried, letters };
-        let written = guarded(|| snapshot::write(&path, &self.model, &self.fold, marks, heard));
+        let folder = self.core.folders.instance(&self.core.instance);
+        let written = guarded(|| snapshot::write(&folder, &self.model, &self.fold, marks, heard));
         let written = written.unwrap_or_else(|reason| Err(io::Error::other(reason)));
         written.map(|()| first_own).map_err(|error| error.to_string())
     }

@@ -1,5 +1,5 @@
-//! A model's state in a file, so that a restart need not read all of its inputs again. A cache: the journals hold
-//! everything that it does.
+//! A model's state in a file, so that a restart need not read all of its inputs again. The journals hold
+//! everything that it does, for as long as their publishers keep what is final.
 //!
 //! Lines of JSON: a header, one line for each key, one for each conclusion that is not final, and a hash of all before.
 
@@ -21,6 +21,7 @@ use super::model::Model;
 use super::order::Derivation;
 use super::recall::{Recall, Recalled};
 use super::time::EventTime;
+use crate::files::SNAPSHOT;
 use crate::letters::Letter;
 
 const FORMAT: u32 = 1;
@@ -135,15 +136,15 @@ pub(super) struct Snapshot<M> {
 
 /// Where an instance keeps it.
 pub(super) fn path(instance: &Path, model: &str) -> PathBuf {
-    instance.join(format!("{model}.snapshot"))
+    SNAPSHOT.path(instance, &[model])
 }
 
-/// Writes a snapshot, and returns when it is safe from power loss.
+/// Writes a snapshot into the instance's folder, and returns when it is safe from power loss.
 ///
 /// # Errors
 /// I/O errors.
 pub(super) fn write<M: Model>(
-    path: &Path,
+    instance: &Path,
     model: &str,
     fold: &Fold<M>,
     own: &Marks,
@@ -152,6 +153,7 @@ pub(super) fn write<M: Model>(
     let mut text = Vec::new();
     let ledger: Vec<_> = fold.ledger().collect();
     let (Needed { journals, retried, letters }, conclusions) = (needed, ledger.len());
+    let (path, new) = (path(instance, model), SNAPSHOT.unfinished_path(instance, &[model]));
     let (model, settled, keys) = (model.to_owned(), fold.settled(), fold.bases().count());
     let (own, own_journal) = (own.committed.0, Some(own.journal.to_string()));
     let format = FORMAT;
@@ -166,12 +168,11 @@ pub(super) fn write<M: Model>(
     }
     let sum = Derivation(Hash::new().bytes(&text).value());
     line(&mut text, &sum)?;
-    let new = path.with_extension("snapshot-new");
     let mut file = File::create(&new)?;
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    File::open(instance)?.sync_all()
 }
 
 fn line<T: Serialize>(text: &mut Vec<u8>, value: &T) -> io::Result<()> {

@@ -27,7 +27,7 @@ use crate::acks::{Acks, Origin, Refused};
 use crate::beyond::Beyond;
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::leftovers::FINISHED_FOLDER;
+use crate::files::FINISHED;
 use crate::varlink::Endpoint;
 use crate::waiting::{Waiting, Waits};
 
@@ -235,7 +235,7 @@ impl Source {
         let Some(open) = &mut self.open else { return Ok(()) };
         let Acks { subscription, journal, .. } = &*open.acks;
         let folder = core.folders.instance(&core.instance);
-        let path = folder.join(FINISHED_FOLDER).join(format!("{subscription}@{journal}"));
+        let path = FINISHED.path(&folder, &[&**subscription, &**journal]);
         let names = (&**subscription, &**journal);
         let earlier = |name: &str| core.outlet.checkpoint(name);
         let beyond = Beyond::open(names, &path, open.reader.position(), core.hearing.segment_bytes, earlier)?;

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use procession::NoSettings;
+use procession::files::SOCKET;
 use procession::folders::SOCKET_PATH_BYTES_MAX;
 use procession::settings;
 use rustix::fs::{Access, access, statfs, statvfs};
@@ -132,7 +133,7 @@ pub(super) fn socket_paths(home: &Home) -> Finding {
     if let Some(error) = instances.iter().find_map(|instance| home.folders.socket(instance).err()) {
         return Finding::fail(CHECK, error.to_string(), MEND);
     }
-    let taken = home.folders.runtime.as_os_str().as_bytes().len() + "//socket".len();
+    let taken = home.folders.runtime.as_os_str().as_bytes().len() + "//".len() + SOCKET.name.len();
     match SOCKET_PATH_BYTES_MAX.checked_sub(taken) {
         None | Some(0) => {
             Finding::fail(CHECK, "the runtime folder's path leaves no room for a socket's name", MEND)

@@ -9,6 +9,7 @@ use super::lanes::Key;
 use crate::beyond;
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::files::PARKED_KEYS;
 use crate::letters::short_key;
 
 /// Most keys of one subscription that are parked at a time: more of them is no longer about single keys.
@@ -92,7 +93,7 @@ pub(crate) fn parked_keys(core: &Core, subscription: &str) -> Result<HashSet<Box
 
 /// Where the parked keys of a subscription are kept.
 pub(crate) fn checkpoint_name(subscription: &str) -> String {
-    format!("_parked/{:016x}", beyond::hash(&[subscription]))
+    format!("{}{:016x}", PARKED_KEYS.prefix, beyond::hash(&[subscription]))
 }
 
 fn decode(value: &[u8]) -> Result<HashSet<Box<[u8]>>, String> {
