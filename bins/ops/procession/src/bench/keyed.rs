@@ -174,7 +174,7 @@ impl Keyed {
     fn say(&self, home: &Home, journal: &str, hot: bool) -> anyhow::Result<()> {
         let mut options = journal::Options { sync: SyncPolicy::Never, ..journal::Options::default() };
         options.retention.bytes_kept = u64::MAX;
-        let mut writer = Writer::open(&home.path().join("state").join(journal), &options)?;
+        let mut writer = Writer::open(&home.folders().state.join(journal), &options)?;
         let mut payload = [0; 64];
         let mut say = |key: u32, number: u64| {
             payload[..4].copy_from_slice(&key.to_le_bytes());

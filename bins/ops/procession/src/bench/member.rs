@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use procession::calls;
+use procession::folders::Folders;
 use procession::interfaces::process::{GetHealth, Health};
-use procession::varlink::{Client, Endpoint};
+use procession::names::Instance;
+use procession::varlink::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
@@ -20,27 +22,27 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Home {
     path: PathBuf,
+    folders: Folders,
 }
 
 impl Home {
     pub(super) fn new(parent: Option<&Path>) -> anyhow::Result<Self> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
         let path = parent.join(format!("procession-bench-{}", std::process::id()));
-        for folder in ["state", "run"] {
-            let folder = path.join(folder);
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
+        let (state, runtime) = (path.join("state"), path.join("run"));
+        for folder in [&state, &runtime] {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        Ok(Self { path })
+        let credentials = path.join("credentials");
+        Ok(Self { folders: Folders { state, runtime, config: path.clone(), credentials }, path })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    fn endpoint(&self, instance: &str) -> Endpoint {
-        let socket = self.path.join("run").join(instance).join("socket");
-        Endpoint::new(socket, self.path.join("state").join(instance))
+    pub(super) const fn folders(&self) -> &Folders {
+        &self.folders
     }
 }
 
@@ -53,7 +55,7 @@ impl Drop for Home {
 /// One process, started from this executable under another name. Killed when dropped.
 #[derive(Debug)]
 pub(super) struct Member {
-    instance: String,
+    instance: Instance,
     child: Child,
     said: BufReader<ChildStdout>,
     told: Option<ChildStdin>,
@@ -62,25 +64,26 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn start(home: &Home, name: &str, instance: &str, settings: &[&str]) -> anyhow::Result<Self> {
         let this = std::env::current_exe().context("cannot find this executable")?;
+        let instance = Instance::new(instance)?;
         let mut child = Command::new(this)
             .arg0(name)
-            .args(["run", "--instance", instance, "--log-level", "warn"])
+            .args(["run", "--instance", instance.as_str(), "--log-level", "warn"])
             .args(settings)
-            .env("PROCESSION_STATE", home.path.join("state"))
-            .env("PROCESSION_RUNTIME", home.path.join("run"))
-            .env("PROCESSION_CONFIG", &home.path)
+            .env("PROCESSION_STATE", &home.folders.state)
+            .env("PROCESSION_RUNTIME", &home.folders.runtime)
+            .env("PROCESSION_CONFIG", &home.folders.config)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {instance}"))?;
         let said = BufReader::new(child.stdout.take().context("it has an output")?);
         let told = child.stdin.take();
-        Ok(Self { instance: instance.to_owned(), child, said, told })
+        Ok(Self { instance, child, said, told })
     }
 
     /// Waits until it has subscribed.
     pub(super) fn wait_ready(&self, home: &Home) -> anyhow::Result<()> {
-        let endpoint = home.endpoint(&self.instance);
+        let endpoint = home.folders.endpoint(&self.instance);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let deadline = Instant::now() + READY_WITHIN;
@@ -99,7 +102,7 @@ impl Member {
     /// Stops it where it is, as a debugger would, once it has begun to read: from then on nothing is dropped that it has
     /// not read.
     pub(super) fn stop_once_it_reads(&self, home: &Home) -> anyhow::Result<()> {
-        let folder = home.path.join("state").join(&self.instance);
+        let folder = home.folders.instance(&self.instance);
         let deadline = Instant::now() + READY_WITHIN;
         while journal::read_cursors(&folder)?.is_empty() {
             if Instant::now() > deadline {
