@@ -10,10 +10,10 @@ use std::thread;
 use journal::{Item, Level, Reader, Start, journal_folder, marks_path};
 use serde_json::{Value, json};
 
-use crate::keyed::{acknowledged, program_of, said, said_by, say, source};
+use crate::keyed::{acknowledged, said, said_by, say, source};
 use crate::letters::{call_of, error_name, health_of};
-use crate::replaced::{folder, speak_as};
-use crate::sample::{Home, Running};
+use crate::replaced::speak_as;
+use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
 const PATIENT: [&str; 4] = ["--subscription-max-attempts", "1000", "--subscription-backoff", "500ms"];
@@ -23,7 +23,7 @@ const WAITS: &str = "waits to read offset 1 of source again";
 
 fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
     let arguments = [&["run", "--log-level", "debug"], arguments].concat();
-    Running::start(home.command_of(&program_of(example), &arguments).stdout(Stdio::null()))
+    Running::start(home.command_of(&program(example), &arguments).stdout(Stdio::null()))
 }
 
 fn own_key(number: u64) -> String {
@@ -42,7 +42,7 @@ struct Aside {
 
 impl Aside {
     fn put(home: &Home) -> Aside {
-        let (there, aside) = (folder(home, "source"), home.path().join("aside"));
+        let (there, aside) = (home.instance("source"), home.path().join("aside"));
         fs::rename(&there, &aside).unwrap();
         Aside { there, aside }
     }
@@ -54,7 +54,7 @@ impl Aside {
 
 /// Of the format that an instance's marks have.
 fn set_version(home: &Home, instance: &str, version: u8) {
-    let marks = marks_path(&folder(home, instance));
+    let marks = marks_path(&home.instance(instance));
     fs::File::options().write(true).open(&marks).unwrap().write_all_at(&[version], 8).unwrap();
 }
 
@@ -163,7 +163,7 @@ fn an_event_that_its_journal_has_dropped_is_waited_for_no_more() {
     let mut failing = start(&home, "sorter", &[&["--fail", "1"], &PATIENT[..]].concat());
     failing.wait_for("refused, attempt 1");
     // Another journal.
-    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    fs::remove_dir_all(home.instance("source")).unwrap();
     say(&mut source(&home), 10..13, own_key);
     wait_until("what is there now is said", || said(&home, "sorted").len() == 5);
     wait_until("all is acknowledged", || acknowledged(&home) == 3);
@@ -174,8 +174,8 @@ fn an_event_that_its_journal_has_dropped_is_waited_for_no_more() {
 fn a_journal_is_waited_for_while_nothing_can_be_kept_about_it_whenever_it_appears() {
     for is_there_before in [true, false] {
         let home = Home::new();
-        let finished = folder(&home, "careful").join("finished");
-        fs::create_dir_all(folder(&home, "careful")).unwrap();
+        let finished = home.instance("careful").join("finished");
+        fs::create_dir_all(home.instance("careful")).unwrap();
         fs::write(&finished, "").unwrap();
         let speak = || say(&mut source(&home), 1..4, own_key);
         if is_there_before {
@@ -200,10 +200,10 @@ fn a_history_that_parts_is_waited_for_while_nothing_can_be_kept_about_it() {
     say(&mut source(&home), 1..4, own_key);
     let mut careful = start(&home, "careful", &["--any-order"]);
     wait_until("all is heard", || said_by(&home, "careful", "heard").len() == 3);
-    let finished = folder(&home, "careful").join("finished");
+    let finished = home.instance("careful").join("finished");
     fs::remove_dir_all(&finished).unwrap();
     fs::write(&finished, "").unwrap();
-    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    fs::remove_dir_all(home.instance("source")).unwrap();
     say(&mut source(&home), 10..13, own_key);
     careful.wait_for("what is done of journal source cannot be kept");
     fs::remove_file(&finished).unwrap();
@@ -214,7 +214,7 @@ fn a_history_that_parts_is_waited_for_while_nothing_can_be_kept_about_it() {
 /// Where the letters of an instance lie.
 fn letters_at(home: &Home, instance: &str) -> Vec<u64> {
     let mut reader =
-        Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap().unwrap();
+        Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap().unwrap();
     let mut letters = Vec::new();
     while let Some(item) = reader.next().unwrap() {
         if let Item::Record(record) = item
@@ -233,7 +233,7 @@ fn letters_about_one_offset_of_two_journals_are_dealt_with_side_by_side() {
     let first = start(&home, "careful", &[&["--any-order", "--refuse", "1"], &IMPATIENT[..]].concat());
     let count = |topic: &str| said_by(&home, "careful", topic).len();
     wait_until("its event is parked", || count("_dead-letter") == 1);
-    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    fs::remove_dir_all(home.instance("source")).unwrap();
     say(&mut source(&home), 0..3, own_key);
     wait_until("that of the other journal is, too", || count("_dead-letter") == 2 && count("heard") == 6);
     drop(first);
@@ -286,7 +286,7 @@ fn what_was_in_hand_of_another_journal_is_no_success_of_those_that_have_failed_i
     careful.wait_for("the last 10 events");
     let health = || health_of(&home, "careful").to_string();
     wait_until("all have been tried", || health().contains("the last 12 events"));
-    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    fs::remove_dir_all(home.instance("source")).unwrap();
     say(&mut source(&home), 1..2, own_key);
     wait_until("the only one of the other journal is parked", || {
         said_by(&home, "careful", "_dead-letter").len() == 13

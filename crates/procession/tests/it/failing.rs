@@ -6,10 +6,9 @@ use std::process::Stdio;
 use journal::{Codec, Entry, Writer, read_cursors};
 use serde_json::{Value, json};
 
-use crate::keyed::{acknowledged, program_of, said, said_by, say, sorter, source};
+use crate::keyed::{acknowledged, said, said_by, say, sorter, source};
 use crate::letters::{call, error_name};
-use crate::replaced::folder;
-use crate::sample::{Home, Running};
+use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
 const SMALL: [&str; 2] = ["--journal-segment-bytes", "64KiB"];
@@ -17,7 +16,7 @@ const ONE_ATTEMPT: [&str; 4] = ["--subscription-max-attempts", "1", "--subscript
 
 fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
     let arguments = [&["run", "--log-level", "debug"], arguments].concat();
-    Running::start(home.command_of(&program_of(example), &arguments).stdout(Stdio::null()))
+    Running::start(home.command_of(&program(example), &arguments).stdout(Stdio::null()))
 }
 
 fn put(writer: &mut Writer, key: &str, payload: &Value) {
@@ -70,7 +69,7 @@ fn a_key_whose_next_letter_cannot_be_had_stays_parked_and_in_order() {
     failing.kill();
     // Its publisher does not have it any more, either.
     drop(writer);
-    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    fs::remove_dir_all(home.instance("source")).unwrap();
     let mut writer = source(&home);
     let mut mended = start(&home, "sorter", &[&ONE_ATTEMPT[..], &SMALL].concat());
     let release = || call(&home, "Release", &json!({"subscription": "sorted", "key": "key-1"}));
@@ -95,7 +94,7 @@ fn a_key_whose_next_letter_cannot_be_had_stays_parked_and_in_order() {
 fn letter_of(home: &Home, event: u64) -> u64 {
     use journal::{Item, Level, Reader, Start};
     let mut reader =
-        Reader::open(&folder(home, "sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
+        Reader::open(&home.instance("sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
     while let Some(Item::Record(record)) = reader.next().unwrap() {
         if record.topic == "_dead-letter"
             && serde_json::from_slice::<Value>(record.payload).unwrap()["offset"] == json!(event)
@@ -116,7 +115,7 @@ fn scattered_failures_are_no_row_however_many_deliveries_are_in_hand() {
         say(&mut source(&home), 1..601, |number| format!("key-{number}"));
         let careful = start(&home, "careful", &[&slow[..], &failing, way].concat());
         wait_until(&format!("all is dealt with, {way:?}"), || {
-            let cursors = read_cursors(&folder(&home, "careful")).unwrap_or_default();
+            let cursors = read_cursors(&home.instance("careful")).unwrap_or_default();
             cursors.iter().any(|cursor| cursor.journal == "source" && cursor.position.next.0 == 600)
         });
         assert_eq!(said_by(&home, "careful", "_dead-letter").len(), 60);

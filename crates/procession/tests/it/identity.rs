@@ -16,7 +16,7 @@ use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use crate::calls::kitchen::{NOW, block_on, cook};
-use crate::sample::{DEADLINE, Home, Running};
+use crate::sample::{DEADLINE, Home, Running, program};
 
 /// Neither this user nor anybody else.
 const STRANGER: u32 = 20_001;
@@ -117,16 +117,15 @@ fn a_subscriber_does_not_wait_on_an_impostor_and_says_so() {
         return;
     }
     let home = Home::new();
-    let folder = home.path().join("state/greeter");
+    let folder = home.instance("greeter");
     fs::create_dir_all(&folder).unwrap();
     let mut writer = Writer::open(&folder, &JournalOptions::default()).unwrap();
     let entry = Entry { topic: "greeting", key: None, cause: None, codec: Codec::Json, payload: b"{}" };
     writer.append(&entry).unwrap();
     drop(writer);
     chown(&folder, Some(STRANGER), None).unwrap();
-    let _impostor = serve(&home.path().join("run/greeter/socket"));
-    let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples/listener");
-    let mut listener = Running::start(home.command_of(&program, &["run"]).stdout(Stdio::null()));
+    let _impostor = serve(&home.socket("greeter"));
+    let mut listener = Running::start(home.command_of(&program("listener"), &["run"]).stdout(Stdio::null()));
     listener.wait_for("not waiting on a publisher");
 }
 

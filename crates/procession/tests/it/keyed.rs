@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,21 +14,17 @@ use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::sample::{self, Home};
+use crate::sample::{self, Home, program};
 use crate::swarm::{Running, wait_until};
 
 /// More kills in a row than a delivery may be unlucky with.
 const PATIENT: [&str; 2] = ["--subscription-max-attempts", "1000"];
 
-fn folder(home: &Home, instance: &str) -> PathBuf {
-    home.path().join("state").join(instance)
-}
-
 /// The journal that is heard. It has no socket: the subscriber looks by itself.
 pub(crate) fn source(home: &Home) -> Writer {
-    fs::create_dir_all(folder(home, "source")).unwrap();
+    fs::create_dir_all(home.instance("source")).unwrap();
     let options = Options { sync: SyncPolicy::Never, ..Options::default() };
-    Writer::open(&folder(home, "source"), &options).unwrap()
+    Writer::open(&home.instance("source"), &options).unwrap()
 }
 
 /// Says numbers, each under the key that it is given.
@@ -46,16 +41,8 @@ fn half_hot(number: u64) -> String {
     if number.is_multiple_of(2) { "hot".to_owned() } else { format!("key-{}", number % 80) }
 }
 
-fn program() -> PathBuf {
-    program_of("sorter")
-}
-
-pub(crate) fn program_of(example: &str) -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(example)
-}
-
 pub(crate) fn sorter(home: &Home, arguments: &[&str]) -> Running {
-    let mut command = home.command_of(&program(), &[&["run"], arguments].concat());
+    let mut command = home.command_of(&program("sorter"), &[&["run"], arguments].concat());
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
@@ -65,7 +52,8 @@ pub(crate) fn said(home: &Home, topic: &str) -> Vec<Value> {
 }
 
 pub(crate) fn said_by(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
-    let Some(mut reader) = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap()
+    let Some(mut reader) =
+        Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap()
     else {
         return Vec::new();
     };
@@ -100,7 +88,7 @@ pub(crate) fn expected(
 }
 
 pub(crate) fn acknowledged(home: &Home) -> u64 {
-    let cursors = read_cursors(&folder(home, "sorter")).unwrap_or_default();
+    let cursors = read_cursors(&home.instance("sorter")).unwrap_or_default();
     cursors.iter().find(|cursor| cursor.journal == "source").map_or(0, |cursor| cursor.position.next.0)
 }
 
@@ -164,7 +152,8 @@ fn in_any_order_nothing_comes_that_could_not_be_remembered() {
     let home = Home::new();
     say(&mut source(&home), 0..3000, half_hot);
     let arguments = ["run", "--any-order", "--journal-segment-bytes", "64KiB"];
-    let mut leaving = sample::Running::start(home.command_of(&program(), &arguments).stdout(Stdio::null()));
+    let mut leaving =
+        sample::Running::start(home.command_of(&program("sorter"), &arguments).stdout(Stdio::null()));
     leaving.wait_for("too far ahead");
     drop(leaving);
     let ahead = said(&home, "sorted").len();
@@ -186,13 +175,14 @@ fn what_is_kept_of_a_journal_goes_when_it_is_no_source_any_more() {
     wait_until("all others are done", || said(&home, "sorted").len() == 5);
     stuck.kill();
     let kept = || {
-        let writer = Writer::open(&folder(&home, "sorter"), &Options::default()).unwrap();
+        let writer = Writer::open(&home.instance("sorter"), &Options::default()).unwrap();
         let blocks = writer.checkpoint_names().filter(|name| name.starts_with("_finished/")).count();
-        (blocks, fs::exists(folder(&home, "sorter").join("finished/sorted@source")).unwrap())
+        (blocks, fs::exists(home.instance("sorter").join("finished/sorted@source")).unwrap())
     };
     assert_eq!(kept(), (1, true));
     let arguments = ["run", "--sources", "another/*"];
-    let mut other = sample::Running::start(home.command_of(&program(), &arguments).stdout(Stdio::null()));
+    let mut other =
+        sample::Running::start(home.command_of(&program("sorter"), &arguments).stdout(Stdio::null()));
     other.wait_for("ready");
     drop(other);
     assert_eq!(kept(), (0, false));
@@ -207,9 +197,9 @@ fn what_is_kept_of_many_journals_goes_once_it_is_done() {
     let payload = |number: u64| json!({"number": number}).to_string();
     for instance in 0..24 {
         let name = format!("source@{instance}");
-        fs::create_dir_all(folder(&home, &name)).unwrap();
+        fs::create_dir_all(home.instance(&name)).unwrap();
         let options = Options { sync: SyncPolicy::Never, segment_bytes: 1 << 20, ..Options::default() };
-        let mut writer = Writer::open(&folder(&home, &name), &options).unwrap();
+        let mut writer = Writer::open(&home.instance(&name), &options).unwrap();
         for _ in 0..4 {
             // The second is done before the first, so it is kept that it is; records that nobody hears lie between.
             for (key, number) in [("slow", SLOW), ("fast", 0)] {
@@ -234,12 +224,13 @@ fn what_is_kept_of_many_journals_goes_once_it_is_done() {
     running.kill();
     assert_eq!(said(&home, "_dead-letter").len(), 0, "healthy events are parked");
     let kept = || {
-        let writer = Writer::open(&folder(&home, "sorter"), &Options::default()).unwrap();
+        let writer = Writer::open(&home.instance("sorter"), &Options::default()).unwrap();
         writer.checkpoint_names().filter(|name| name.starts_with("_finished/")).count()
     };
     assert!(kept() <= 24 * 2, "blocks that are wholly done have gone");
     let arguments = ["run", "--journal-segment-bytes", "16KiB"];
-    let mut idle = sample::Running::start(home.command_of(&program(), &arguments).stdout(Stdio::null()));
+    let mut idle =
+        sample::Running::start(home.command_of(&program("sorter"), &arguments).stdout(Stdio::null()));
     idle.wait_for("ready");
     drop(idle);
     assert_eq!(kept(), 0, "nothing is open");
@@ -281,7 +272,7 @@ fn an_event_that_ends_the_process_each_time_is_found_and_parked() {
     while acknowledged(&home) < 200 {
         starts += 1;
         assert!(starts < 20, "it dies on and on");
-        let mut command = home.command_of(&program(), &[&["run"], &deadly[..]].concat());
+        let mut command = home.command_of(&program("sorter"), &[&["run"], &deadly[..]].concat());
         let mut running = sample::Running::start(command.stdout(Stdio::null()));
         wait_until("it is done, or dead", || acknowledged(&home) == 200 || running.has_ended());
     }
@@ -298,7 +289,7 @@ fn what_is_in_hand_is_finished_when_it_is_told_to_stop() {
     let home = Home::new();
     say(&mut source(&home), 0..500, |number| format!("key-{}", number % 50));
     let arguments = ["run", "--pause", "40ms", "--concurrency", "50"];
-    let mut command = home.command_of(&program(), &arguments);
+    let mut command = home.command_of(&program("sorter"), &arguments);
     let running = sample::Running::start(command.stdout(Stdio::null()));
     wait_until("some are done", || said(&home, "sorted").len() > 60);
     running.signal(Signal::TERM);
@@ -367,13 +358,14 @@ fn faults_are_told_and_can_be_kept_to_one_subscription() {
     say(&mut source(&home), 0..10, half_hot);
     let settings = "[process.subscription.faults]\nseed = 7\nreorder_one_in = 2\n";
     home.write("sorter.toml", settings);
-    let mut running = sample::Running::start(home.command_of(&program(), &["run"]).stdout(Stdio::null()));
+    let mut running =
+        sample::Running::start(home.command_of(&program("sorter"), &["run"]).stdout(Stdio::null()));
     running.wait_for("FAULTS ARE ON");
     wait_until("all is done", || acknowledged(&home) == 10);
     drop(running);
     home.write("sorter.toml", format!("{settings}only = \"another\"\n"));
     say(&mut source(&home), 10..20, half_hot);
-    let mut command = home.command_of(&program(), &["run"]);
+    let mut command = home.command_of(&program("sorter"), &["run"]);
     let running = sample::Running::start(command.stdout(Stdio::null()));
     wait_until("all is done", || acknowledged(&home) == 20);
     running.signal(Signal::TERM);
@@ -404,7 +396,7 @@ fn what_a_key_is_at_is_not_lost_when_an_older_copy_is_put_back() {
     let key = |number| if number == 3 { "three".to_owned() } else { half_hot(number) };
     say(&mut writer, 0..10, key);
     drop(writer);
-    let (source_folder, aside) = (folder(&home, "source"), home.path().join("aside"));
+    let (source_folder, aside) = (home.instance("source"), home.path().join("aside"));
     let copied = std::process::Command::new("cp").arg("-a").arg(&source_folder).arg(&aside).status().unwrap();
     assert!(copied.success());
     let first = sorter(&home, &["--hang", "three"]);

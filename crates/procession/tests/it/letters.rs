@@ -5,10 +5,8 @@ use std::time::Duration;
 use procession::varlink::{Client, ClientError};
 use serde_json::{Value, json};
 
-use crate::keyed::{
-    acknowledged, expected, kill_until_done, program_of, said, say, seeded, sorted, sorter, source,
-};
-use crate::sample::{self, Home};
+use crate::keyed::{acknowledged, expected, kill_until_done, said, say, seeded, sorted, sorter, source};
+use crate::sample::{self, Home, program};
 use crate::swarm::wait_until;
 
 pub(crate) const IMPATIENT: [&str; 4] = ["--subscription-max-attempts", "2", "--subscription-backoff", "1ms"];
@@ -47,7 +45,7 @@ fn call_method_of(
     method: &str,
     parameters: &Value,
 ) -> Result<Value, ClientError> {
-    let socket = home.path().join("run").join(instance).join("socket");
+    let socket = home.socket(instance);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut client = None;
     wait_until("it listens", || {
@@ -175,7 +173,7 @@ fn a_program_that_can_deal_with_nothing_slows_down_says_so_and_is_given_all_agai
         say(&mut source(&home), 0..60, |number| format!("key-{}", number % 20));
         let arguments = [&["run"], &slow[..], way].concat();
         let mut failing = sample::Running::start(
-            home.command_of(&program_of("sorter"), &arguments).stdout(std::process::Stdio::null()),
+            home.command_of(&program("sorter"), &arguments).stdout(std::process::Stdio::null()),
         );
         failing.wait_for("have failed");
         // The process may have yet to say that it is ready.

@@ -7,17 +7,13 @@ use journal::{Codec, Cursors, Entry, Item, Level, Options, Position, Reader, Sta
 use procession::varlink::ClientError;
 use serde_json::{Value, json};
 
-use crate::keyed::{acknowledged, program_of, said, say, sorter, source};
+use crate::keyed::{acknowledged, said, say, sorter, source};
 use crate::letters::{IMPATIENT, call, error_name, health, of_three};
-use crate::sample::{self, Home};
+use crate::sample::{self, Home, program};
 use crate::swarm::wait_until;
 
 const CRAMPED: [&str; 6] =
     ["--journal-segment-bytes", "16KiB", "--journal-max-bytes", "32KiB", "--journal-when-full", "wait"];
-
-fn folder(home: &Home, instance: &str) -> PathBuf {
-    home.path().join("state").join(instance)
-}
 
 /// What has become of letters, in order.
 fn settled(home: &Home) -> Vec<(u64, String)> {
@@ -97,7 +93,7 @@ fn a_letter_that_is_dropped_while_its_key_is_released_is_passed_over() {
 /// Where the sorter's letters lie.
 fn letters(home: &Home) -> Vec<u64> {
     let mut reader =
-        Reader::open(&folder(home, "sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
+        Reader::open(&home.instance("sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
     let mut letters = Vec::new();
     while let Some(item) = reader.next().unwrap() {
         if let Item::Record(record) = item
@@ -126,15 +122,15 @@ fn parked_alone(arguments: &[&str]) -> Home {
 fn a_letter_that_is_dealt_with_and_cannot_be_settled_for_want_of_room_is_settled_once_there_is_some() {
     let home = parked_alone(&CRAMPED);
     // Somebody who holds back all that the sorter says.
-    fs::create_dir_all(folder(&home, "slow")).unwrap();
-    let writer = Writer::open(&folder(&home, "slow"), &Options::default()).unwrap();
-    let cursor = Cursors::open(&folder(&home, "slow"), &writer).unwrap().claim("l", "sorter").unwrap();
+    fs::create_dir_all(home.instance("slow")).unwrap();
+    let writer = Writer::open(&home.instance("slow"), &Options::default()).unwrap();
+    let cursor = Cursors::open(&home.instance("slow"), &writer).unwrap().claim("l", "sorter").unwrap();
     cursor.store(Position::default());
     let (file, gate) = gate(&home);
     let arguments =
         [&["run"], &CRAMPED[..], &["--gated", "0", "--gate", &gate, "--plain-one-in", "1000"]].concat();
     let mut full = sample::Running::start(
-        home.command_of(&program_of("sorter"), &arguments).stdout(std::process::Stdio::null()),
+        home.command_of(&program("sorter"), &arguments).stdout(std::process::Stdio::null()),
     );
     let retry = || call(&home, "Retry", &json!({"offset": 0}));
     retry().unwrap();
@@ -149,7 +145,7 @@ fn a_letter_that_is_dealt_with_and_cannot_be_settled_for_want_of_room_is_settled
     assert_eq!(error_name(call(&home, "Drop", &json!({"offset": 0}))), "Failed");
     assert_eq!((settled(&home), health(&home)["open_letters"].clone()), (vec![], json!(1)));
     let mut reader =
-        Reader::open(&folder(&home, "sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
+        Reader::open(&home.instance("sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
     wait_until("there is room, and it is settled", || {
         while reader.next().unwrap().is_some() {}
         cursor.store(reader.position());
@@ -169,7 +165,7 @@ fn a_letter_that_is_dealt_with_and_cannot_be_settled_for_want_of_room_is_settled
 fn open_letters_of_earlier_lives_are_counted_and_never_none_before_they_are() {
     let home = parked_alone(&[]);
     // More than is looked through before the process is ready.
-    let mut writer = Writer::open(&folder(&home, "sorter"), &Options::default()).unwrap();
+    let mut writer = Writer::open(&home.instance("sorter"), &Options::default()).unwrap();
     for _ in 0..30_000 {
         let entry = Entry { topic: "more", key: None, cause: None, codec: Codec::Raw, payload: b"" };
         writer.append(&entry).unwrap();
@@ -191,7 +187,7 @@ fn open_letters_of_earlier_lives_are_counted_and_never_none_before_they_are() {
         running.kill();
     }
     // The next life needs not look through all of it once more.
-    let writer = Writer::open(&folder(&home, "sorter"), &Options::default()).unwrap();
+    let writer = Writer::open(&home.instance("sorter"), &Options::default()).unwrap();
     let from: u64 = serde_json::from_slice(writer.checkpoint("_letters/none-before").unwrap()).unwrap();
     assert!(from >= 30_000, "{from}");
 }

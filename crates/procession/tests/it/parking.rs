@@ -6,17 +6,17 @@ use std::process::Stdio;
 use journal::{Codec, Cursors, Entry, Item, Level, Options, Position, Reader, Start, SyncPolicy, Writer};
 use serde_json::{Value, json};
 
-use crate::keyed::{acknowledged, program_of, said_by, say, source};
-use crate::sample::{Home, Running};
+use crate::keyed::{acknowledged, said_by, say, source};
+use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
 fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
     let arguments = [&["run", "--log-level", "debug"], arguments].concat();
-    Running::start(home.command_of(&program_of(example), &arguments).stdout(Stdio::null()))
+    Running::start(home.command_of(&program(example), &arguments).stdout(Stdio::null()))
 }
 
 fn greeter(home: &Home) -> Writer {
-    let folder = home.path().join("state").join("greeter");
+    let folder = home.instance("greeter");
     fs::create_dir_all(&folder).unwrap();
     Writer::open(&folder, &Options { sync: SyncPolicy::Never, ..Options::default() }).unwrap()
 }
@@ -75,7 +75,7 @@ const CRAMPED: [&str; 10] = [
 fn deal_without_room(arguments: &[&str]) -> Vec<(String, Value)> {
     let home = Home::new();
     say(&mut source(&home), 0..200, |number| format!("key-{}", number % 10));
-    let folder = |instance: &str| home.path().join("state").join(instance);
+    let folder = |instance: &str| home.instance(instance);
     // A subscriber that holds all of it back.
     fs::create_dir_all(folder("slow")).unwrap();
     let writer = Writer::open(&folder("slow"), &Options::default()).unwrap();

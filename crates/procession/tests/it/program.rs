@@ -202,10 +202,10 @@ fn a_hung_application_no_longer_feeds_the_watchdog() {
 fn what_lies_where_the_socket_belongs_is_named() {
     use std::os::unix::fs::symlink;
     let home = Home::new();
-    let own = home.path().join("run/sample");
-    let socket = own.join("socket");
-    std::fs::create_dir_all(&own).unwrap();
-    std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
+    let socket = home.socket("sample");
+    let own = socket.parent().unwrap();
+    std::fs::create_dir_all(own).unwrap();
+    std::fs::set_permissions(own, std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
     let refused = |what: &str| {
         let ended = home.run(&["run", "--behaviour", "finish"]);
         assert_eq!(ended.code, Some(1), "{what}: {ended:?}");
@@ -246,21 +246,21 @@ fn a_socket_is_not_put_back_where_somebody_else_may_write() {
     fs::create_dir(&own).unwrap();
     fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
     running.wait_for("nobody can reach this process");
-    assert!(!own.join("socket").exists());
-    let health = health_at(&moved.join("socket")).unwrap();
+    assert!(!home.socket("sample").exists());
+    let health = health_at(&home.socket("moved")).unwrap();
     assert!(health["waiting"].to_string().contains("others may write"), "{health}");
 
     let other = home.path().join("elsewhere");
     fs::create_dir(&other).unwrap();
     fs::remove_dir(&own).unwrap();
     std::os::unix::fs::symlink(&other, &own).unwrap();
-    let waiting = || health_at(&moved.join("socket")).unwrap()["waiting"].to_string();
+    let waiting = || health_at(&home.socket("moved")).unwrap()["waiting"].to_string();
     wait_until("it says why", || waiting().contains("can't be created"));
     fs::remove_file(&own).unwrap();
-    wait_until("it is there again", || health_at(&own.join("socket")).is_some());
+    wait_until("it is there again", || health_at(&home.socket("sample")).is_some());
     assert!(!other.join("socket").exists());
     wait_until("it no longer waits", || {
-        health_at(&own.join("socket"))
+        health_at(&home.socket("sample"))
             .is_some_and(|health| !health["waiting"].to_string().contains("nobody can reach"))
     });
     let mode = fs::metadata(home.path().join("run")).unwrap().mode();

@@ -19,7 +19,7 @@ const USER: u32 = 20_012;
 
 /// A journal that a `sample` will take over.
 fn write(home: &Home, records: &[(&str, Codec, &[u8])]) {
-    let folder = home.path().join("state/sample");
+    let folder = home.instance("sample");
     fs::create_dir_all(&folder).unwrap();
     let mut writer = Writer::open(&folder, &Options::default()).unwrap();
     for (topic, codec, payload) in records {
@@ -34,7 +34,7 @@ fn start(home: &Home) -> Running {
 }
 
 fn socket(home: &Home) -> PathBuf {
-    home.path().join("run/sample/socket")
+    home.socket("sample")
 }
 
 /// All replies to a `Read`.

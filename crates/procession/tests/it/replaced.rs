@@ -6,19 +6,14 @@ use std::io::{Read as _, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::sample::{self, Home};
+use crate::sample::{self, Home, program};
 use crate::swarm::{Running, wait_until};
-
-pub(crate) fn folder(home: &Home, instance: &str) -> PathBuf {
-    home.path().join("state").join(instance)
-}
 
 /// A life of the publisher `source`, without a socket, in which it says these numbers.
 fn speak(home: &Home, numbers: Range<u64>) {
@@ -27,18 +22,14 @@ fn speak(home: &Home, numbers: Range<u64>) {
 
 /// The same for any instance.
 pub(crate) fn speak_as(home: &Home, instance: &str, numbers: Range<u64>) {
-    fs::create_dir_all(folder(home, instance)).unwrap();
+    fs::create_dir_all(home.instance(instance)).unwrap();
     let options = Options { sync: SyncPolicy::Never, ..Options::default() };
-    let mut writer = Writer::open(&folder(home, instance), &options).unwrap();
+    let mut writer = Writer::open(&home.instance(instance), &options).unwrap();
     for number in numbers {
         let (payload, codec) = (json!({"number": number}).to_string(), Codec::Json);
         let entry = Entry { topic: "count", key: None, cause: None, codec, payload: payload.as_bytes() };
         writer.append(&entry).unwrap();
     }
-}
-
-pub(crate) fn program(name: &str) -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(name)
 }
 
 pub(crate) fn start(home: &Home, name: &str, arguments: &[&str]) -> Running {
@@ -48,7 +39,7 @@ pub(crate) fn start(home: &Home, name: &str, arguments: &[&str]) -> Running {
 
 /// What an instance has said under a topic.
 fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
-    let reader = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap();
+    let reader = Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap();
     let (Some(mut reader), mut said) = (reader, Vec::new()) else { return Vec::new() };
     while let Some(item) = reader.next().unwrap() {
         let Item::Record(record) = item else { panic!("{item:?}") };
@@ -61,7 +52,7 @@ fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
 
 /// What `careful` says of its health.
 pub(crate) fn health(home: &Home) -> String {
-    let mut client = UnixStream::connect(home.path().join("run/careful/socket")).unwrap();
+    let mut client = UnixStream::connect(home.socket("careful")).unwrap();
     client.write_all(b"{\"method\":\"io.procession.Process.Health\"}\0").unwrap();
     let mut reply = vec![0; 4096];
     let count = client.read(&mut reply).unwrap();
@@ -74,7 +65,7 @@ pub(crate) fn heard(home: &Home) -> Vec<u64> {
 }
 
 fn acknowledged(home: &Home) -> u64 {
-    let cursors = read_cursors(&folder(home, "careful")).unwrap_or_default();
+    let cursors = read_cursors(&home.instance("careful")).unwrap_or_default();
     cursors.iter().find(|cursor| cursor.journal == "source").map_or(0, |cursor| cursor.position.next.0)
 }
 
@@ -96,7 +87,7 @@ fn a_running_subscriber_hears_a_journal_begun_anew() {
         speak(&home, 1..5);
         let careful = start(&home, "careful", &["--hold", hold]);
         wait_to_hear(&home, &numbers(1..5, 0..0));
-        fs::remove_dir_all(folder(&home, "source")).unwrap();
+        fs::remove_dir_all(home.instance("source")).unwrap();
         speak(&home, 100..100 + count);
         wait_to_hear(&home, &numbers(1..5, 100..100 + count));
         // One that is held is of the journal before: its acknowledgement counts for nothing.
@@ -120,7 +111,7 @@ fn health_tells_that_a_journal_is_gone_for_as_long_as_it_is() {
     let mut careful = sample::Running::start(command.stdout(Stdio::null()));
     careful.wait_for("ready");
     wait_to_hear(&home, &[1, 2]);
-    let (source, aside) = (folder(&home, "source"), home.path().join("aside"));
+    let (source, aside) = (home.instance("source"), home.path().join("aside"));
     let tells = || health(&home).contains("hears nothing of source: its files are gone");
     assert!(!tells());
     for back in 0..3 {
@@ -142,7 +133,7 @@ fn a_subscriber_goes_back_to_where_an_older_copy_parts() {
     for runs in [true, false] {
         let home = Home::new();
         speak(&home, 1..5);
-        let source = folder(&home, "source");
+        let source = home.instance("source");
         let copied =
             Command::new("cp").arg("-a").arg(&source).arg(home.path().join("copy")).status().unwrap();
         assert!(copied.success());
@@ -166,7 +157,7 @@ fn a_subscriber_goes_back_to_where_an_older_copy_parts() {
 fn what_an_older_copy_still_has_and_is_not_done_comes_again() {
     let home = Home::new();
     speak(&home, 1..5);
-    let source = folder(&home, "source");
+    let source = home.instance("source");
     let copied = Command::new("cp").arg("-a").arg(&source).arg(home.path().join("copy")).status().unwrap();
     assert!(copied.success());
     speak(&home, 5..8);
@@ -188,14 +179,14 @@ fn a_journal_begun_anew_before_anything_was_heard_is_another_one() {
     let home = Home::new();
     speak(&home, 1..1);
     let careful = start(&home, "careful", &["--hold", "0"]);
-    let cursors = || read_cursors(&folder(&home, "careful")).unwrap_or_default();
+    let cursors = || read_cursors(&home.instance("careful")).unwrap_or_default();
     let of_source = || cursors().into_iter().find(|cursor| cursor.journal == "source");
     wait_until("it listens", || of_source().is_some());
-    fs::remove_dir_all(folder(&home, "source")).unwrap();
+    fs::remove_dir_all(home.instance("source")).unwrap();
     speak(&home, 100..103);
     wait_to_hear(&home, &[100, 101, 102]);
     wait_until("all is acknowledged", || acknowledged(&home) == 3);
-    let marks = journal::read_marks(&folder(&home, "source")).unwrap().unwrap();
+    let marks = journal::read_marks(&home.instance("source")).unwrap().unwrap();
     let identity = of_source().map(|cursor| u128::from(cursor.position.journal));
     assert_eq!(identity, Some(marks.journal.0 & u128::from(u64::MAX)));
     careful.kill();
@@ -218,7 +209,7 @@ fn a_publisher_that_begins_anew_is_heard_by_those_who_listened_before() {
         answered += said(&home, "greeter", "greeting").len();
         wait_until("all is answered", || answers() >= answered);
         assert_eq!(answers(), answered);
-        fs::remove_dir_all(folder(&home, "greeter")).unwrap();
+        fs::remove_dir_all(home.instance("greeter")).unwrap();
         greeter = start(&home, "greeter", &greet);
         wait_until("what is said anew is answered", || answers() > answered + 3);
         let anew = &said(&home, "listener", "answer")[answered..];
@@ -231,7 +222,7 @@ fn a_publisher_that_begins_anew_is_heard_by_those_who_listened_before() {
 
 /// Makes the marks those of another boot, in which nothing but the first `durable` records was synced.
 fn forge_marks(home: &Home, boot: &[u8; 16]) {
-    let marks = journal::marks_path(&folder(home, "source"));
+    let marks = journal::marks_path(&home.instance("source"));
     fs::File::options().write(true).open(marks).unwrap().write_all_at(boot, 32).unwrap();
 }
 
@@ -241,7 +232,7 @@ fn a_subscriber_of_a_journal_that_is_not_recovered_is_ready_and_waits() {
     speak(&home, 1..4);
     // It is not dropped, so nothing more is synced.
     let options = Options { sync: SyncPolicy::Never, ..Options::default() };
-    let mut writer = Writer::open(&folder(&home, "source"), &options).unwrap();
+    let mut writer = Writer::open(&home.instance("source"), &options).unwrap();
     for number in 4..6 {
         let (payload, codec) = (json!({"number": number}).to_string(), Codec::Json);
         let entry = Entry { topic: "count", key: None, cause: None, codec, payload: payload.as_bytes() };
@@ -266,7 +257,7 @@ fn damaged_marks_do_not_keep_a_subscriber_busy() {
     careful.wait_for("ready");
     wait_to_hear(&home, &[1, 2, 3]);
     // One word is damaged, and another one says that there is more.
-    let marks = fs::File::options().write(true).open(journal::marks_path(&folder(&home, "source"))).unwrap();
+    let marks = fs::File::options().write(true).open(journal::marks_path(&home.instance("source"))).unwrap();
     marks.write_all_at(&[0xff; 8], 3072).unwrap();
     let sealed = |value: u64| value << 8 | (value ^ 0xa5);
     marks.write_all_at(&sealed(9).to_le_bytes(), 1024).unwrap();
@@ -286,7 +277,7 @@ fn that_two_journals_are_others_is_told_of_both_also_if_a_delivery_of_one_is_ref
     // It sees both of them replaced at once.
     careful.signal(Signal::STOP);
     for source in ["a", "b"] {
-        fs::remove_dir_all(folder(&home, source)).unwrap();
+        fs::remove_dir_all(home.instance(source)).unwrap();
         speak_as(&home, source, 7..8);
     }
     careful.signal(Signal::CONT);

@@ -6,8 +6,8 @@ use journal::{Cursors, Item, Level, Options, Position, Reader, Start, Writer};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::keyed::{program_of, said_by, say, source};
-use crate::sample::{Home, Running};
+use crate::keyed::{said_by, say, source};
+use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
 const CRAMPED: [&str; 8] = [
@@ -29,7 +29,7 @@ struct Slow {
 
 impl Slow {
     fn new(home: &Home) -> Self {
-        let folder = home.path().join("state").join("slow");
+        let folder = home.instance("slow");
         std::fs::create_dir_all(&folder).unwrap();
         let writer = Writer::open(&folder, &Options::default()).unwrap();
         let cursors = Cursors::open(&folder, &writer).unwrap();
@@ -40,7 +40,7 @@ impl Slow {
     /// Reads all numbers until so many are there.
     fn read(&self, home: &Home, count: usize) -> Vec<u64> {
         let cursor = self.cursors.claim("l", "patient").unwrap();
-        let folder = home.path().join("state").join("patient");
+        let folder = home.instance("patient");
         let mut reader = Reader::open(&folder, Start::Beginning, Level::Committed).unwrap().unwrap();
         let mut numbers = Vec::new();
         wait_until("all is said", || {
@@ -59,7 +59,7 @@ impl Slow {
 
 fn start(home: &Home, arguments: &[&str]) -> Running {
     let arguments = [&["run"], &CRAMPED[..], arguments].concat();
-    Running::start(home.command_of(&program_of("patient"), &arguments).stdout(Stdio::null()))
+    Running::start(home.command_of(&program("patient"), &arguments).stdout(Stdio::null()))
 }
 
 #[test]

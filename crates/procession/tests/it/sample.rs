@@ -7,6 +7,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procession::folders::Folders;
+use procession::names::Instance;
+use procession::varlink::Endpoint;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -34,6 +37,26 @@ impl Home {
         self.0.path()
     }
 
+    fn folders(&self) -> Folders {
+        let config = self.path().to_owned();
+        let (state, runtime) = (config.join("state"), config.join("run"));
+        Folders { state, runtime, credentials: config.join("credentials"), config }
+    }
+
+    /// The state folder of an instance.
+    pub(crate) fn instance(&self, name: &str) -> PathBuf {
+        self.folders().instance(&Instance::new(name).unwrap())
+    }
+
+    /// Where an instance listens.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.folders().socket(&Instance::new(name).unwrap()).unwrap()
+    }
+
+    pub(crate) fn endpoint(&self, name: &str) -> Endpoint {
+        self.folders().endpoint(&Instance::new(name).unwrap())
+    }
+
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -42,17 +65,17 @@ impl Home {
 
     /// `sample` with these arguments, and nothing in its environment but this home.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        self.command_of(&sample(), arguments)
+        self.command_of(&program("behaviours"), arguments)
     }
 
     pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
+        let (mut command, folders) = (Command::new(program), self.folders());
         command
             .args(arguments)
             .env_clear()
-            .env("PROCESSION_STATE", self.path().join("state"))
-            .env("PROCESSION_RUNTIME", self.path().join("run"))
-            .env("PROCESSION_CONFIG", self.path())
+            .env("PROCESSION_STATE", folders.state)
+            .env("PROCESSION_RUNTIME", folders.runtime)
+            .env("PROCESSION_CONFIG", folders.config)
             .current_dir(self.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -74,10 +97,10 @@ impl Home {
     }
 }
 
-/// The example is built with the tests, beside them.
-fn sample() -> PathBuf {
+/// An example, which is built with the tests, beside them.
+pub(crate) fn program(example: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    let path = tests.parent().unwrap().parent().unwrap().join("examples/behaviours");
+    let path = tests.parent().unwrap().with_file_name("examples").join(example);
     assert!(path.is_file(), "{} is missing: cargo build --examples", path.display());
     path
 }

@@ -7,8 +7,8 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::keyed::{acknowledged, program_of, said, say, sorter, source};
-use crate::sample::{Home, Running};
+use crate::keyed::{acknowledged, said, say, sorter, source};
+use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
 /// More stops than a delivery may have attempts.
@@ -21,12 +21,12 @@ fn key(_: u64) -> String {
 
 fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
     let arguments = [&["run", "--log-level", "debug"], arguments, &ATTEMPTS[..]].concat();
-    Running::start(home.command_of(&program_of(example), &arguments).stdout(Stdio::null()))
+    Running::start(home.command_of(&program(example), &arguments).stdout(Stdio::null()))
 }
 
 /// Whether the table of cursors says that its owner is told to stop.
 fn is_noted(home: &Home, instance: &str) -> bool {
-    let table = File::open(home.path().join("state").join(instance).join("cursors")).unwrap();
+    let table = File::open(journal::cursors_path(&home.instance(instance))).unwrap();
     let mut noted = [0; 8];
     table.read_exact_at(&mut noted, 32).unwrap();
     noted != [0; 8]

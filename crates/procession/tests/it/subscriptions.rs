@@ -3,25 +3,20 @@
 //! The example `careful` hears a journal that the test itself writes, so every record is where the test wants it.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::sample::{Home, finish};
+use crate::sample::{Home, finish, program};
 use crate::swarm::{Running, wait_until};
-
-fn folder(home: &Home, instance: &str) -> PathBuf {
-    home.path().join("state").join(instance)
-}
 
 /// The journal that is heard. It has no socket: the subscriber looks by itself.
 fn source(home: &Home) -> Writer {
-    fs::create_dir_all(folder(home, "source")).unwrap();
+    fs::create_dir_all(home.instance("source")).unwrap();
     let options = Options { sync: SyncPolicy::Never, ..Options::default() };
-    Writer::open(&folder(home, "source"), &options).unwrap()
+    Writer::open(&home.instance("source"), &options).unwrap()
 }
 
 fn say(writer: &mut Writer, numbers: std::ops::RangeInclusive<u64>) {
@@ -35,17 +30,14 @@ fn say(writer: &mut Writer, numbers: std::ops::RangeInclusive<u64>) {
 }
 
 fn careful(home: &Home, arguments: &[&str]) -> Running {
-    let mut command = home.command_of(&program(), &[&["run"], arguments].concat());
+    let mut command = home.command_of(&program("careful"), &[&["run"], arguments].concat());
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
-}
-
-fn program() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("careful")
 }
 
 /// What an instance has said under a topic.
 fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
-    let Some(mut reader) = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap()
+    let Some(mut reader) =
+        Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap()
     else {
         return Vec::new();
     };
@@ -66,7 +58,7 @@ fn heard(home: &Home, instance: &str) -> Vec<(u64, u64)> {
 }
 
 fn acknowledged(home: &Home) -> u64 {
-    let cursors = read_cursors(&folder(home, "careful")).unwrap();
+    let cursors = read_cursors(&home.instance("careful")).unwrap();
     cursors.iter().find(|cursor| cursor.journal == "source").map_or(0, |cursor| cursor.position.next.0)
 }
 
@@ -116,7 +108,7 @@ fn only_what_is_durable_is_heard_if_that_is_asked_for() {
     let any = careful(&home, &["--instance", "careful@any"]);
     let heard_all = |instance| heard(&home, instance).len();
     wait_until("the other one hears them", || heard_all("careful@any") == 3);
-    wait_until("it has a cursor", || !read_cursors(&folder(&home, "careful@durable")).unwrap().is_empty());
+    wait_until("it has a cursor", || !read_cursors(&home.instance("careful@durable")).unwrap().is_empty());
     say(&mut source, 4..=5);
     wait_until("the other one hears more", || heard_all("careful@any") == 5);
     assert_eq!(heard_all("careful@durable"), 0);
@@ -131,7 +123,7 @@ fn only_what_is_durable_is_heard_if_that_is_asked_for() {
 
 /// Damages the record of a number of two digits at most.
 fn damage(home: &Home, number: u64) {
-    let segment = folder(home, "source").join("journal").join(format!("{:020}.seg", 0));
+    let segment = journal::journal_folder(&home.instance("source")).join(format!("{:020}.seg", 0));
     let mut bytes = fs::read(&segment).unwrap();
     let payload = json!({"number": number}).to_string();
     let at = bytes.windows(payload.len()).position(|window| window == payload.as_bytes()).unwrap();
@@ -162,7 +154,7 @@ fn a_strict_subscription_ends_at_a_gap_and_others_go_on() {
     damage(&home, 2);
 
     let arguments = ["run", "--strict", "--instance", "careful@strict"];
-    let ended = finish(&mut home.command_of(&program(), &arguments));
+    let ended = finish(&mut home.command_of(&program("careful"), &arguments));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("source") && ended.stderr.contains("damaged"), "{}", ended.stderr);
     assert_eq!(heard(&home, "careful@strict"), [(1, 1)]);

@@ -1,7 +1,6 @@
 //! The two programs of the crate's front page as real processes: `greeter` says, `listener` answers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use journal::{Entry, Item, Level, Options, Reader, Start, Time, Writer};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::sample::{DEADLINE, Home};
+use crate::sample::{DEADLINE, Home, program};
 
 /// A process that is killed and reaped when dropped.
 pub(crate) struct Running(Child);
@@ -38,13 +37,8 @@ impl Drop for Running {
 }
 
 fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
-    let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join(example);
-    let mut command: Command = home.command_of(&program, &[&["run"], arguments].concat());
+    let mut command: Command = home.command_of(&program(example), &[&["run"], arguments].concat());
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
-}
-
-fn folder(home: &Home, instance: &str) -> PathBuf {
-    home.path().join("state").join(instance)
 }
 
 /// A record, as far as these tests look at it.
@@ -57,7 +51,8 @@ struct Said {
 
 /// Everything that an instance has said, by offset.
 fn said(home: &Home, instance: &str) -> Vec<Said> {
-    let Some(mut reader) = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap()
+    let Some(mut reader) =
+        Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap()
     else {
         return Vec::new();
     };
@@ -119,7 +114,7 @@ fn each_greeting_has_one_answer_whoever_is_killed() {
 
 /// When an instance has said the records of a topic, in order.
 fn times(home: &Home, instance: &str, topic: &str) -> Vec<Time> {
-    let reader = Reader::open(&folder(home, instance), Start::Beginning, Level::Committed).unwrap();
+    let reader = Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap();
     let (Some(mut reader), mut times) = (reader, Vec::new()) else { return Vec::new() };
     while let Some(item) = reader.next().unwrap() {
         let Item::Record(record) = item else { panic!("{item:?}") };
@@ -152,8 +147,8 @@ fn what_cannot_be_decoded_is_parked_and_the_rest_goes_on() {
     let home = Home::new();
     let listener = start(&home, "listener", &[]);
     {
-        std::fs::create_dir_all(folder(&home, "greeter")).unwrap();
-        let mut writer = Writer::open(&folder(&home, "greeter"), &Options::default()).unwrap();
+        std::fs::create_dir_all(home.instance("greeter")).unwrap();
+        let mut writer = Writer::open(&home.instance("greeter"), &Options::default()).unwrap();
         for payload in [
             &br#"{"number":1,"whom":"a"}"#[..],
             b"{\"nonsense\":true}",

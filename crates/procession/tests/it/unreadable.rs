@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use journal::{journal_folder, marks_path};
 use rustix::process::geteuid;
 
-use crate::replaced::{folder, health, heard, program, speak_as, start, wait_to_hear};
+use crate::replaced::{health, heard, speak_as, start, wait_to_hear};
 use crate::sample::{self, Home};
 use crate::swarm::wait_until;
 
@@ -18,7 +18,7 @@ fn write_at(path: &Path, bytes: &[u8], at: u64) {
 }
 
 fn segment(home: &Home, instance: &str) -> std::path::PathBuf {
-    journal_folder(&folder(home, instance)).join(format!("{:020}.seg", 0))
+    journal_folder(&home.instance(instance)).join(format!("{:020}.seg", 0))
 }
 
 #[test]
@@ -27,13 +27,13 @@ fn who_cannot_be_read_keeps_nobody_else_from_being_heard() {
     speak_as(&home, "source", 1..3);
     speak_as(&home, "source@marks", 10..12);
     speak_as(&home, "source@segment", 20..22);
-    let foreign_marks = marks_path(&folder(&home, "source@marks"));
+    let foreign_marks = marks_path(&home.instance("source@marks"));
     write_at(&foreign_marks, &[99], 8);
     let foreign_segment = segment(&home, "source@segment");
     let header = fs::read(&foreign_segment).unwrap()[..128].to_vec();
     write_at(&foreign_segment, &[99], 8);
     write_at(&foreign_segment, b"else", 124);
-    fs::create_dir_all(marks_path(&folder(&home, "source@folder"))).unwrap();
+    fs::create_dir_all(marks_path(&home.instance("source@folder"))).unwrap();
 
     let _careful = start(&home, "careful", &[]);
     wait_to_hear(&home, &[1, 2]);
@@ -52,7 +52,7 @@ fn who_cannot_be_read_keeps_nobody_else_from_being_heard() {
     wait_until("it waits for the others", || waits_for(&["source@folder", "source@segment"]));
     write_at(&foreign_segment, &header, 0);
     wait_to_hear(&home, &[1, 2, 3, 10, 11, 20, 21]);
-    fs::remove_dir(marks_path(&folder(&home, "source@folder"))).unwrap();
+    fs::remove_dir(marks_path(&home.instance("source@folder"))).unwrap();
     speak_as(&home, "source@folder", 30..31);
     wait_to_hear(&home, &[1, 2, 3, 10, 11, 20, 21, 30]);
     wait_until("it waits no more", || waits_for(&[]));
@@ -62,9 +62,9 @@ fn who_cannot_be_read_keeps_nobody_else_from_being_heard() {
 fn the_only_journal_is_waited_for_until_it_can_be_read() {
     let home = Home::new();
     speak_as(&home, "source", 1..3);
-    let marks = marks_path(&folder(&home, "source"));
+    let marks = marks_path(&home.instance("source"));
     write_at(&marks, &[99], 8);
-    let mut command = home.command_of(&program("careful"), &["run"]);
+    let mut command = home.command_of(&sample::program("careful"), &["run"]);
     let mut careful = sample::Running::start(command.stdout(Stdio::null()));
     careful.wait_for("ready");
     let says = "journal source cannot be read";
@@ -79,7 +79,7 @@ fn an_instance_that_appears_while_nobody_can_tell_which_there_are_is_heard_later
     const USER: u32 = 20_012;
     let home = Home::new();
     let program = home.path().join("program");
-    assert!(Command::new("cp").arg(self::program("careful")).arg(&program).status().unwrap().success());
+    assert!(Command::new("cp").arg(sample::program("careful")).arg(&program).status().unwrap().success());
     let state = home.path().join("state");
     fs::create_dir(&state).unwrap();
     let mut command = home.command_of(&program, &["run"]);
@@ -97,8 +97,8 @@ fn an_instance_that_appears_while_nobody_can_tell_which_there_are_is_heard_later
     let mut careful = sample::Running::start(command.stdout(Stdio::null()));
     careful.wait_for("ready");
     fs::set_permissions(&state, fs::Permissions::from_mode(0o300)).unwrap();
-    fs::create_dir(folder(&home, "source@1")).unwrap();
-    give(&folder(&home, "source@1"));
+    fs::create_dir(home.instance("source@1")).unwrap();
+    give(&home.instance("source@1"));
     speak_as(&home, "source@1", 1..3);
     let says = "nobody knows which instances there are";
     wait_until("it says so", || health(&home).contains(says));

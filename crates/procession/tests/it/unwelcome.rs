@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::replaced::{program, speak_as, wait_to_hear};
-use crate::sample::{DEADLINE, Home, Running};
+use crate::replaced::{speak_as, wait_to_hear};
+use crate::sample::{DEADLINE, Home, Running, program};
 
 /// So many refusals are looked at.
 const REFUSALS: usize = 8;
@@ -24,7 +24,7 @@ fn who_may_not_wait_hears_all_the_same_and_says_so_once() {
     for refusal in ["org.varlink.service.PermissionDenied", "io.procession.Protocol.TooManyConnections"] {
         let home = Home::new();
         speak_as(&home, "source", 1..3);
-        let socket = home.path().join("run").join("source").join("socket");
+        let socket = home.socket("source");
         fs::create_dir_all(socket.parent().unwrap()).unwrap();
         fs::set_permissions(socket.parent().unwrap(), fs::Permissions::from_mode(0o750)).unwrap();
         let listener = UnixListener::bind(&socket).unwrap();

@@ -3,6 +3,7 @@
 use std::fs::{OpenOptions, read_to_string};
 use std::process::Stdio;
 
+use procession::Death;
 use rustix::process::Signal;
 
 use crate::sample::{Home, Running};
@@ -35,7 +36,7 @@ fn end(home: &Home, sink: Sink, arguments: &[&str], stops_by_itself: bool) -> Op
     let mut command = home.command(&[&["run"], arguments].concat());
     let mut running = Running::start(command.stderr(sink.open()));
     if !stops_by_itself {
-        let socket = home.path().join("run/sample/socket");
+        let socket = home.socket("sample");
         wait_until("it serves", || socket.exists() || running.has_ended());
         if !running.has_ended() {
             running.signal(Signal::TERM);
@@ -52,7 +53,7 @@ fn who_cannot_log_lives_and_ends_as_ever() {
                 let home = Home::new();
                 let arguments = [&["--log-format", format, "--log-level", "debug"], arguments].concat();
                 let code = end(&home, sink, &arguments, stops_by_itself);
-                let note = read_to_string(home.path().join("state/sample/last-death")).unwrap_or_default();
+                let note = read_to_string(Death::path(&home.instance("sample"))).unwrap_or_default();
                 (code, note)
             };
             let told = format!("{sink:?}, {format}");

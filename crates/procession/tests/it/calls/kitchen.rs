@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use journal::{Item, Level, Reader, Start};
 use procession::calls::{Caller, Failure};
 use procession::settings::CallSettings;
-use procession::varlink::Endpoint;
 
+use crate::sample::program;
 pub(crate) use crate::sample::{DEADLINE, Home, Running};
 
 #[path = "../../../examples/kitchen/order.rs"]
@@ -27,7 +27,7 @@ impl Street {
     }
 
     pub(crate) fn socket(&self, instance: &str) -> PathBuf {
-        self.home.path().join("run").join(instance).join("socket")
+        self.home.socket(instance)
     }
 
     /// Starts a kitchen and waits until it answers.
@@ -38,22 +38,19 @@ impl Street {
     }
 
     pub(crate) fn start(&self, instance: &str, arguments: &[&str]) -> Running {
-        let tests = std::env::current_exe().unwrap();
-        let program = tests.parent().unwrap().with_file_name("examples").join("kitchen");
         let arguments = [&["run", "--instance", instance], arguments].concat();
-        let mut command = self.home.command_of(&program, &arguments);
+        let mut command = self.home.command_of(&program("kitchen"), &arguments);
         Running::start(command.stdout(Stdio::null()))
     }
 
     pub(crate) fn caller(&self, instance: &str) -> Caller {
         let settings = CallSettings { timeout: DEADLINE, patience: DEADLINE, ..CallSettings::default() };
-        let folder = self.home.path().join("state").join(instance);
-        Caller::new(instance, Endpoint::new(self.socket(instance), folder), &settings)
+        Caller::new(instance, self.home.endpoint(instance), &settings)
     }
 
     /// The steps of a dish, as the kitchen's journal has them.
     pub(crate) fn steps(&self, instance: &str, dish: &str) -> Vec<String> {
-        let folder = self.home.path().join("state").join(instance);
+        let folder = self.home.instance(instance);
         let Some(mut reader) = Reader::open(&folder, Start::Beginning, Level::Committed).unwrap() else {
             return Vec::new();
         };

@@ -127,7 +127,7 @@ fn whoever_dies_between_the_parts_of_a_large_correction_takes_nothing_back() {
         let mut case = Case::new(&Options::default());
         (0..1000).for_each(|second| case.moved(second, -1));
         let arguments = ["--journal-segment-bytes", "128 KiB", "--lateness", lateness];
-        let mut command = case.home.command_of(&program(), &[&["run"], &arguments[..]].concat());
+        let mut command = case.home.command_of(&program("teller"), &[&["run"], &arguments[..]].concat());
         let ended = Running::start(command.env("JOURNAL_FAULT", format!("batch.committed:{count}"))).wait();
         assert_eq!(ended.code, None, "it was killed: {ended:?}");
         let (acknowledged, said) = (case.acknowledged(), case.said().len());
@@ -295,7 +295,7 @@ fn whoever_dies_between_the_parts_of_what_one_instant_has_released_takes_nothing
     while fees(&case) == 0 {
         lives += 1;
         assert!(lives < 10, "nothing is released");
-        let mut command = case.home.command_of(&program(), &[&["run"], &arguments[..]].concat());
+        let mut command = case.home.command_of(&program("teller"), &[&["run"], &arguments[..]].concat());
         let ended = Running::start(command.env("JOURNAL_FAULT", format!("batch.committed:{lives}"))).wait();
         assert_eq!(ended.code, None, "it was killed: {ended:?}");
     }

@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::letters::{call_of as call, health_of};
-use crate::sample::{Home, Running};
+use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
 const SECOND: i64 = 1_000_000;
@@ -42,7 +42,7 @@ struct Record {
 impl Case {
     fn new(options: &Options) -> Self {
         let home = Home::new();
-        let folder = home.path().join("state/bank");
+        let folder = home.instance("bank");
         fs::create_dir_all(&folder).unwrap();
         let bank = Writer::open(&folder, options).unwrap();
         Self { home, bank: Some(bank) }
@@ -63,11 +63,11 @@ impl Case {
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
-        Running::start(&mut self.home.command_of(&program(), &[&["run"], arguments].concat()))
+        Running::start(&mut self.home.command_of(&program("teller"), &[&["run"], arguments].concat()))
     }
 
     fn folder(&self) -> PathBuf {
-        self.home.path().join("state/teller")
+        self.home.instance("teller")
     }
 
     fn said(&self) -> Vec<Record> {
@@ -117,7 +117,7 @@ fn copy(from: &Path, to: &Path) {
 
 impl Case {
     fn bank_folder(&self) -> PathBuf {
-        self.home.path().join("state/bank")
+        self.home.instance("bank")
     }
 
     /// What is said from here on is lost when [`Self::lose_power`] is called.
@@ -191,10 +191,6 @@ fn holds_of(said: &[Record], topic: &str) -> BTreeMap<String, Value> {
         }
     }
     holds
-}
-
-fn program() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples/teller")
 }
 
 fn kill(teller: Running) {
@@ -278,7 +274,7 @@ fn what_is_final_stays_and_nonsense_is_parked() {
 #[test]
 fn who_is_silent_or_dead_holds_time_back_for_a_while_only() {
     let mut case = Case::new(&Options::default());
-    let folder = case.home.path().join("state/shop");
+    let folder = case.home.instance("shop");
     fs::create_dir_all(&folder).unwrap();
     let shop = Writer::open(&folder, &Options::default()).unwrap();
     let hears = ["--hears", "bank/moved", "--hears", "shop/moved"];
@@ -306,7 +302,7 @@ fn who_is_silent_or_dead_holds_time_back_for_a_while_only() {
 #[test]
 fn who_cannot_be_asked_whether_it_lives_is_waited_for() {
     let mut case = Case::new(&Options::default());
-    let folder = case.home.path().join("state/shop");
+    let folder = case.home.instance("shop");
     fs::create_dir_all(&folder).unwrap();
     let shop = Writer::open(&folder, &Options::default()).unwrap();
     let (alive, aside) = (folder.join("alive"), folder.join("aside"));
@@ -389,7 +385,7 @@ fn inputs_are_kept_until_a_snapshot_holds_what_follows_from_them() {
 #[test]
 fn a_model_that_is_gone_holds_final_back_until_its_folder_is_removed_and_that_is_said() {
     let mut case = Case::new(&Options::default());
-    let folder = case.home.path().join("state/shop");
+    let folder = case.home.instance("shop");
     fs::create_dir_all(&folder).unwrap();
     let mut shop = Writer::open(&folder, &Options::default()).unwrap();
     let at = EventTime(BEGIN + 5 * SECOND);

@@ -29,7 +29,7 @@ struct Slow {
 
 impl Slow {
     fn new(case: &Case) -> Self {
-        let folder = case.home.path().join("state/slow");
+        let folder = case.home.instance("slow");
         fs::create_dir_all(&folder).unwrap();
         let writer = Writer::open(&folder, &Options::default()).unwrap();
         let cursors = Cursors::open(&folder, &writer).unwrap();

@@ -119,7 +119,7 @@ fn who_is_turned_away_again_and_again_fills_no_log() {
     let home = Home::new();
     home.write("procession.toml", "[process.socket]\nconnections_per_user = 4\n");
     let sample = start(&home, &[]);
-    let socket = home.path().join("run/sample/socket");
+    let socket = home.socket("sample");
     let stop = without_parameters("io.procession.Process.Stop");
     let messages: Vec<Value> = std::iter::repeat_n(stop.clone(), 40).collect();
     let group = rustix::process::getegid().as_raw();
@@ -144,7 +144,7 @@ fn without_parameters(method: &str) -> Value {
 fn the_group_may_look_and_not_decide() {
     let home = Home::new();
     let mut sample = start(&home, &[]);
-    let socket = home.path().join("run/sample/socket");
+    let socket = home.socket("sample");
     let looking = ["Process.Status", "Process.Health", "Journal.Info", "DeadLetters.Parked"];
     let deciding = ["Process.Stop", "DeadLetters.Drop", "DeadLetters.Retry", "DeadLetters.Release"];
     let messages: Vec<Value> = looking
