@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
 
-use journal::{Item, Level, Reader, Start, journal_folder, marks_path};
+use journal::{journal_folder, marks_path};
 use serde_json::{Value, json};
 
-use crate::keyed::{acknowledged, said, said_by, say, source};
+use crate::keyed::{acknowledged, said, say, source};
 use crate::letters::{call_of, error_name, health_of};
+use crate::records::{offsets, said_by};
 use crate::replaced::speak_as;
 use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
@@ -213,17 +214,7 @@ fn a_history_that_parts_is_waited_for_while_nothing_can_be_kept_about_it() {
 
 /// Where the letters of an instance lie.
 fn letters_at(home: &Home, instance: &str) -> Vec<u64> {
-    let mut reader =
-        Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap().unwrap();
-    let mut letters = Vec::new();
-    while let Some(item) = reader.next().unwrap() {
-        if let Item::Record(record) = item
-            && record.topic == "_dead-letter"
-        {
-            letters.push(record.offset.0);
-        }
-    }
-    letters
+    offsets(home, instance, "_dead-letter")
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::process::Stdio;
 use journal::{Codec, Entry, Writer, read_cursors};
 use serde_json::{Value, json};
 
-use crate::keyed::{acknowledged, said, said_by, say, sorter, source};
+use crate::keyed::{acknowledged, said, say, sorter, source};
 use crate::letters::{call, error_name};
+use crate::records::{of_topic, said_by};
 use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
@@ -92,17 +93,8 @@ fn a_key_whose_next_letter_cannot_be_had_stays_parked_and_in_order() {
 
 /// Where the letter lies of an event of `source`.
 fn letter_of(home: &Home, event: u64) -> u64 {
-    use journal::{Item, Level, Reader, Start};
-    let mut reader =
-        Reader::open(&home.instance("sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
-    while let Some(Item::Record(record)) = reader.next().unwrap() {
-        if record.topic == "_dead-letter"
-            && serde_json::from_slice::<Value>(record.payload).unwrap()["offset"] == json!(event)
-        {
-            return record.offset.0;
-        }
-    }
-    panic!("there is no letter of {event}");
+    let mut letters = of_topic(home, "sorter", "_dead-letter").into_iter();
+    letters.find(|letter| letter.json()["offset"] == json!(event)).unwrap().offset
 }
 
 #[test]

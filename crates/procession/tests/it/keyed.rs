@@ -8,12 +8,13 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
+use journal::{Codec, Entry, Options, SyncPolicy, Writer, read_cursors};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::records::said_by;
 use crate::sample::{self, Home, program};
 use crate::swarm::{Running, wait_until};
 
@@ -49,22 +50,6 @@ pub(crate) fn sorter(home: &Home, arguments: &[&str]) -> Running {
 /// What the sorter has said under a topic.
 pub(crate) fn said(home: &Home, topic: &str) -> Vec<Value> {
     said_by(home, "sorter", topic)
-}
-
-pub(crate) fn said_by(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
-    let Some(mut reader) =
-        Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap()
-    else {
-        return Vec::new();
-    };
-    let mut said = Vec::new();
-    while let Some(item) = reader.next().unwrap() {
-        let Item::Record(record) = item else { panic!("{item:?}") };
-        if record.topic == topic {
-            said.push(serde_json::from_slice(record.payload).unwrap());
-        }
-    }
-    said
 }
 
 /// Numbers in the order in which they were dealt with, by key.

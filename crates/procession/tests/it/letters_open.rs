@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use journal::{Codec, Cursors, Entry, Item, Level, Options, Position, Reader, Start, Writer};
+use journal::{Codec, Cursors, Entry, Options, Position, Writer};
 use procession::varlink::ClientError;
 use serde_json::{Value, json};
 
 use crate::keyed::{acknowledged, said, say, sorter, source};
 use crate::letters::{IMPATIENT, call, error_name, health, of_three};
+use crate::records::{self, offsets};
 use crate::sample::{self, Home, program};
 use crate::swarm::wait_until;
 
@@ -92,17 +93,7 @@ fn a_letter_that_is_dropped_while_its_key_is_released_is_passed_over() {
 
 /// Where the sorter's letters lie.
 fn letters(home: &Home) -> Vec<u64> {
-    let mut reader =
-        Reader::open(&home.instance("sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
-    let mut letters = Vec::new();
-    while let Some(item) = reader.next().unwrap() {
-        if let Item::Record(record) = item
-            && record.topic == "_dead-letter"
-        {
-            letters.push(record.offset.0);
-        }
-    }
-    letters
+    offsets(home, "sorter", "_dead-letter")
 }
 
 /// The event of number 0, without a key, is parked.
@@ -144,8 +135,7 @@ fn a_letter_that_is_dealt_with_and_cannot_be_settled_for_want_of_room_is_settled
     });
     assert_eq!(error_name(call(&home, "Drop", &json!({"offset": 0}))), "Failed");
     assert_eq!((settled(&home), health(&home)["open_letters"].clone()), (vec![], json!(1)));
-    let mut reader =
-        Reader::open(&home.instance("sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
+    let mut reader = records::open(&home, "sorter").unwrap();
     wait_until("there is room, and it is settled", || {
         while reader.next().unwrap().is_some() {}
         cursor.store(reader.position());

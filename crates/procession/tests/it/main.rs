@@ -16,6 +16,7 @@ mod parking;
 mod poisoned;
 mod program;
 mod reading;
+mod records;
 mod replaced;
 mod room;
 mod sample;

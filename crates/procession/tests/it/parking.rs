@@ -3,10 +3,11 @@
 use std::fs;
 use std::process::Stdio;
 
-use journal::{Codec, Cursors, Entry, Item, Level, Options, Position, Reader, Start, SyncPolicy, Writer};
+use journal::{Codec, Cursors, Entry, Options, Position, SyncPolicy, Writer};
 use serde_json::{Value, json};
 
-use crate::keyed::{acknowledged, said_by, say, source};
+use crate::keyed::{acknowledged, say, source};
+use crate::records::{self, read_on, said_by};
 use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
@@ -75,23 +76,19 @@ const CRAMPED: [&str; 10] = [
 fn deal_without_room(arguments: &[&str]) -> Vec<(String, Value)> {
     let home = Home::new();
     say(&mut source(&home), 0..200, |number| format!("key-{}", number % 10));
-    let folder = |instance: &str| home.instance(instance);
     // A subscriber that holds all of it back.
-    fs::create_dir_all(folder("slow")).unwrap();
-    let writer = Writer::open(&folder("slow"), &Options::default()).unwrap();
-    let cursor = Cursors::open(&folder("slow"), &writer).unwrap().claim("l", "sorter").unwrap();
+    fs::create_dir_all(home.instance("slow")).unwrap();
+    let writer = Writer::open(&home.instance("slow"), &Options::default()).unwrap();
+    let cursor = Cursors::open(&home.instance("slow"), &writer).unwrap().claim("l", "sorter").unwrap();
     cursor.store(Position::default());
     let mut sorter = start(&home, "sorter", &[&CRAMPED[..], arguments].concat());
     sorter.wait_for("no room");
     assert!(!sorter.has_ended());
-    let mut reader = Reader::open(&folder("sorter"), Start::Beginning, Level::Committed).unwrap().unwrap();
+    let mut reader = records::open(&home, "sorter").unwrap();
     let mut said = Vec::new();
     wait_until("all is dealt with", || {
         assert!(!sorter.has_ended());
-        while let Some(item) = reader.next().unwrap() {
-            let Item::Record(record) = item else { panic!("{item:?}") };
-            said.push((record.topic.to_owned(), serde_json::from_slice(record.payload).unwrap()));
-        }
+        said.extend(read_on(&mut reader).into_iter().map(|said| (said.topic.clone(), said.json())));
         cursor.store(reader.position());
         acknowledged(&home) == 200 && said.len() == 200
     });

@@ -8,10 +8,11 @@ use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
+use journal::{Codec, Entry, Options, SyncPolicy, Writer, read_cursors};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::records::said_by;
 use crate::sample::{self, Home, program};
 use crate::swarm::{Running, wait_until};
 
@@ -37,19 +38,6 @@ pub(crate) fn start(home: &Home, name: &str, arguments: &[&str]) -> Running {
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-/// What an instance has said under a topic.
-fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
-    let reader = Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap();
-    let (Some(mut reader), mut said) = (reader, Vec::new()) else { return Vec::new() };
-    while let Some(item) = reader.next().unwrap() {
-        let Item::Record(record) = item else { panic!("{item:?}") };
-        if record.topic == topic {
-            said.push(serde_json::from_slice(record.payload).unwrap());
-        }
-    }
-    said
-}
-
 /// What `careful` says of its health.
 pub(crate) fn health(home: &Home) -> String {
     let mut client = UnixStream::connect(home.socket("careful")).unwrap();
@@ -61,7 +49,7 @@ pub(crate) fn health(home: &Home) -> String {
 
 /// The numbers that `careful` has heard.
 pub(crate) fn heard(home: &Home) -> Vec<u64> {
-    said(home, "careful", "heard").iter().map(|heard| heard["number"].as_u64().unwrap()).collect()
+    said_by(home, "careful", "heard").iter().map(|heard| heard["number"].as_u64().unwrap()).collect()
 }
 
 fn acknowledged(home: &Home) -> u64 {
@@ -199,20 +187,20 @@ fn a_journal_begun_anew_before_anything_was_heard_is_another_one() {
 fn a_publisher_that_begins_anew_is_heard_by_those_who_listened_before() {
     let home = Home::new();
     let greet = ["--every", "1ms"];
-    let answers = || said(&home, "listener", "answer").len();
+    let answers = || said_by(&home, "listener", "answer").len();
     let mut greeter = start(&home, "greeter", &greet);
     let _listener = start(&home, "listener", &[]);
     let mut answered = 0;
     for round in 1..=3 {
         wait_until("it is answered", || answers() > answered + 5);
         greeter.kill();
-        answered += said(&home, "greeter", "greeting").len();
+        answered += said_by(&home, "greeter", "greeting").len();
         wait_until("all is answered", || answers() >= answered);
         assert_eq!(answers(), answered);
         fs::remove_dir_all(home.instance("greeter")).unwrap();
         greeter = start(&home, "greeter", &greet);
         wait_until("what is said anew is answered", || answers() > answered + 3);
-        let anew = &said(&home, "listener", "answer")[answered..];
+        let anew = &said_by(&home, "listener", "answer")[answered..];
         for (offset, answer) in anew.iter().enumerate() {
             assert_eq!(answer["to"], offset as u64 + 1, "round {round}: not from its beginning");
         }
@@ -283,7 +271,7 @@ fn that_two_journals_are_others_is_told_of_both_also_if_a_delivery_of_one_is_ref
     careful.signal(Signal::CONT);
     wait_until("what lies there now is heard", || heard(&home).len() >= 4);
     assert_eq!(heard(&home), [1, 1, 7, 7]);
-    let mut missing = said(&home, "careful", "missing");
+    let mut missing = said_by(&home, "careful", "missing");
     missing.sort_by_key(Value::to_string);
     assert_eq!(missing, [json!({"of": "a"}), json!({"of": "b"})], "in whichever order they were noticed");
 }

@@ -2,11 +2,11 @@
 
 use std::process::Stdio;
 
-use journal::{Cursors, Item, Level, Options, Position, Reader, Start, Writer};
+use journal::{Cursors, Options, Position, Writer};
 use rustix::process::Signal;
-use serde_json::Value;
 
-use crate::keyed::{said_by, say, source};
+use crate::keyed::{say, source};
+use crate::records::{self, read_on, said_by};
 use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
@@ -40,15 +40,12 @@ impl Slow {
     /// Reads all numbers until so many are there.
     fn read(&self, home: &Home, count: usize) -> Vec<u64> {
         let cursor = self.cursors.claim("l", "patient").unwrap();
-        let folder = home.instance("patient");
-        let mut reader = Reader::open(&folder, Start::Beginning, Level::Committed).unwrap().unwrap();
+        let mut reader = records::open(home, "patient").unwrap();
         let mut numbers = Vec::new();
         wait_until("all is said", || {
-            while let Some(item) = reader.next().unwrap() {
-                let Item::Record(record) = item else { panic!("{item:?}") };
-                assert_eq!(record.topic, "counted");
-                let said: Value = serde_json::from_slice(record.payload).unwrap();
-                numbers.push(said["number"].as_u64().unwrap());
+            for said in read_on(&mut reader) {
+                assert_eq!(said.topic, "counted");
+                numbers.push(said.json()["number"].as_u64().unwrap());
             }
             cursor.store(reader.position());
             numbers.len() >= count

@@ -47,7 +47,7 @@ fn came_as_new(home: &Home, events: u64) {
 fn deliveries_that_are_held_come_as_new_after_any_number_of_stops() {
     let home = Home::new();
     say(&mut source(&home), 1..4, key);
-    let heard = || crate::keyed::said_by(&home, "careful", "heard");
+    let heard = || crate::records::said_by(&home, "careful", "heard");
     for stop in 1..=STOPS {
         let holding = start(&home, "careful", &["--hold", "10"]);
         wait_until("they are heard", || heard().len() == 3 * stop);
@@ -55,7 +55,7 @@ fn deliveries_that_are_held_come_as_new_after_any_number_of_stops() {
         assert_eq!(holding.wait().code, Some(0));
     }
     assert!(heard().iter().all(|heard| heard["attempt"] == 1), "{:?}", heard());
-    assert_eq!(crate::keyed::said_by(&home, "careful", "_dead-letter").len(), 0);
+    assert_eq!(crate::records::said_by(&home, "careful", "_dead-letter").len(), 0);
 }
 
 #[test]

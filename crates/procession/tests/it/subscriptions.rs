@@ -5,10 +5,11 @@
 use std::fs;
 use std::process::Stdio;
 
-use journal::{Codec, Entry, Item, Level, Options, Reader, Start, SyncPolicy, Writer, read_cursors};
+use journal::{Codec, Entry, Options, SyncPolicy, Writer, read_cursors};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::records::said_by;
 use crate::sample::{Home, finish, program};
 use crate::swarm::{Running, wait_until};
 
@@ -34,27 +35,10 @@ fn careful(home: &Home, arguments: &[&str]) -> Running {
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-/// What an instance has said under a topic.
-fn said(home: &Home, instance: &str, topic: &str) -> Vec<Value> {
-    let Some(mut reader) =
-        Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap()
-    else {
-        return Vec::new();
-    };
-    let mut said = Vec::new();
-    while let Some(item) = reader.next().unwrap() {
-        let Item::Record(record) = item else { panic!("{item:?}") };
-        if record.topic == topic {
-            said.push(serde_json::from_slice(record.payload).unwrap());
-        }
-    }
-    said
-}
-
 /// Number and attempt of each delivery.
 fn heard(home: &Home, instance: &str) -> Vec<(u64, u64)> {
     let both = |value: Value| (value["number"].as_u64().unwrap(), value["attempt"].as_u64().unwrap());
-    said(home, instance, "heard").into_iter().map(both).collect()
+    said_by(home, instance, "heard").into_iter().map(both).collect()
 }
 
 fn acknowledged(home: &Home) -> u64 {
@@ -73,7 +57,7 @@ fn what_is_refused_comes_again_before_anything_later_and_is_then_parked() {
     wait_until("all is acknowledged", || acknowledged(&home) == 3);
     careful.kill();
     assert_eq!(heard(&home, "careful"), [(1, 1), (2, 1), (2, 2), (2, 3), (3, 1)]);
-    let letters = said(&home, "careful", "_dead-letter");
+    let letters = said_by(&home, "careful", "_dead-letter");
     assert_eq!(letters.len(), 1, "{letters:?}");
     assert_eq!(letters[0]["payload"]["number"], 2);
     assert_eq!(letters[0]["reason"], "told so");
@@ -142,7 +126,7 @@ fn a_gap_is_told_also_to_one_who_gives_up_while_others_have_their_turn() {
     let asking = careful(&home, &["--impatient"]);
     wait_until("all is acknowledged", || acknowledged(&home) == 80);
     asking.kill();
-    assert_eq!(said(&home, "careful", "missing"), [json!({"from": 63, "to": 64})]);
+    assert_eq!(said_by(&home, "careful", "missing"), [json!({"from": 63, "to": 64})]);
 }
 
 #[test]
@@ -174,7 +158,7 @@ fn who_begins_at_the_end_hears_the_first_words_of_a_publisher_that_had_never_run
             say(&mut source(&home), 1..=2);
         }
         let mut subscriber = Some(careful(&home, &["--end"]));
-        wait_until("it has begun", || said(&home, "careful", "begun").len() == 1);
+        wait_until("it has begun", || said_by(&home, "careful", "begun").len() == 1);
         // It must not look before the first words are said.
         match &subscriber {
             Some(subscriber) if is_there => subscriber.signal(Signal::STOP),

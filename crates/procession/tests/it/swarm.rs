@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use journal::{Entry, Item, Level, Options, Reader, Start, Time, Writer};
+use journal::{Entry, Options, Time, Writer};
 use rustix::process::Signal;
-use serde_json::Value;
 
+use crate::records::{Said, all, of_topic};
 use crate::sample::{DEADLINE, Home, program};
 
 /// A process that is killed and reaped when dropped.
@@ -41,34 +41,6 @@ fn start(home: &Home, example: &str, arguments: &[&str]) -> Running {
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-/// A record, as far as these tests look at it.
-#[derive(Debug, Clone, PartialEq)]
-struct Said {
-    topic: String,
-    payload: Value,
-    cause: Option<(String, u64)>,
-}
-
-/// Everything that an instance has said, by offset.
-fn said(home: &Home, instance: &str) -> Vec<Said> {
-    let Some(mut reader) =
-        Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap()
-    else {
-        return Vec::new();
-    };
-    let mut said = Vec::new();
-    while let Some(item) = reader.next().unwrap() {
-        let Item::Record(record) = item else { panic!("{item:?}") };
-        assert_eq!(record.offset.0, said.len() as u64);
-        said.push(Said {
-            topic: record.topic.to_owned(),
-            payload: serde_json::from_slice(record.payload).unwrap(),
-            cause: record.cause.map(|cause| (cause.journal.to_owned(), cause.offset.0)),
-        });
-    }
-    said
-}
-
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
@@ -76,6 +48,18 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::yield_now();
         std::thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// When the records of a topic were said.
+fn times(home: &Home, instance: &str, topic: &str) -> Vec<Time> {
+    of_topic(home, instance, topic).into_iter().map(|said| said.time).collect()
+}
+
+/// Everything that an instance has said, by offset.
+fn said(home: &Home, instance: &str) -> Vec<Said> {
+    let said = all(home, instance);
+    assert!(said.iter().map(|said| said.offset).eq(0..said.len() as u64));
+    said
 }
 
 fn answers(home: &Home) -> Vec<Said> {
@@ -106,23 +90,10 @@ fn each_greeting_has_one_answer_whoever_is_killed() {
     let answers = answers(&home);
     assert_eq!(answers.len(), greetings.len());
     for (offset, (greeting, answer)) in greetings.iter().zip(&answers).enumerate() {
-        assert_eq!(greeting.payload["number"], offset + 1);
-        assert_eq!(answer.payload["to"], greeting.payload["number"]);
+        assert_eq!(greeting.json()["number"], offset + 1);
+        assert_eq!(answer.json()["to"], greeting.json()["number"]);
         assert_eq!(answer.cause, Some(("greeter".to_owned(), offset as u64)));
     }
-}
-
-/// When an instance has said the records of a topic, in order.
-fn times(home: &Home, instance: &str, topic: &str) -> Vec<Time> {
-    let reader = Reader::open(&home.instance(instance), Start::Beginning, Level::Committed).unwrap();
-    let (Some(mut reader), mut times) = (reader, Vec::new()) else { return Vec::new() };
-    while let Some(item) = reader.next().unwrap() {
-        let Item::Record(record) = item else { panic!("{item:?}") };
-        if record.topic == topic {
-            times.push(record.time);
-        }
-    }
-    times
 }
 
 #[test]
@@ -163,15 +134,15 @@ fn what_cannot_be_decoded_is_parked_and_the_rest_goes_on() {
     }
     wait_until("both answers", || answers(&home).len() == 2);
     listener.kill();
-    let letters: Vec<Said> =
-        said(&home, "listener").into_iter().filter(|said| said.topic == "_dead-letter").collect();
+    let letters = of_topic(&home, "listener", "_dead-letter");
     assert_eq!(letters.len(), 2);
     assert_eq!(letters[0].cause, Some(("greeter".to_owned(), 1)));
-    assert_eq!(letters[0].payload["payload"]["nonsense"], true);
-    assert_eq!(letters[1].payload["payload"], "/w==");
+    assert_eq!(letters[0].json()["payload"]["nonsense"], true);
+    assert_eq!(letters[1].json()["payload"], "/w==");
     for letter in letters {
-        assert_eq!(letter.payload["key"], "k");
-        assert!(letter.payload["reason"].as_str().unwrap().contains("decoded"), "{letter:?}");
+        let letter = letter.json();
+        assert_eq!(letter["key"], "k");
+        assert!(letter["reason"].as_str().unwrap().contains("decoded"), "{letter:?}");
     }
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use journal::{Item, Level, Reader, Start};
 use procession::calls::{Caller, Failure};
 use procession::settings::CallSettings;
 
+use crate::records;
 use crate::sample::program;
 pub(crate) use crate::sample::{DEADLINE, Home, Running};
 
@@ -50,19 +50,8 @@ impl Street {
 
     /// The steps of a dish, as the kitchen's journal has them.
     pub(crate) fn steps(&self, instance: &str, dish: &str) -> Vec<String> {
-        let folder = self.home.instance(instance);
-        let Some(mut reader) = Reader::open(&folder, Start::Beginning, Level::Committed).unwrap() else {
-            return Vec::new();
-        };
-        let mut steps = Vec::new();
-        while let Some(item) = reader.next().unwrap() {
-            let Item::Record(record) = item else { panic!("{item:?}") };
-            let said: Progress = serde_json::from_slice(record.payload).unwrap();
-            if said.dish == dish {
-                steps.push(said.step);
-            }
-        }
-        steps
+        let said = records::all(&self.home, instance).into_iter().map(|said| said.decode::<Progress>());
+        said.filter(|said| said.dish == dish).map(|said| said.step).collect()
     }
 
     /// Waits until a dish has come so far, or farther. Lets other tasks of the test go on.

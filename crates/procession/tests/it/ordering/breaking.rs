@@ -162,16 +162,8 @@ fn a_dead_letter_that_is_retried_counts_for_good() {
     stop(teller);
     let mut teller = case.start(&[]);
     teller.wait_for("\"ready\"");
-    let reader = Reader::open(&case.folder(), Start::Beginning, Level::Committed).unwrap();
-    let (mut reader, mut letter) = (reader.unwrap(), None);
-    while let Some(item) = reader.next().unwrap() {
-        if let Item::Record(record) = item
-            && record.topic == DeadLetter::TOPIC
-        {
-            letter = Some(record.offset.0);
-        }
-    }
-    call(&case.home, "teller", "Retry", &json!({"offset": letter.unwrap()})).unwrap();
+    let letter = of_topic(&case.home, "teller", DeadLetter::TOPIC).pop().unwrap();
+    call(&case.home, "teller", "Retry", &json!({"offset": letter.offset})).unwrap();
     wait_until("it counts", || case.balances().is_empty() && !case.said_of(Retract::TOPIC).is_empty());
     case.moved(3, -600);
     wait_until("the next", || case.balances() == [-110]);

@@ -9,8 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use journal::{
-    Codec, Entry, Gap, GapReason, Item, Level, Options, Reader, Retention, Start, SyncPolicy, Writer,
-    read_cursors,
+    Codec, Entry, Gap, GapReason, Item, Options, Reader, Retention, SyncPolicy, Writer, read_cursors,
 };
 use procession::ordering::{Diverged, EventTime, Final, Late, Retract, Said};
 use procession::{DeadLetter, Event as _};
@@ -18,6 +17,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::letters::{call_of as call, health_of};
+use crate::records::{self, of_topic, read_on};
 use crate::sample::{Home, Running, program};
 use crate::swarm::wait_until;
 
@@ -37,6 +37,17 @@ struct Record {
     payload: Value,
     cause: Option<u64>,
     said: Option<Said>,
+}
+
+impl From<records::Said> for Record {
+    fn from(record: records::Said) -> Self {
+        Self {
+            payload: record.json(),
+            cause: record.cause.map(|(_, offset)| offset),
+            said: Said::of(&record.payload).unwrap(),
+            topic: record.topic,
+        }
+    }
 }
 
 impl Case {
@@ -71,17 +82,11 @@ impl Case {
     }
 
     fn said(&self) -> Vec<Record> {
-        let reader = Reader::open(&self.folder(), Start::Beginning, Level::Committed).unwrap();
-        let Some(mut reader) = reader else { return Vec::new() };
+        let Some(mut reader) = records::open(&self.home, "teller") else { return Vec::new() };
         let mut said = Vec::new();
         while let Some(item) = reader.next().unwrap() {
             match item {
-                Item::Record(record) => said.push(Record {
-                    topic: record.topic.to_owned(),
-                    payload: serde_json::from_slice(record.payload).unwrap(),
-                    cause: record.cause.map(|cause| cause.offset.0),
-                    said: Said::of(record.payload).unwrap(),
-                }),
+                Item::Record(record) => said.push(records::Said::of(&record).into()),
                 // Dropped meanwhile: what is kept begins behind it.
                 Item::Gap(Gap { reason: GapReason::Trimmed, .. }) => said.clear(),
                 Item::Gap(gap) => panic!("{gap:?}"),

@@ -39,20 +39,11 @@ impl Slow {
     }
 
     fn read(&mut self, case: &Case) {
-        let open = || Reader::open(&case.folder(), Start::Beginning, Level::Committed).unwrap();
         if self.reader.is_none() {
-            self.reader = open();
+            self.reader = records::open(&case.home, "teller");
         }
         let Some(reader) = &mut self.reader else { return };
-        while let Some(item) = reader.next().unwrap() {
-            let Item::Record(record) = item else { panic!("{item:?}") };
-            self.said.push(Record {
-                topic: record.topic.to_owned(),
-                payload: serde_json::from_slice(record.payload).unwrap(),
-                cause: record.cause.map(|cause| cause.offset.0),
-                said: Said::of(record.payload).unwrap(),
-            });
-        }
+        self.said.extend(read_on(reader).into_iter().map(Record::from));
         self.cursor.store(reader.position());
     }
 
@@ -274,14 +265,7 @@ fn a_dead_letter_that_is_retried_counts_though_its_publisher_has_dropped_the_eve
     case.moved(9000, 500);
     wait_until("it is parked", || case.said_of(DeadLetter::TOPIC).len() == 1);
     stop(teller);
-    let letter = {
-        let mut reader = Reader::open(&case.folder(), Start::Beginning, Level::Committed).unwrap().unwrap();
-        let mut letter = None;
-        while let Some(Item::Record(record)) = reader.next().unwrap() {
-            letter = letter.or((record.topic == DeadLetter::TOPIC).then_some(record.offset.0));
-        }
-        letter.unwrap()
-    };
+    let letter = of_topic(&case.home, "teller", DeadLetter::TOPIC)[0].offset;
     // What is final is let go of when a snapshot is written.
     let mut second = 1;
     let trimmed = |case: &Case| case.bank.as_ref().unwrap().watch().marks().trimmed.0;
