@@ -5,6 +5,7 @@
 mod away;
 mod calls;
 mod failing;
+mod files;
 mod identity;
 mod interfaces;
 mod keyed;
