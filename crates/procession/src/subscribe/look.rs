@@ -232,7 +232,7 @@ impl<P: Payload> Subscription<P> {
                 Fetched::Record(record) => {
                     let Refused { attempt, reason, .. } = refused;
                     let attempt = Attempt { number: attempt.saturating_add(1), refusal: Some(reason) };
-                    return self.deliver(record, &attempt);
+                    return self.deliver(Box::new(record), &attempt);
                 }
                 Fetched::Lost(_) => {}
                 Fetched::Unknown(due) => self.again.push(Again { acks, refused, due }),

@@ -81,7 +81,8 @@ struct Opened {
     /// The application gets what is delivered at once.
     begins: bool,
     /// Readers that go back for single records, the one that was used last at the end.
-    back: Vec<Reader>,
+    #[expect(clippy::vec_box, reason = "a reader is large, and taken out and put back at each use")]
+    back: Vec<Box<Reader>>,
     /// What lies at the journal's path is to be compared with what is read.
     suspect: bool,
     waits: Waits,

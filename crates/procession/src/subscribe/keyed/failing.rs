@@ -55,7 +55,11 @@ where
         if is_last {
             match self.subscription.fetch(&origin.acks, offset)? {
                 Fetched::Record(record) => {
-                    return self.park(lane, &key, GivenUp { record, attempts: attempt, reason });
+                    return self.park(
+                        lane,
+                        &key,
+                        GivenUp { record: Box::new(record), attempts: attempt, reason },
+                    );
                 }
                 Fetched::Lost(_) => self.leave(lane),
                 Fetched::Unknown(due) => {

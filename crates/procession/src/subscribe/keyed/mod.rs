@@ -258,7 +258,11 @@ where
             None => Attempt::first(),
             Some(Failed { attempt, reason, is_given_up: true }) => {
                 let key = record.key.clone();
-                return self.park(Some(lane), &key, GivenUp { record, attempts: attempt, reason });
+                return self.park(
+                    Some(lane),
+                    &key,
+                    GivenUp { record: Box::new(record), attempts: attempt, reason },
+                );
             }
             Some(Failed { attempt, reason, .. }) => {
                 Attempt { number: attempt.saturating_add(1), refusal: Some(reason) }
@@ -273,7 +277,11 @@ where
                     let core = Arc::clone(&self.subscription.core);
                     self.subscription.breaker.fail(&core, &self.subscription.name, &reason);
                 }
-                self.park(Some(lane), &key, GivenUp { record, attempts: attempt.number, reason })
+                self.park(
+                    Some(lane),
+                    &key,
+                    GivenUp { record: Box::new(record), attempts: attempt.number, reason },
+                )
             }
         }
     }

@@ -22,7 +22,7 @@ const STEPS_MAX: u64 = 4096;
 
 /// What came of going back for a record.
 pub(crate) enum Fetched {
-    Record(Box<OwnedRecord>),
+    Record(OwnedRecord),
     /// The journal does not have it any more, for this reason.
     Lost(String),
     /// Nobody can tell before this time, when it is to be tried again.
@@ -39,7 +39,7 @@ pub(super) struct Awaited {
 }
 
 enum Looked {
-    Record(Box<OwnedRecord>),
+    Record(OwnedRecord),
     Lost(String),
     Unknown { why: String, of_all: bool },
 }
@@ -114,7 +114,7 @@ impl Opened {
         }
         let unknown = |why: &str| Looked::Unknown { why: why.to_owned(), of_all: true };
         let mut reader = match Reader::open(folder, Start::Offset(offset), level) {
-            Ok(Some(reader)) => reader,
+            Ok(Some(reader)) => Box::new(reader),
             Ok(None) => return Ok(unknown("its files are gone")),
             Err(error) if is_lack(&error) => return Ok(unknown(&error.to_string())),
             Err(error) => return Err(error),
@@ -128,7 +128,7 @@ impl Opened {
     }
 
     /// A reader that is not far before an offset, if there is one.
-    fn take_near(&mut self, offset: Offset) -> Option<Reader> {
+    fn take_near(&mut self, offset: Offset) -> Option<Box<Reader>> {
         let behind = |reader: &Reader| offset.0.checked_sub(reader.position().next.0);
         let near = self.back.iter().enumerate().filter_map(|(index, reader)| Some((behind(reader)?, index)));
         let (steps, index) = near.min()?;
@@ -138,7 +138,7 @@ impl Opened {
     /// Goes on to the record with a reader, which is kept for others. `None` if it reads another history by now.
     fn look_with(
         &mut self,
-        mut reader: Reader,
+        mut reader: Box<Reader>,
         offset: Offset,
         folder: &Path,
     ) -> journal::Result<Option<Looked>> {
@@ -147,7 +147,7 @@ impl Opened {
                 Some(Item::Record(record)) if record.offset < offset => {}
                 Some(Item::Record(record)) if record.offset == offset => {
                     let origin = origin_of(&mut self.origins, &self.acks, record.topic);
-                    break Looked::Record(Box::new(OwnedRecord::copy(&record, origin)));
+                    break Looked::Record(OwnedRecord::copy(&record, origin));
                 }
                 Some(Item::Gap(gap)) if gap.reason == GapReason::Diverged => return Ok(None),
                 Some(Item::Gap(gap)) if gap.to <= offset => {}
