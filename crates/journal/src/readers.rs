@@ -23,6 +23,9 @@ const UNKNOWN: &str = "cannot tell how far everybody has read: everything is kep
 const NOT_SAVED: &str =
     "cannot write down how long subscriptions have not been seen: after a restart their leases end later";
 
+/// Stands for all subscriptions of an instance whose table cannot be read.
+const WHOLE_TABLE: &str = "_cursors";
+
 /// A subscription that holds back what it has not read; or trouble in finding out which do.
 #[derive(Debug)]
 pub(crate) struct Standing {
@@ -71,9 +74,11 @@ impl Readers {
             Err(error) => unknown(error, &mut standings),
             Ok(instances) => {
                 for instance in instances {
-                    let found =
-                        instance.and_then(|instance| self.look_at(&instance, &mut leases, &mut standings));
-                    found.unwrap_or_else(|error| unknown(error, &mut standings));
+                    let looked = instance.and_then(|instance| {
+                        let looked = self.look_at(&instance, &mut leases, &mut standings);
+                        looked.or_else(|error| outlived(&instance, error, &mut leases))
+                    });
+                    looked.unwrap_or_else(|error| unknown(error, &mut standings));
                 }
             }
         }
@@ -157,6 +162,13 @@ fn living_epoch(instance: &Path) -> Result<Option<Epoch>> {
         reason: "the marks are damaged; they are made anew when the owner starts".to_owned(),
     };
     Ok(Some(read_marks(instance)?.ok_or_else(unreadable)?.epoch))
+}
+
+/// A table that cannot be read has a lease like what it holds: nobody's waits for ever, unless its owner is there, or may be.
+fn outlived(instance: &Path, error: Error, leases: &mut Leases) -> Result<()> {
+    let name = instance.file_name().unwrap_or_default().to_string_lossy();
+    let is_gone = is_locked(instance).is_ok_and(|locked| !locked);
+    if is_gone && leases.has_run_out(&name, WHOLE_TABLE, 0) { Ok(()) } else { Err(error) }
 }
 
 /// Folders of the state folder that may be instances'.

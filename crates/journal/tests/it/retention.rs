@@ -495,6 +495,27 @@ fn nobody_ends_the_lease_of_another_by_a_name_with_a_line_end() {
 }
 
 #[test]
+fn a_table_that_cannot_be_read_holds_everything_back_for_a_lease_once_its_owner_is_gone() {
+    let home = tempfile::tempdir_in(fast_folder()).unwrap();
+    let (publisher, other) = (home.path().join("publisher"), home.path().join("other"));
+    let lease = Duration::from_millis(1500);
+    let mut writer = Writer::open(&publisher, &keeping(|retention| retention.lease = lease)).unwrap();
+    let owner = Writer::open(&other, &small(8)).unwrap();
+    std::fs::create_dir(cursors_path(&other)).unwrap();
+    append_until(&mut writer, 500);
+    let begun = Instant::now();
+    wait_until("a lease has passed", || begun.elapsed() > 2 * lease);
+    append_until(&mut writer, 800);
+    assert_eq!(bases(&publisher)[0], 0, "its owner lives");
+    drop(owner);
+    append_until(&mut writer, 1000);
+    assert_eq!(bases(&publisher)[0], 0, "it was there just now");
+    let seen = Instant::now();
+    wait_until("its lease has run out", || seen.elapsed() > lease);
+    append_till(&mut writer, "it holds nothing back", || bases(&publisher)[0] > 500);
+}
+
+#[test]
 fn a_place_whose_names_are_damaged_holds_back_what_it_has_not_read_for_its_lease() {
     let two = Two::new();
     let lease = Duration::from_millis(2000);
