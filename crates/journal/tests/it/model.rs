@@ -26,7 +26,7 @@ fn said() -> impl Strategy<Value = Said> {
     let key = prop::option::weighted(0.3, vec(any::<u8>(), 0..20));
     let cause = prop::option::weighted(0.3, ("[a-c]{1,3}", any::<u64>().prop_map(Offset)));
     let codec = prop_oneof![Just(Codec::Raw), Just(Codec::Json), Just(Codec::Bincode)];
-    let payload = prop_oneof![4 => vec(any::<u8>(), 0..60), 1 => vec(any::<u8>(), 0..2500)];
+    let payload = prop_oneof![4 => vec(any::<u8>(), 0..60), 1 => vec(any::<u8>(), 0..2000)];
     ("[a-e]{1,2}", key, cause, codec, payload).prop_map(|(topic, key, cause, codec, payload)| Said {
         topic,
         key,
