@@ -428,6 +428,29 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_comes_while_the_reader_looks_is_no_damage_however_far_it_reaches() {
+        let home = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(home.path(), &Options::default()).unwrap();
+        let say = |writer: &mut Writer, bytes: usize| {
+            let payload = vec![7; bytes];
+            let entry = Entry { topic: "t", key: None, cause: None, codec: Codec::Raw, payload: &payload };
+            writer.append(&entry).unwrap();
+        };
+        // Into a segment that is much larger than what is shown of it at a time.
+        (0..10).for_each(|_| say(&mut writer, 300_000));
+        let mut reader = Reader::open(home.path(), Start::Beginning, Level::Committed).unwrap().unwrap();
+        while reader.next().unwrap().is_some() {}
+        // Nothing was there when it looked; it has yet to find out whether that is the end.
+        say(&mut writer, 3_000_000);
+        say(&mut writer, 10);
+        assert!(matches!(reader.stuck().unwrap(), Turn::Again));
+        for offset in [10, 11] {
+            let next = reader.next().unwrap().unwrap();
+            assert!(matches!(&next, Item::Record(record) if record.offset == Offset(offset)), "{next:?}");
+        }
+    }
+
+    #[test]
     fn no_record_is_known_to_lie_before_a_place_behind_a_gap() {
         let home = tempfile::tempdir().unwrap();
         make(home.path());

@@ -154,8 +154,10 @@ impl Reader {
             AtPath::Another => return Ok(Turn::Again),
             AtPath::Nothing => return Ok(Turn::CaughtUp),
         }
-        let Some(segment) = &self.segment else { return Ok(Turn::Again) };
-        // The writer may have come by just now: the mark was loaded after the word.
+        let Some(segment) = &mut self.segment else { return Ok(Turn::Again) };
+        // The writer may have come by just now: the mark was loaded after the word. And the record may reach beyond what was
+        // shown when there was none.
+        segment.show(self.at)?;
         match segment.at(self.at) {
             Step::Record(decoded) if decoded.head.offset <= self.next => return Ok(Turn::Again),
             Step::Record(_) | Step::Empty | Step::Bad(_) => {}
