@@ -116,9 +116,12 @@ impl Cursors {
         }
         cursors.begin_life();
         cursors.file.write_all_at(&boot_id().to_le_bytes(), AT_BOOT).at("write", &cursors.path)?;
-        // Written last: a table without magic is one that was never finished.
-        cursors.file.write_all_at(&MAGIC.to_le_bytes(), 0).at("write", &cursors.path)?;
-        cursors.file.write_all_at(&FORMAT_VERSION.to_le_bytes(), 8).at("write", &cursors.path)?;
+        // Written last: a table without magic is one that was never finished. At once: who dies in between would leave one
+        // of a version that nobody reads.
+        let mut start = [0; 12];
+        start[..8].copy_from_slice(&MAGIC.to_le_bytes());
+        start[8..].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        cursors.file.write_all_at(&start, 0).at("write", &cursors.path)?;
         cursors.free_nobodys();
         cursors.free_doubles();
         cursors.take_in(instance, writer.acknowledged());

@@ -254,8 +254,9 @@ pub(crate) fn begin<M: Words>(memory: &M, marks: &Marks, boot: u128) {
     if !marks.same_boot {
         show(memory, 0);
     }
-    store(AT_MAGIC, MAGIC);
+    // Before the magic: who dies in between leaves no marks, and not such of a version that nobody reads.
     store(AT_VERSION, u64::from(FORMAT_VERSION));
+    store(AT_MAGIC, MAGIC);
     for (at, half) in AT_ID.into_iter().zip(halves(marks.journal.0)) {
         store(at, half);
     }
