@@ -58,14 +58,21 @@ impl Reader {
         Ok(Turn::Again)
     }
 
+    /// What is to be done first if the journal is not at its path any more. Segments are found by name, and the name may be
+    /// another journal's by now, or nobody's, of which nobody knows what became of the rest.
+    fn turn_elsewhere(&mut self) -> Result<Option<Turn>> {
+        Ok(match self.look_at_path()? {
+            AtPath::Same => None,
+            AtPath::Another => Some(Turn::Again),
+            AtPath::Nothing => Some(Turn::CaughtUp),
+        })
+    }
+
     /// Goes on behind the end of the segment: it stays on a seal until there is something to go to.
     #[cold]
     fn go_on(&mut self) -> Result<Turn> {
-        // Names are looked for, which may be another journal's by now, or nobody's.
-        match self.look_at_path()? {
-            AtPath::Same => {}
-            AtPath::Another => return Ok(Turn::Again),
-            AtPath::Nothing => return Ok(Turn::CaughtUp),
+        if let Some(turn) = self.turn_elsewhere()? {
+            return Ok(turn);
         }
         // Before the files: what is committed by now must be in one of them.
         let Some(marks) = self.look()? else { return Ok(Turn::CaughtUp) };
@@ -96,12 +103,8 @@ impl Reader {
     /// Maps the segment that holds `next`; the records before it are passed one by one.
     #[cold]
     pub(super) fn enter(&mut self) -> Result<Turn> {
-        // Segments are found by name, and the name may be another journal's by now.
-        match self.look_at_path()? {
-            AtPath::Same => {}
-            AtPath::Another => return Ok(Turn::Again),
-            // Nobody knows what became of the rest.
-            AtPath::Nothing => return Ok(Turn::CaughtUp),
+        if let Some(turn) = self.turn_elsewhere()? {
+            return Ok(turn);
         }
         // A segment may be trimmed between listing and opening: look again, a bounded number of times.
         for _ in 0..8 {
@@ -149,10 +152,8 @@ impl Reader {
         if self.next >= marks.trusted() {
             return Ok(Turn::CaughtUp);
         }
-        match self.look_at_path()? {
-            AtPath::Same => {}
-            AtPath::Another => return Ok(Turn::Again),
-            AtPath::Nothing => return Ok(Turn::CaughtUp),
+        if let Some(turn) = self.turn_elsewhere()? {
+            return Ok(turn);
         }
         let Some(segment) = &mut self.segment else { return Ok(Turn::Again) };
         // The writer may have come by just now: the mark was loaded after the word. And the record may reach beyond what was

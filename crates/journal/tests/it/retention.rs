@@ -361,9 +361,8 @@ fn at_the_byte_limit_appending_waits_for_the_laggard() {
     check_kept(&two.publisher, writer.next_offset().0);
 }
 
-#[test]
-fn at_the_byte_limit_a_journal_can_be_taken_over_any_number_of_times() {
-    let two = Two::new();
+/// A journal that is at its byte limit because of a laggard, whose writer is gone: its options, the laggard, and its end.
+fn at_the_limit(two: &Two) -> (Options, Cursor, Offset) {
     let limited = keeping(|retention| {
         retention.bytes_max = Some(4 * SEGMENT_BYTES);
         retention.when_full = WhenFull::Wait;
@@ -372,8 +371,13 @@ fn at_the_byte_limit_a_journal_can_be_taken_over_any_number_of_times() {
     let cursor = two.claim();
     cursor.store(Position::at(Offset(5)));
     while append(&mut writer).is_ok() {}
-    let end = writer.next_offset();
-    drop(writer);
+    (limited, cursor, writer.next_offset())
+}
+
+#[test]
+fn at_the_byte_limit_a_journal_can_be_taken_over_any_number_of_times() {
+    let two = Two::new();
+    let (limited, cursor, end) = at_the_limit(&two);
     // Each takes room in the last segment, until there is none.
     for _ in 0..SEGMENT_BYTES / 48 {
         let mut writer = Writer::open(&two.publisher, &limited).unwrap();
@@ -389,17 +393,8 @@ fn at_the_byte_limit_a_journal_can_be_taken_over_any_number_of_times() {
 #[test]
 fn at_the_byte_limit_a_journal_whose_newest_segment_is_damaged_can_be_taken_over() {
     let two = Two::new();
-    let limited = keeping(|retention| {
-        retention.bytes_max = Some(4 * SEGMENT_BYTES);
-        retention.when_full = WhenFull::Wait;
-    });
-    let mut writer = Writer::open(&two.publisher, &limited).unwrap();
     // The laggard may be this process itself, which catches up once it has started.
-    let cursor = two.claim();
-    cursor.store(Position::at(Offset(5)));
-    while append(&mut writer).is_ok() {}
-    let end = writer.next_offset();
-    drop(writer);
+    let (limited, cursor, end) = at_the_limit(&two);
     let newest = segments(&two.publisher).pop().unwrap();
     let mut bytes = std::fs::read(&newest).unwrap();
     bytes[1000] ^= 1;
