@@ -97,7 +97,8 @@ struct Obstacle(PathBuf);
 impl Obstacle {
     fn new(case: &Case) -> Self {
         let path = case.folder().join("teller.snapshot-new");
-        fs::create_dir(&path).unwrap();
+        // It may be writing one just now.
+        wait_until("its name is free", || fs::create_dir(&path).is_ok());
         Self(path)
     }
 
